@@ -1,0 +1,1 @@
+//! The bodies of the records that a node logs for itself.

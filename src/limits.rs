@@ -1,0 +1,121 @@
+//! Every bound of the bus, in one place, and how they must relate.
+//!
+//! Nothing that a peer or a disk can send grows memory without one of these.
+
+/// Blocks of the log: every write begins and ends on a multiple of this, and no block is written twice.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// The largest batch: what one O_DSYNC write makes durable.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Log writes in flight at once. Two keep the device busy while one completes; more only raise latency.
+pub const WRITES_IN_FLIGHT_MAX: usize = 2;
+
+/// Buffers of [`BATCH_BYTES_MAX`] each: those being filled and written, and a ring of recent ones that streams
+/// are sent from.
+pub const BUFFERS: usize = 8;
+
+/// How many of them are registered with the kernel. Locked memory is 8 MiB for all processes of a user by default.
+pub const BUFFERS_REGISTERED: usize = 3;
+
+/// Room in a batch for its trailer. A batch is sealed when its trailer is full.
+pub const TRAILER_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of records in one batch, the header of the batch and its trailer taken off.
+pub const BATCH_RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - TRAILER_BYTES_MAX - BLOCK_BYTES;
+
+/// The largest record, its header included.
+pub const RECORD_BYTES_MAX: usize = 256 << 10;
+
+/// The largest payload of one message. Topics and headers must fit in what the record has beyond it.
+pub const PAYLOAD_BYTES_MAX: usize = RECORD_BYTES_MAX - (16 << 10);
+
+/// Topics of one message.
+pub const TOPICS_MAX: usize = 16;
+
+/// Bytes of one topic, in UTF-8; at least 1.
+pub const TOPIC_BYTES_MAX: usize = 255;
+
+/// Bytes of all headers, the reply address and the other optional fields of one message.
+pub const EXTENSION_BYTES_MAX: usize = 8 << 10;
+
+/// Bytes of an address such as `tcp://host:port`.
+pub const ADDRESS_BYTES_MAX: usize = 255;
+
+/// Bytes of the name of a node or a handler.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Bytes of the reason kept with a failed attempt; longer ones are cut.
+pub const REASON_BYTES_MAX: usize = 1024;
+
+/// Bytes of all topics that one node subscribes to at one peer: they travel in one frame.
+pub const INTEREST_BYTES_MAX: usize = 512 << 10;
+
+/// The smallest and the default and the largest segment.
+pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+/// See [`SEGMENT_BYTES_MIN`].
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+/// See [`SEGMENT_BYTES_MIN`].
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of a frame after its header, for every kind but runs.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of one run of records on the wire: a frame of this much is sent, then other streams have their turn.
+pub const RUN_BYTES_MAX: usize = 256 << 10;
+
+/// The largest frame after its header: a run that holds one record of the largest size, and its run header.
+pub const FRAME_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX;
+
+/// What a peer may send on one session before it must wait for a grant: the receiver has this much memory for it.
+pub const CREDIT_BYTES: u64 = 4 << 20;
+
+/// Bytes written to a socket and not yet taken by it, for one session.
+pub const SEND_BYTES_IN_FLIGHT_MAX: usize = 2 << 20;
+
+/// Peers that one node knows. A session from one more is refused.
+pub const PEERS_MAX: usize = 16_384;
+
+/// Connections that have not yet proved who they are.
+pub const SESSIONS_UNESTABLISHED_MAX: usize = 256;
+
+/// Streams that one peer may owe us at the same time: the present one and those being drained.
+pub const INBOUND_STREAMS_PER_PEER_MAX: usize = 64;
+
+/// How long a connection may take to become a session, in milliseconds.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+
+/// Silence after which a heartbeat is sent, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 3_000;
+
+/// Silence after which a session is given up, in milliseconds.
+pub const SESSION_TIMEOUT_MS: u64 = 10_000;
+
+/// First and longest pause between two attempts to connect, in milliseconds.
+pub const DIAL_BACKOFF_MIN_MS: u64 = 100;
+/// See [`DIAL_BACKOFF_MIN_MS`].
+pub const DIAL_BACKOFF_MAX_MS: u64 = 10_000;
+
+/// Messages handed to `serve()` and not yet handled.
+pub const DISPATCH_MESSAGES_MAX: u64 = 16_384;
+
+/// Bytes handed to `serve()` and not yet handled.
+pub const DISPATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Handlers that run at once, unless the options say otherwise.
+pub const CONCURRENCY_DEFAULT: usize = 64;
+
+/// Bytes that the inbox may hold before peers get no more credit, unless the options say otherwise.
+pub const INBOX_BYTES_DEFAULT: u64 = 4 << 30;
+
+const _: () = assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(RECORD_BYTES_MAX <= BATCH_RECORD_BYTES_MAX / 2, "a record must fit any batch, with others");
+const _: () = assert!(PAYLOAD_BYTES_MAX + TOPICS_MAX * (TOPIC_BYTES_MAX + 1) + EXTENSION_BYTES_MAX + 64 <= RECORD_BYTES_MAX);
+const _: () = assert!(RUN_BYTES_MAX >= RECORD_BYTES_MAX, "a run must hold the largest record");
+const _: () = assert!(FRAME_BYTES_MAX >= RUN_BYTES_MAX + 64);
+const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
+const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
+const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);
+const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
+const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);
+const _: () = assert!(TOPIC_BYTES_MAX <= u8::MAX as usize, "a topic's length is one byte");
