@@ -97,11 +97,15 @@ pub enum RecordKind {
     CheckpointEnd = 21,
     /// A record of a segment about to be freed, with all that is still to be known of it.
     Carried = 22,
+    /// No more messages will be owed to a stream.
+    StreamEnded = 23,
+    /// An address was forgotten, with the wishes and the queue kept for it.
+    AddressRemoved = 24,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [RecordKind; 22] = [
+    pub const ALL: [RecordKind; 24] = [
         RecordKind::Message,
         RecordKind::Accepted,
         RecordKind::Handled,
@@ -124,6 +128,8 @@ impl RecordKind {
         RecordKind::CheckpointBegin,
         RecordKind::CheckpointEnd,
         RecordKind::Carried,
+        RecordKind::StreamEnded,
+        RecordKind::AddressRemoved,
     ];
 
     /// The kind of that number, if it is one.
@@ -344,6 +350,6 @@ mod tests {
             assert_eq!(RecordKind::from_number(*kind as u8), Some(*kind));
         }
         assert_eq!(RecordKind::from_number(0), None);
-        assert_eq!(RecordKind::from_number(23), None);
+        assert_eq!(RecordKind::from_number(25), None);
     }
 }
