@@ -4,4 +4,5 @@
 pub mod format;
 pub mod ids;
 pub mod limits;
+pub mod log;
 pub mod time;

@@ -15,7 +15,13 @@ pub const WRITES_IN_FLIGHT_MAX: usize = 2;
 /// are sent from.
 pub const BUFFERS: usize = 8;
 
-/// How many of them are registered with the kernel. Locked memory is 8 MiB for all processes of a user by default.
+/// Durable batches that stay in memory for streams that keep up. Slower ones are served from the log.
+pub const RECENT_CHUNKS_MAX: usize = 4;
+
+/// Pieces of the log, of at most a batch each, that are in memory because someone is behind.
+pub const READ_CHUNKS_MAX: usize = 4;
+
+/// How many of [`BUFFERS`] are registered with the kernel. Locked memory is 8 MiB for all processes of a user by default.
 pub const BUFFERS_REGISTERED: usize = 3;
 
 /// Room in a batch for its trailer. A batch is sealed when its trailer is full.
@@ -23,6 +29,13 @@ pub const TRAILER_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of records in one batch, the header of the batch and its trailer taken off.
 pub const BATCH_RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - TRAILER_BYTES_MAX - BLOCK_BYTES;
+
+/// Records that lie side by side and are owed alike are cut into extents of at most this, so that a stream can
+/// be sent in pieces without a look at each record.
+pub const EXTENT_BYTES: u32 = 64 << 10;
+
+/// Extents of one batch: so many runs fit its trailer.
+pub const EXTENTS_MAX: usize = TRAILER_BYTES_MAX / 8;
 
 /// The largest record, its header included.
 pub const RECORD_BYTES_MAX: usize = 256 << 10;

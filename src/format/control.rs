@@ -216,6 +216,8 @@ pub enum Control {
 pub struct Accepted {
     /// Who sent them.
     pub slot: PeerSlot,
+    /// The life of its log in which it numbered them: with its node and their LSNs, their message ids.
+    pub incarnation: Incarnation,
     /// Its stream.
     pub stream: StreamId,
     /// The place in it of the first one.
@@ -233,6 +235,8 @@ pub struct Carried<'a> {
     pub lsn: Lsn,
     /// Whose record it is; [`PeerSlot::SELF`] if it was published here.
     pub slot: PeerSlot,
+    /// The life of the log that first held it.
+    pub incarnation: Incarnation,
     /// Whether it is still in the inbox.
     pub in_inbox: bool,
     /// The streams to which it is still owed, and its places in them.
@@ -246,7 +250,8 @@ impl Accepted {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = BodyWriter::new();
-        out.u32(self.slot.0).u64(self.stream.0).u64(self.first_position.0).u32(self.count).u32(self.bytes);
+        out.u32(self.slot.0).u64(self.incarnation.0).u64(self.stream.0);
+        out.u64(self.first_position.0).u32(self.count).u32(self.bytes);
         out.finish()
     }
 
@@ -255,6 +260,7 @@ impl Accepted {
         let mut reader = BodyReader::new(body);
         let accepted = Accepted {
             slot: PeerSlot(reader.u32()?),
+            incarnation: Incarnation(reader.u64()?),
             stream: StreamId(reader.u64()?),
             first_position: Position(reader.u64()?),
             count: reader.u32()?,
@@ -270,7 +276,7 @@ impl<'a> Carried<'a> {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = BodyWriter::new();
-        out.u64(self.lsn.0).u32(self.slot.0).flag(self.in_inbox);
+        out.u64(self.lsn.0).u32(self.slot.0).u64(self.incarnation.0).flag(self.in_inbox);
         put_list(&mut out, &self.owed, |out, (stream, position)| {
             out.u64(stream.0).u64(position.0);
         });
@@ -284,6 +290,7 @@ impl<'a> Carried<'a> {
         Ok(Carried {
             lsn: Lsn(reader.u64()?),
             slot: PeerSlot(reader.u32()?),
+            incarnation: Incarnation(reader.u64()?),
             in_inbox: reader.flag("in inbox")?,
             owed: list(&mut reader, |r| Ok((StreamId(r.u64()?), Position(r.u64()?))))?,
             record: reader.rest(),
@@ -613,9 +620,9 @@ mod tests {
 
     #[test]
     fn accepted_and_carried_read_back() {
-        let accepted = Accepted { slot: PeerSlot(1), stream: StreamId(2), first_position: Position(3), count: 4, bytes: 5 };
+        let accepted = Accepted { slot: PeerSlot(1), incarnation: Incarnation(8), stream: StreamId(2), first_position: Position(3), count: 4, bytes: 5 };
         assert_eq!(Accepted::decode(&accepted.encode()), Ok(accepted));
-        let carried = Carried { lsn: Lsn(9), slot: PeerSlot(1), in_inbox: true, owed: vec![(StreamId(1), Position(2))], record: b"record" };
+        let carried = Carried { lsn: Lsn(9), slot: PeerSlot(1), incarnation: Incarnation(8), in_inbox: true, owed: vec![(StreamId(1), Position(2))], record: b"record" };
         assert_eq!(Carried::decode(&carried.encode()), Ok(carried));
     }
 }

@@ -1,0 +1,16 @@
+//! The durable side as pure decisions: how a batch is filled, what a completed write releases, where records lie,
+//! and what a log that was left behind says.
+//!
+//! ```text
+//! staged ──seal──▶ submitted ──written, and all before it──▶ durable ──owed to nobody any more──▶ freed
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod batch_builder;
+pub mod chunk;
+pub mod extent;
+pub mod group_commit;
+pub mod index;
+pub mod place;
+pub mod resident;
+pub mod segments;

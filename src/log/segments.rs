@@ -1,0 +1,183 @@
+//! The files of the log in their order: which is written, which comes next, which may go.
+
+use std::collections::VecDeque;
+
+use super::place::BatchPlace;
+use crate::ids::{Lsn, SegmentNumber};
+use crate::limits::BATCH_BYTES_MAX;
+
+/// One segment of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number.
+    pub number: SegmentNumber,
+    /// Its first record.
+    pub first_lsn: Lsn,
+}
+
+/// Where the next segment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Wanted,
+    Preparing,
+    Ready,
+    /// There is no room on the disk for it.
+    DiskFull,
+}
+
+/// The segments of one log. The last one is written.
+#[derive(Clone, Debug)]
+pub struct Segments {
+    segment_bytes: u64,
+    segments: VecDeque<Segment>,
+    offset: u64,
+    next: Next,
+}
+
+impl Segments {
+    /// Segments as they were found: the last one goes on at `offset`.
+    #[must_use]
+    pub fn new(segment_bytes: u64, segments: Vec<Segment>, offset: u64) -> Segments {
+        assert!(!segments.is_empty() && segments.is_sorted_by_key(|s| s.number));
+        Segments { segment_bytes, segments: segments.into(), offset, next: Next::Wanted }
+    }
+
+    /// The segment that is written.
+    #[must_use]
+    pub fn active(&self) -> Segment {
+        // Invariant: there is always a segment that is written.
+        *self.segments.back().expect("a log without a segment")
+    }
+
+    /// The oldest segment.
+    #[must_use]
+    pub fn head(&self) -> Segment {
+        self.segments[0]
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Bytes of one segment's file.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    /// The first record after the head segment, if there is a segment after it.
+    #[must_use]
+    pub fn head_end(&self) -> Option<Lsn> {
+        self.segments.get(1).map(|second| second.first_lsn)
+    }
+
+    /// Whether the active segment may lack room for the next batch, whatever its size.
+    #[must_use]
+    pub fn must_roll(&self) -> bool {
+        self.offset + BATCH_BYTES_MAX as u64 > self.segment_bytes
+    }
+
+    /// Whether the next segment's file is there.
+    #[must_use]
+    pub fn may_roll(&self) -> bool {
+        self.next == Next::Ready
+    }
+
+    /// Whether the disk has no room for the next segment.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.next == Next::DiskFull
+    }
+
+    /// The segment whose file is to be prepared now, if one is.
+    pub fn poll_prepare(&mut self) -> Option<SegmentNumber> {
+        if self.next != Next::Wanted {
+            return None;
+        }
+        self.next = Next::Preparing;
+        Some(self.active().number.plus(1))
+    }
+
+    /// The next segment's file is there.
+    pub fn prepared(&mut self, number: SegmentNumber) {
+        assert!(self.next == Next::Preparing && number == self.active().number.plus(1));
+        self.next = Next::Ready;
+    }
+
+    /// There was no room for the next segment's file.
+    pub fn prepare_failed(&mut self) {
+        self.next = Next::DiskFull;
+    }
+
+    /// Room may have come: the next segment is asked for again.
+    pub fn retry_prepare(&mut self) {
+        if self.next == Next::DiskFull {
+            self.next = Next::Wanted;
+        }
+    }
+
+    /// The next segment is written from here on; its first record will be `first_lsn`.
+    pub fn roll(&mut self, first_lsn: Lsn) {
+        assert!(self.next == Next::Ready);
+        let number = self.active().number.plus(1);
+        self.segments.push_back(Segment { number, first_lsn });
+        self.offset = 0;
+        self.next = Next::Wanted;
+    }
+
+    /// The place of a batch of `bytes`.
+    pub fn place(&mut self, bytes: u32) -> BatchPlace {
+        assert!(self.offset + u64::from(bytes) <= self.segment_bytes);
+        let place = BatchPlace { segment: self.active().number, offset: self.offset, bytes };
+        self.offset = place.end();
+        place
+    }
+
+    /// The head is freed. Panics if it is the segment that is written.
+    pub fn free_head(&mut self) -> SegmentNumber {
+        assert!(self.segments.len() > 1, "the segment that is written is never freed");
+        let head = self.segments[0].number;
+        self.segments.pop_front();
+        head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SEGMENT_BYTES_MIN;
+
+    fn segments() -> Segments {
+        Segments::new(SEGMENT_BYTES_MIN, vec![Segment { number: SegmentNumber(1), first_lsn: Lsn(1) }], 0)
+    }
+
+    #[test]
+    fn batches_lie_side_by_side_until_the_segment_may_lack_room() {
+        let mut segments = segments();
+        assert_eq!(segments.place(4096).offset, 0);
+        assert_eq!(segments.place(8192).offset, 4096);
+        while !segments.must_roll() {
+            segments.place(BATCH_BYTES_MAX as u32);
+        }
+        assert_eq!(segments.poll_prepare(), Some(SegmentNumber(2)));
+        assert_eq!(segments.poll_prepare(), None);
+        assert!(!segments.may_roll());
+        segments.prepared(SegmentNumber(2));
+        segments.roll(Lsn(50));
+        assert_eq!(segments.place(4096), BatchPlace { segment: SegmentNumber(2), offset: 0, bytes: 4096 });
+        assert_eq!(segments.head_end(), Some(Lsn(50)));
+        assert_eq!(segments.free_head(), SegmentNumber(1));
+    }
+
+    #[test]
+    fn a_full_disk_is_asked_again_when_told() {
+        let mut segments = segments();
+        assert!(segments.poll_prepare().is_some());
+        segments.prepare_failed();
+        assert!(segments.is_disk_full() && segments.poll_prepare().is_none());
+        segments.retry_prepare();
+        assert_eq!(segments.poll_prepare(), Some(SegmentNumber(2)));
+    }
+}
