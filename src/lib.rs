@@ -1,6 +1,7 @@
 //! A brokerless durable service bus for Linux.
 #![deny(unsafe_code)]
 
+pub mod engine;
 pub mod format;
 pub mod ids;
 pub mod limits;
