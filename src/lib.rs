@@ -5,3 +5,5 @@ pub mod format;
 pub mod ids;
 pub mod limits;
 pub mod time;
+#[doc(hidden)]
+pub mod wire;
