@@ -7,3 +7,5 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod time;
+#[doc(hidden)]
+pub mod wire;

@@ -80,6 +80,21 @@ pub const RUN_BYTES_MAX: usize = 256 << 10;
 /// The largest frame after its header: a run that holds one record of the largest size, and its run header.
 pub const FRAME_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX;
 
+/// The largest frame after its header while the peer has not yet proved who it is: a stranger gets little memory.
+pub const HANDSHAKE_FRAME_BYTES_MAX: usize = 4096;
+
+/// Room that a session offers to its first read, and after it was idle.
+pub const READ_BYTES_MIN: usize = 16 << 10;
+
+/// Room that a session offers to a read when the peer keeps filling it.
+pub const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes received on one session and not yet consumed: one frame that is not yet whole, and the next read.
+pub const RECEIVE_WINDOW_BYTES_MAX: usize = FRAME_BYTES_MAX + 16 + READ_BYTES_MAX;
+
+/// The largest position that a peer may name, so that counting on from it never overflows. No stream gets there.
+pub const POSITION_MAX: u64 = 1 << 62;
+
 /// What a peer may send on one session before it must wait for a grant: the receiver has this much memory for it.
 pub const CREDIT_BYTES: u64 = 4 << 20;
 
@@ -127,6 +142,8 @@ const _: () = assert!(PAYLOAD_BYTES_MAX + TOPICS_MAX * (TOPIC_BYTES_MAX + 1) + E
 const _: () = assert!(RUN_BYTES_MAX >= RECORD_BYTES_MAX, "a run must hold the largest record");
 const _: () = assert!(FRAME_BYTES_MAX >= RUN_BYTES_MAX + 64);
 const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
+const _: () = assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
+const _: () = assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
