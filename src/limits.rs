@@ -21,6 +21,18 @@ pub const RECENT_CHUNKS_MAX: usize = 4;
 /// Pieces of the log, of at most a batch each, that are in memory because someone is behind.
 pub const READ_CHUNKS_MAX: usize = 4;
 
+/// Pieces of the log that are being read at once.
+pub const READS_IN_FLIGHT_MAX: usize = 2;
+
+/// Bytes of records that are carried forward with one batch.
+pub const CARRY_BYTES_PER_BATCH: usize = 256 << 10;
+
+/// With fewer segments than this nothing is carried forward: there is little to be won.
+pub const CARRY_SEGMENTS_MIN: usize = 4;
+
+/// How long a full disk is left alone before a segment is asked for again, in milliseconds.
+pub const DISK_FULL_RETRY_MS: u64 = 1_000;
+
 /// How many of [`BUFFERS`] are registered with the kernel. Locked memory is 8 MiB for all processes of a user by default.
 pub const BUFFERS_REGISTERED: usize = 3;
 
@@ -65,11 +77,15 @@ pub const REASON_BYTES_MAX: usize = 1024;
 pub const INTEREST_BYTES_MAX: usize = 512 << 10;
 
 /// The smallest and the default and the largest segment.
-pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+pub const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// When the disk has no room for a next segment, this part (one in so many bytes) of the last one takes no more
+/// messages: what frees the log, marks and cursors, still finds room.
+pub const RESERVE_FRACTION: u64 = 8;
 
 /// Bytes of a frame after its header, for every kind but runs.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;

@@ -170,8 +170,10 @@ impl State {
     /// Takes in one control record.
     fn apply_control(&mut self, lsn: Lsn, control: Control, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
         match (self.in_checkpoint, &control) {
-            (InCheckpoint::Before, Control::CheckpointBegin { slots, streams }) => {
-                (self.last_slot, self.last_stream) = (*slots, *streams);
+            (InCheckpoint::Before | InCheckpoint::Loading, Control::CheckpointBegin { slots, streams }) => {
+                // One that was begun before and never ended counts for nothing.
+                let index = std::mem::take(&mut self.index);
+                *self = State { index, last_slot: *slots, last_stream: *streams, ..State::default() };
                 self.in_checkpoint = InCheckpoint::Loading;
                 return Ok(());
             }

@@ -32,6 +32,17 @@ pub struct SendCursor {
     pub next: Position,
 }
 
+/// A frame that waits to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What must be durable before.
+    pub after: Lsn,
+    /// The frame.
+    pub frame: Vec<u8>,
+    /// Whether it is our resume, before which no more than the handshake is said.
+    pub opens: bool,
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
@@ -49,8 +60,10 @@ pub struct Session {
     pub secret: Option<[u8; 16]>,
     /// Who the other side is, once it proved it.
     pub peer: Option<PeerSlot>,
-    /// Frames that wait to be sent, each with what it depends on.
-    pub frames: VecDeque<(Lsn, Vec<u8>)>,
+    /// Frames that wait to be sent.
+    pub frames: VecDeque<Said>,
+    /// Whether our resume was sent.
+    pub opened: bool,
     /// Streams owed to the peer.
     pub cursors: BTreeMap<StreamId, SendCursor>,
     /// Bytes of runs that the peer allows in all.
@@ -90,6 +103,7 @@ impl Session {
             secret: None,
             peer: None,
             frames: VecDeque::new(),
+            opened: false,
             cursors: BTreeMap::new(),
             allowed: 0,
             sent: 0,
@@ -103,6 +117,11 @@ impl Session {
             said_at: now,
             began_at: now,
         }
+    }
+
+    /// Queues a frame that may be sent once `after` is durable.
+    pub fn say(&mut self, after: Lsn, frame: Vec<u8>) {
+        self.frames.push_back(Said { after, frame, opens: false });
     }
 
     /// Whether both sides know each other.

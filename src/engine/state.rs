@@ -127,6 +127,19 @@ impl State {
         self.addresses.iter().filter(move |(_, address)| address.bound == Some(slot))
     }
 
+    /// Whether the newest segment lacks a complete checkpoint, because the node died while it wrote one.
+    #[must_use]
+    pub(super) fn needs_checkpoint(&self) -> bool {
+        matches!(self.in_checkpoint, InCheckpoint::Loading | InCheckpoint::Repeating)
+    }
+
+    /// Forgets removed peers of whom nothing is left in the inbox.
+    pub(super) fn prune(&mut self) {
+        let State { peers, inbox, .. } = self;
+        let left = |slot| inbox.runs_in(crate::ids::Lsn(0), crate::ids::Lsn(u64::MAX)).any(|run| run.origin.slot == slot);
+        peers.retain(|slot, peer| !peer.removed || left(*slot));
+    }
+
     /// All of the small state, as records. What it says of single messages is not part of it: their records stay as
     /// long as the messages, and go with them when they are carried forward.
     #[must_use]
