@@ -284,6 +284,10 @@ mod tests {
         assert_eq!(window.wants_bytes_at_least(), 96);
         push_all(&mut window, &bytes[20..]);
         assert_eq!(window.wants_bytes_at_least(), 0);
+        assert!(window.next_frame().unwrap().is_some());
+        push_all(&mut window, &frame(FrameKind::Interest, FRAME_BYTES_MAX)[..17]);
+        let (memory, offset) = window.take_for_read();
+        assert!(memory.capacity() - offset >= FRAME_BYTES_MAX - 1, "there is room for all that is wanted");
     }
 
     #[test]

@@ -196,9 +196,13 @@ mod tests {
 
     #[test]
     fn the_count_must_be_exact() {
-        let bytes = records(&[b"a", b"b"]);
-        assert_eq!(verify_run(&run(1), &bytes), Err(RunDefect::Count { said: 1, found: 2 }));
-        assert_eq!(verify_run(&run(3), &bytes), Err(RunDefect::Count { said: 3, found: 2 }));
+        let bytes = records(&[b"a", b"b", b"c"]);
+        assert_eq!(
+            verify_run(&run(1), &bytes),
+            Err(RunDefect::Count { said: 1, found: 2 }),
+            "told at the second"
+        );
+        assert_eq!(verify_run(&run(4), &bytes), Err(RunDefect::Count { said: 4, found: 3 }));
         assert_eq!(verify_run(&run(0), &[]), Err(RunDefect::Count { said: 0, found: 0 }));
     }
 
