@@ -107,7 +107,9 @@ impl Engine {
                 return;
             }
             let Control::Acked(cursors) = control else { return };
-            cursors.iter().for_each(|(id, _)| drop(self.acks.remove(id)));
+            for (id, _) in &cursors {
+                self.acks.remove(id);
+            }
         }
     }
 
