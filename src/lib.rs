@@ -3,5 +3,6 @@
 
 pub mod format;
 pub mod ids;
+pub mod io;
 pub mod limits;
 pub mod time;
