@@ -4,6 +4,7 @@
 pub mod engine;
 pub mod format;
 pub mod ids;
+pub mod io;
 pub mod limits;
 pub mod log;
 pub mod time;

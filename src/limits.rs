@@ -36,6 +36,30 @@ pub const DISK_FULL_RETRY_MS: u64 = 1_000;
 /// How many of [`BUFFERS`] are registered with the kernel. Locked memory is 8 MiB for all processes of a user by default.
 pub const BUFFERS_REGISTERED: usize = 3;
 
+/// Buffers beyond the registered ones that wait for reuse. What is given back above this is freed.
+pub const BUFFERS_IDLE_MAX: usize = 3 * BUFFERS;
+
+/// How often in a row the kernel may answer a write or a read of the log with EINTR, EAGAIN or no whole block
+/// before that is taken for a failure.
+pub const RESUBMISSIONS_MAX: u32 = 64;
+
+/// Bytes of zeros that prewriting puts down at once.
+pub const PREWRITE_PIECE_BYTES: usize = 256 << 10;
+
+/// Bytes a second that paced prewriting stays below: appends keep 96 % of their speed beside it, and 22 % beside
+/// prewriting at full speed.
+pub const PREWRITE_PACE_BYTES_PER_SECOND: u64 = 100_000_000;
+
+/// Spare files kept for reuse. What is freed above this is unlinked.
+pub const SPARES_MAX: usize = 2;
+
+/// How often a data directory's lock is tried before it counts as held: whoever asks who holds it takes it for a
+/// moment, and a process that is being replaced may be about to let go.
+pub const LOCK_ATTEMPTS: u32 = 5;
+
+/// The pause between two such attempts, in milliseconds.
+pub const LOCK_PAUSE_MS: u64 = 20;
+
 /// Room in a batch for its trailer. A batch is sealed when its trailer is full.
 pub const TRAILER_BYTES_MAX: usize = 64 << 10;
 
@@ -153,8 +177,11 @@ pub const CONCURRENCY_DEFAULT: usize = 64;
 pub const INBOX_BYTES_DEFAULT: u64 = 4 << 30;
 
 const _: () = assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
-const _: () = assert!(RECORD_BYTES_MAX <= BATCH_RECORD_BYTES_MAX / 2, "a record must fit any batch, with others");
-const _: () = assert!(PAYLOAD_BYTES_MAX + TOPICS_MAX * (TOPIC_BYTES_MAX + 1) + EXTENSION_BYTES_MAX + 64 <= RECORD_BYTES_MAX);
+const _: () =
+    assert!(RECORD_BYTES_MAX <= BATCH_RECORD_BYTES_MAX / 2, "a record must fit any batch, with others");
+const _: () = assert!(
+    PAYLOAD_BYTES_MAX + TOPICS_MAX * (TOPIC_BYTES_MAX + 1) + EXTENSION_BYTES_MAX + 64 <= RECORD_BYTES_MAX
+);
 const _: () = assert!(RUN_BYTES_MAX >= RECORD_BYTES_MAX, "a run must hold the largest record");
 const _: () = assert!(FRAME_BYTES_MAX >= RUN_BYTES_MAX + 64);
 const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
@@ -162,6 +189,9 @@ const _: () = assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_
 const _: () = assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);
+const _: () = assert!(PREWRITE_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () =
+    assert!(BATCH_BYTES_MAX <= u32::MAX as usize, "the kernel counts the bytes of a write in 32 bits");
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
 const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);
 const _: () = assert!(TOPIC_BYTES_MAX <= u8::MAX as usize, "a topic's length is one byte");
