@@ -141,6 +141,24 @@ pub const CREDIT_BYTES: u64 = 4 << 20;
 /// Bytes written to a socket and not yet taken by it, for one session.
 pub const SEND_BYTES_IN_FLIGHT_MAX: usize = 2 << 20;
 
+/// Pieces shorter than this are copied together before they are written to a socket.
+pub const GATHER_BYTES_MAX: usize = 2 << 10;
+
+/// Bytes that one write to a socket begins with, and a little more.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Pieces of one write to a socket.
+pub const WRITE_PIECES_MAX: usize = 64;
+
+/// Connections that are being made at once.
+pub const DIALS_AT_ONCE_MAX: usize = 8;
+
+/// How long no peer is accepted after accepting one failed for want of descriptors or memory, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// How long a connection that is to be closed may take to say goodbye, in milliseconds.
+pub const GOODBYE_MS: u64 = 1_000;
+
 /// Peers that one node knows. A session from one more is refused.
 pub const PEERS_MAX: usize = 16_384;
 
