@@ -3,6 +3,7 @@
 
 pub mod format;
 pub mod ids;
+pub mod io;
 pub mod limits;
 pub mod log;
 pub mod time;

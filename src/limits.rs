@@ -64,6 +64,9 @@ pub const REASON_BYTES_MAX: usize = 1024;
 /// Bytes of all topics that one node subscribes to at one peer: they travel in one frame.
 pub const INTEREST_BYTES_MAX: usize = 512 << 10;
 
+/// Bytes of the log in memory at once while it is read back.
+pub const RECOVERY_WINDOW_BYTES: usize = 4 << 20;
+
 /// The smallest and the default and the largest segment.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
@@ -130,5 +133,6 @@ const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
+const _: () = assert!(RECOVERY_WINDOW_BYTES >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);
 const _: () = assert!(TOPIC_BYTES_MAX <= u8::MAX as usize, "a topic's length is one byte");

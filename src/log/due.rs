@@ -137,7 +137,8 @@ impl Due {
     }
 }
 
-const _: () = assert!(BATCH_HEADER_BYTES <= crate::limits::BLOCK_BYTES, "a header is never split over two blocks");
+const _: () =
+    assert!(BATCH_HEADER_BYTES <= crate::limits::BLOCK_BYTES, "a header is never split over two blocks");
 
 #[cfg(test)]
 mod tests {
@@ -199,7 +200,8 @@ mod tests {
         assert_eq!(look(first, facts(1), 1), "whole");
         assert_eq!(look(first, BatchFacts { previous_header_crc: 1, ..facts(1) }, 1), "misfit");
         assert_eq!(look(first, facts(2), 1), "ahead");
-        let (bytes, _) = batch(BatchFacts { segment: SegmentNumber(2), previous_header_crc: 9, ..facts(7) }, 20);
+        let (bytes, _) =
+            batch(BatchFacts { segment: SegmentNumber(2), previous_header_crc: 9, ..facts(7) }, 20);
         let freed = Due::first(SegmentNumber(2));
         assert!(matches!(freed.look(SegmentNumber(2), &bytes), Look::Whole(_)));
         assert!(!matches!(freed.look(SegmentNumber(3), &bytes), Look::Whole(_)));

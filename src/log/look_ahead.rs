@@ -60,7 +60,8 @@ impl LookAhead {
         self.later.map(|header| header.first_lsn())
     }
 
-    /// Whether a later batch says that the one that is due was durable.
+    /// Whether a later batch proves that the one that is due was durable: its header says so, or it lies too far
+    /// behind for both to have been in flight.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
         self.confirmed
@@ -124,7 +125,9 @@ impl LookAhead {
         self.later_end = self.at + u64::from(header.batch_bytes.get());
         if header.number() > due.number() {
             self.later.get_or_insert(*header);
-            self.confirmed |= header.durable_batch.get() >= due.number().0;
+            // What begins beyond the reach of writes in flight was submitted when those before it were durable.
+            let is_out_of_reach = self.at >= self.begin + IN_FLIGHT_BYTES_MAX;
+            self.confirmed |= is_out_of_reach || header.durable_batch.get() >= due.number().0;
         }
     }
 }
@@ -133,6 +136,7 @@ impl LookAhead {
 mod tests {
     use super::*;
     use crate::format::batch::{BatchFacts, seal};
+    use crate::format::checksum::checksum;
     use crate::ids::{BatchNumber, Epoch, SegmentNumber};
 
     fn batch(number: u64, durable: u64) -> Vec<u8> {
@@ -182,8 +186,19 @@ mod tests {
     #[test]
     fn the_room_of_writes_in_flight_reaches_behind_every_later_batch() {
         assert_eq!(seen(&[0; 4096]).in_flight_end(), 8192 + IN_FLIGHT_BYTES_MAX);
-        let mut bytes = vec![0; IN_FLIGHT_BYTES_MAX as usize];
-        bytes.extend(batch(11, 9));
-        assert_eq!(seen(&bytes).in_flight_end(), 8192 + IN_FLIGHT_BYTES_MAX + 4096);
+        let mut long = batch(11, 9);
+        long[76..80].copy_from_slice(&8192_u32.to_le_bytes());
+        let crc = checksum(&long[..92]);
+        long[92..96].copy_from_slice(&crc.to_le_bytes());
+        let bytes = [vec![0; IN_FLIGHT_BYTES_MAX as usize - 4096], long].concat();
+        let ahead = seen(&bytes);
+        assert_eq!(ahead.in_flight_end(), 8192 + IN_FLIGHT_BYTES_MAX + 4096);
+        assert!(!ahead.is_confirmed());
+    }
+
+    #[test]
+    fn a_batch_out_of_reach_of_the_writes_in_flight_proves_that_the_due_one_was_durable() {
+        let bytes = [vec![0; IN_FLIGHT_BYTES_MAX as usize], batch(11, 9)].concat();
+        assert!(seen(&bytes).is_confirmed());
     }
 }

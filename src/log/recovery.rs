@@ -138,7 +138,8 @@ impl Scan {
             let here = offset + at as u64;
             match self.due.look(number, &bytes[at..]) {
                 Look::Whole(view) => {
-                    let place = BatchPlace { segment: number, offset: here, bytes: view.header.batch_bytes.get() };
+                    let place =
+                        BatchPlace { segment: number, offset: here, bytes: view.header.batch_bytes.get() };
                     on_batch(place, &view)?;
                     self.passed(file, view.header);
                     at += place.bytes as usize;

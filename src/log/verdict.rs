@@ -50,7 +50,7 @@ pub enum Later {
     /// When the later batches were submitted, the one that is due was not known durable: with two writes in flight
     /// this is an ordinary crash.
     Unconfirmed,
-    /// The batch that is due was durable once.
+    /// The batch that is due was durable once: one of them says so, or lies where it could not be in flight too.
     Confirmed,
 }
 
@@ -85,7 +85,7 @@ pub enum Verdict {
 /// How it is known that durable bytes are damaged or gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Corruption {
-    /// A later batch says that this one was durable.
+    /// A later batch proves that this one was durable.
     DurableBatch,
     /// A good batch, but not one that follows the batch before it.
     BrokenChain,
@@ -248,7 +248,8 @@ mod tests {
     fn every_combination_has_exactly_one_row_and_every_row_has_combinations() {
         let mut matched = [0; TABLE.len()];
         for (before, place, later, after) in combinations() {
-            let rows: Vec<_> = (0..TABLE.len()).filter(|i| TABLE[*i].matches(before, place, later, after)).collect();
+            let rows: Vec<_> =
+                (0..TABLE.len()).filter(|i| TABLE[*i].matches(before, place, later, after)).collect();
             assert_eq!(rows.len(), 1, "{before:?} {place:?} {later:?} {after:?}: {rows:?}");
             matched[rows[0]] += 1;
         }
@@ -260,7 +261,10 @@ mod tests {
         for (before, place, later, after) in combinations() {
             let durable_once = later == Later::Confirmed || matches!(after, After::Written | After::Missing);
             let verdict = judge(before, place, later, after).verdict;
-            assert!(!durable_once || matches!(verdict, Verdict::Corrupt(_)), "{before:?} {place:?} {later:?} {after:?}");
+            assert!(
+                !durable_once || matches!(verdict, Verdict::Corrupt(_)),
+                "{before:?} {place:?} {later:?} {after:?}"
+            );
         }
     }
 
@@ -272,7 +276,11 @@ mod tests {
                 && later != Later::Confirmed
                 && matches!(after, After::Absent | After::Blank);
             let verdict = judge(before, place, later, after).verdict;
-            assert_eq!(crash, !matches!(verdict, Verdict::Corrupt(_)), "{before:?} {place:?} {later:?} {after:?}");
+            assert_eq!(
+                crash,
+                !matches!(verdict, Verdict::Corrupt(_)),
+                "{before:?} {place:?} {later:?} {after:?}"
+            );
         }
     }
 
