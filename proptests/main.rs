@@ -1,3 +1,7 @@
-//! Properties of whole parts of the bus, each under crashes, damage and odd orders.
+//! Tests of the pure layers with inputs nobody thought of, and of the source itself.
+// All of this is test code, though not all of it stands in a test function.
+#![allow(clippy::unwrap_used)]
 
 mod recovery;
+mod tidy;
+mod wire_codec;

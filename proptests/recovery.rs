@@ -1,5 +1,4 @@
 //! A log that a crash, a bad disk or a careless hand left behind, and what recovery makes of it.
-#![allow(clippy::unwrap_used)]
 
 mod crashes;
 mod damage;

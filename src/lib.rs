@@ -1,9 +1,12 @@
 //! A brokerless durable service bus for Linux.
 #![deny(unsafe_code)]
 
+pub mod engine;
 pub mod format;
 pub mod ids;
 pub mod io;
 pub mod limits;
 pub mod log;
 pub mod time;
+#[doc(hidden)]
+pub mod wire;

@@ -21,8 +21,44 @@ pub const RECENT_CHUNKS_MAX: usize = 4;
 /// Pieces of the log, of at most a batch each, that are in memory because someone is behind.
 pub const READ_CHUNKS_MAX: usize = 4;
 
+/// Pieces of the log that are being read at once.
+pub const READS_IN_FLIGHT_MAX: usize = 2;
+
+/// Bytes of records that are carried forward with one batch.
+pub const CARRY_BYTES_PER_BATCH: usize = 256 << 10;
+
+/// With fewer segments than this nothing is carried forward: there is little to be won.
+pub const CARRY_SEGMENTS_MIN: usize = 4;
+
+/// How long a full disk is left alone before a segment is asked for again, in milliseconds.
+pub const DISK_FULL_RETRY_MS: u64 = 1_000;
+
 /// How many of [`BUFFERS`] are registered with the kernel. Locked memory is 8 MiB for all processes of a user by default.
 pub const BUFFERS_REGISTERED: usize = 3;
+
+/// Buffers beyond the registered ones that wait for reuse. What is given back above this is freed.
+pub const BUFFERS_IDLE_MAX: usize = 3 * BUFFERS;
+
+/// How often in a row the kernel may answer a write or a read of the log with EINTR, EAGAIN or no whole block
+/// before that is taken for a failure.
+pub const RESUBMISSIONS_MAX: u32 = 64;
+
+/// Bytes of zeros that prewriting puts down at once.
+pub const PREWRITE_PIECE_BYTES: usize = 256 << 10;
+
+/// Bytes a second that paced prewriting stays below: appends keep 96 % of their speed beside it, and 22 % beside
+/// prewriting at full speed.
+pub const PREWRITE_PACE_BYTES_PER_SECOND: u64 = 100_000_000;
+
+/// Spare files kept for reuse. What is freed above this is unlinked.
+pub const SPARES_MAX: usize = 2;
+
+/// How often a data directory's lock is tried before it counts as held: whoever asks who holds it takes it for a
+/// moment, and a process that is being replaced may be about to let go.
+pub const LOCK_ATTEMPTS: u32 = 5;
+
+/// The pause between two such attempts, in milliseconds.
+pub const LOCK_PAUSE_MS: u64 = 20;
 
 /// Room in a batch for its trailer. A batch is sealed when its trailer is full.
 pub const TRAILER_BYTES_MAX: usize = 64 << 10;
@@ -68,11 +104,15 @@ pub const INTEREST_BYTES_MAX: usize = 512 << 10;
 pub const RECOVERY_WINDOW_BYTES: usize = 4 << 20;
 
 /// The smallest and the default and the largest segment.
-pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+pub const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// When the disk has no room for a next segment, this part (one in so many bytes) of the last one takes no more
+/// messages: what frees the log, marks and cursors, still finds room.
+pub const RESERVE_FRACTION: u64 = 8;
 
 /// Bytes of a frame after its header, for every kind but runs.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
@@ -82,6 +122,21 @@ pub const RUN_BYTES_MAX: usize = 256 << 10;
 
 /// The largest frame after its header: a run that holds one record of the largest size, and its run header.
 pub const FRAME_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX;
+
+/// The largest frame after its header while the peer has not yet proved who it is: a stranger gets little memory.
+pub const HANDSHAKE_FRAME_BYTES_MAX: usize = 4096;
+
+/// Room that a session offers to its first read, and after it was idle.
+pub const READ_BYTES_MIN: usize = 16 << 10;
+
+/// Room that a session offers to a read when the peer keeps filling it.
+pub const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes received on one session and not yet consumed: one frame that is not yet whole, and the next read.
+pub const RECEIVE_WINDOW_BYTES_MAX: usize = FRAME_BYTES_MAX + 16 + READ_BYTES_MAX;
+
+/// The largest position that a peer may name, so that counting on from it never overflows. No stream gets there.
+pub const POSITION_MAX: u64 = 1 << 62;
 
 /// What a peer may send on one session before it must wait for a grant: the receiver has this much memory for it.
 pub const CREDIT_BYTES: u64 = 4 << 20;
@@ -125,13 +180,21 @@ pub const CONCURRENCY_DEFAULT: usize = 64;
 pub const INBOX_BYTES_DEFAULT: u64 = 4 << 30;
 
 const _: () = assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
-const _: () = assert!(RECORD_BYTES_MAX <= BATCH_RECORD_BYTES_MAX / 2, "a record must fit any batch, with others");
-const _: () = assert!(PAYLOAD_BYTES_MAX + TOPICS_MAX * (TOPIC_BYTES_MAX + 1) + EXTENSION_BYTES_MAX + 64 <= RECORD_BYTES_MAX);
+const _: () =
+    assert!(RECORD_BYTES_MAX <= BATCH_RECORD_BYTES_MAX / 2, "a record must fit any batch, with others");
+const _: () = assert!(
+    PAYLOAD_BYTES_MAX + TOPICS_MAX * (TOPIC_BYTES_MAX + 1) + EXTENSION_BYTES_MAX + 64 <= RECORD_BYTES_MAX
+);
 const _: () = assert!(RUN_BYTES_MAX >= RECORD_BYTES_MAX, "a run must hold the largest record");
 const _: () = assert!(FRAME_BYTES_MAX >= RUN_BYTES_MAX + 64);
 const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
+const _: () = assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
+const _: () = assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);
+const _: () = assert!(PREWRITE_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () =
+    assert!(BATCH_BYTES_MAX <= u32::MAX as usize, "the kernel counts the bytes of a write in 32 bits");
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
 const _: () = assert!(RECOVERY_WINDOW_BYTES >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);

@@ -55,6 +55,8 @@ pub struct PeerRecord {
     pub address: String,
     /// The name it gave itself.
     pub name: String,
+    /// It was forgotten, and is kept only because messages of it wait in the inbox.
+    pub removed: bool,
 }
 
 /// One control record.
@@ -206,7 +208,12 @@ pub enum Control {
         streams: Vec<StreamId>,
     },
     /// What follows, up to the end, is all of the small state.
-    CheckpointBegin,
+    CheckpointBegin {
+        /// The highest slot ever given to a peer.
+        slots: PeerSlot,
+        /// The highest stream ever minted: an id is never used twice, for peers remember it.
+        streams: StreamId,
+    },
     /// The checkpoint is complete.
     CheckpointEnd,
 }
@@ -364,12 +371,14 @@ fn peer(reader: &mut BodyReader<'_>) -> Result<PeerRecord, BodyDefect> {
         secret_confirmed: reader.flag("secret confirmed")?,
         address: reader.text()?.to_owned(),
         name: reader.text()?.to_owned(),
+        removed: reader.flag("removed")?,
     })
 }
 
 fn put_peer(out: &mut BodyWriter, peer: &PeerRecord) {
     out.u32(peer.slot.0).node(peer.node).u64(peer.incarnation.0).u64(peer.epoch.0).u64(peer.nonce);
     out.bytes(&peer.secret).flag(peer.secret_confirmed).text(&peer.address).text(&peer.name);
+    out.flag(peer.removed);
 }
 
 impl Control {
@@ -396,7 +405,7 @@ impl Control {
             Control::PeerRemoved { .. } => RecordKind::PeerRemoved,
             Control::AddressRemoved { .. } => RecordKind::AddressRemoved,
             Control::DestinationSet { .. } => RecordKind::DestinationSet,
-            Control::CheckpointBegin => RecordKind::CheckpointBegin,
+            Control::CheckpointBegin { .. } => RecordKind::CheckpointBegin,
             Control::CheckpointEnd => RecordKind::CheckpointEnd,
         }
     }
@@ -462,7 +471,10 @@ impl Control {
                     out.u64(stream.0);
                 });
             }
-            Control::CheckpointBegin | Control::CheckpointEnd => {}
+            Control::CheckpointBegin { slots, streams } => {
+                out.u32(slots.0).u64(streams.0);
+            }
+            Control::CheckpointEnd => {}
         }
         out.finish()
     }
@@ -539,7 +551,9 @@ impl Control {
                 id: SetId(r.u32()?),
                 streams: list(&mut r, |r| Ok(StreamId(r.u64()?)))?,
             },
-            RecordKind::CheckpointBegin => Control::CheckpointBegin,
+            RecordKind::CheckpointBegin => {
+                Control::CheckpointBegin { slots: PeerSlot(r.u32()?), streams: StreamId(r.u64()?) }
+            }
             RecordKind::CheckpointEnd => Control::CheckpointEnd,
         };
         r.end()?;
@@ -562,6 +576,7 @@ mod tests {
             secret_confirmed: true,
             address: "tcp://a:1".into(),
             name: "web".into(),
+            removed: false,
         };
         let (handler, reason) = ("h".to_owned(), "because".to_owned());
         let range = LsnRange { first: Lsn(7), count: 3 };
@@ -586,7 +601,7 @@ mod tests {
             Control::PeerRemoved { slot: PeerSlot(1), dropped: 2 },
             Control::AddressRemoved { address: "x".into() },
             Control::DestinationSet { id: SetId(1), streams: vec![StreamId(1), StreamId(2)] },
-            Control::CheckpointBegin,
+            Control::CheckpointBegin { slots: PeerSlot(3), streams: StreamId(9) },
             Control::CheckpointEnd,
         ]
     }

@@ -132,7 +132,7 @@ pub enum FrameDefect {
     #[error("frame kind {0} is unknown")]
     UnknownKind(u8),
     /// Longer than what was agreed on.
-    #[error("a frame of {0} bytes is longer than the {FRAME_BYTES_MAX} that are agreed on")]
+    #[error("a frame of {0} bytes is longer than what is agreed on")]
     Oversized(u32),
     /// A run too short to hold its own header.
     #[error("a run is shorter than its own header")]

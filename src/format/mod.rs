@@ -1,6 +1,7 @@
 //! The bytes on disk and on the wire. Pure: structs that are their own layout, and functions over byte slices.
 //!
 //! Everything is little-endian and unaligned, and no byte is trusted before its checksum was.
+#![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod body;

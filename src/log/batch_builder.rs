@@ -168,7 +168,7 @@ mod tests {
         let mut builder = BatchBuilder::new(Lsn(5));
         push(&mut builder, &mut buffer, b"one", 1);
         push(&mut builder, &mut buffer, b"two", 1);
-        builder.push_control(&mut buffer, &Control::CheckpointBegin);
+        builder.push_control(&mut buffer, &Control::CheckpointEnd);
         let mut records = Vec::new();
         record::append(&mut records, Lsn(90), RecordKind::Message, 0, b"x");
         record::append(&mut records, Lsn(91), RecordKind::Message, 0, b"y");

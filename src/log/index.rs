@@ -76,10 +76,10 @@ impl LogIndex {
         self.carried.contains_key(&lsn)
     }
 
-    /// The first record after `lsn` that lies wrapped in another.
+    /// The first record at or after `lsn` that lies wrapped in another.
     #[must_use]
     pub fn next_carried(&self, lsn: Lsn) -> Option<Lsn> {
-        self.carried.range(lsn.plus(1)..).next().map(|(lsn, _)| *lsn)
+        self.carried.range(lsn..).next().map(|(lsn, _)| *lsn)
     }
 
     /// Carried records whose bearers lie in the segments below `end` of LSNs: they must be carried again.

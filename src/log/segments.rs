@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::place::BatchPlace;
 use crate::ids::{Lsn, SegmentNumber};
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, RESERVE_FRACTION};
 
 /// One segment of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +30,44 @@ enum Next {
 pub struct Segments {
     segment_bytes: u64,
     segments: VecDeque<Segment>,
+    /// Bytes of the file that is written: those of an older one may be others.
+    active_bytes: u64,
     offset: u64,
     next: Next,
 }
 
 impl Segments {
-    /// Segments as they were found: the last one goes on at `offset`.
+    /// Segments as they were found: the last one, of `active_bytes`, goes on at `offset`; new ones have
+    /// `segment_bytes`.
     #[must_use]
-    pub fn new(segment_bytes: u64, segments: Vec<Segment>, offset: u64) -> Segments {
-        assert!(!segments.is_empty() && segments.is_sorted_by_key(|s| s.number));
-        Segments { segment_bytes, segments: segments.into(), offset, next: Next::Wanted }
+    pub fn new(segment_bytes: u64, segments: Vec<Segment>, active_bytes: u64, offset: u64) -> Segments {
+        assert!(!segments.is_empty() && segments.is_sorted_by_key(|s| s.number) && offset <= active_bytes);
+        Segments { segment_bytes, segments: segments.into(), active_bytes, offset, next: Next::Wanted }
+    }
+
+    /// Bytes left in the segment that is written.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.active_bytes - self.offset
+    }
+
+    /// Whether the first batch of a segment is next: it waits until every write into the one before is done.
+    #[must_use]
+    pub fn must_wait_for_idle(&self) -> bool {
+        self.offset == 0
+    }
+
+    /// Whether not even one batch of the largest size fits any more.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.room() < BATCH_BYTES_MAX as u64
+    }
+
+    /// Whether there is no room on the disk for a next segment, and what is left of this one is kept for what frees
+    /// the log: marks and cursors, not messages.
+    #[must_use]
+    pub fn is_in_reserve(&self) -> bool {
+        self.next == Next::DiskFull && self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION
     }
 
     /// The segment that is written.
@@ -73,10 +101,10 @@ impl Segments {
         self.segments.get(1).map(|second| second.first_lsn)
     }
 
-    /// Whether the active segment may lack room for the next batch, whatever its size.
+    /// Whether the next batch, whatever its size, is the last for which there surely is room in this segment.
     #[must_use]
     pub fn must_roll(&self) -> bool {
-        self.offset + BATCH_BYTES_MAX as u64 > self.segment_bytes
+        self.room() < 2 * BATCH_BYTES_MAX as u64
     }
 
     /// Whether the next segment's file is there.
@@ -123,13 +151,13 @@ impl Segments {
         assert!(self.next == Next::Ready);
         let number = self.active().number.plus(1);
         self.segments.push_back(Segment { number, first_lsn });
-        self.offset = 0;
+        (self.active_bytes, self.offset) = (self.segment_bytes, 0);
         self.next = Next::Wanted;
     }
 
     /// The place of a batch of `bytes`.
     pub fn place(&mut self, bytes: u32) -> BatchPlace {
-        assert!(self.offset + u64::from(bytes) <= self.segment_bytes);
+        assert!(u64::from(bytes) <= self.room());
         let place = BatchPlace { segment: self.active().number, offset: self.offset, bytes };
         self.offset = place.end();
         place
@@ -150,7 +178,8 @@ mod tests {
     use crate::limits::SEGMENT_BYTES_MIN;
 
     fn segments() -> Segments {
-        Segments::new(SEGMENT_BYTES_MIN, vec![Segment { number: SegmentNumber(1), first_lsn: Lsn(1) }], 0)
+        let first = Segment { number: SegmentNumber(1), first_lsn: Lsn(1) };
+        Segments::new(SEGMENT_BYTES_MIN, vec![first], SEGMENT_BYTES_MIN, 0)
     }
 
     #[test]

@@ -1,0 +1,368 @@
+//! The only code that changes the durable state, live and at replay.
+
+use super::inbox::{HandlerState, Origin};
+use super::state::{Address, Identity, InCheckpoint, Inbound, Opening, State};
+use super::stream::Stream;
+use crate::format::body::BodyDefect;
+use crate::format::control::{Accepted, Carried, Control, IntentState, StreamOwner};
+use crate::format::record::{RECORD_HEADER_BYTES, RecordDefect, RecordKind, RecordView, Records};
+use crate::ids::{Lsn, LsnRange, PeerSlot, Position, SetId, StreamId};
+use crate::log::chunk::Chunk;
+use crate::log::extent::{Extent, ExtentKind};
+use crate::log::place::BatchPlace;
+
+/// Bytes of topics in one record.
+const TOPICS_BYTES_PER_RECORD: usize = 64 << 10;
+
+/// Cuts a list of topics into parts that fit a record each.
+pub fn topic_parts(topics: &[String]) -> impl Iterator<Item = &[String]> {
+    let mut rest = topics;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|topic| {
+            bytes += topic.len() + 2;
+            bytes <= TOPICS_BYTES_PER_RECORD
+        });
+        let (part, after) = rest.split_at(fits.count().max(1));
+        rest = after;
+        Some(part)
+    })
+}
+
+/// Why the records of a sound log make no sense: they were written by something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyDefect {
+    /// The body of a record cannot be read.
+    #[error("record {lsn}: {defect}")]
+    Body {
+        /// The record.
+        lsn: Lsn,
+        /// What is wrong with it.
+        defect: BodyDefect,
+    },
+    /// A record is not what was written.
+    #[error("record {lsn}: {defect}")]
+    Record {
+        /// The record.
+        lsn: Lsn,
+        /// What is wrong with it.
+        defect: RecordDefect,
+    },
+    /// Messages owed to a set, or a stream, that no record explains.
+    #[error("record {0} is owed to a set of streams that was never written down")]
+    UnknownSet(Lsn),
+    /// A run that does not follow the one before it.
+    #[error("record {0} accepts a run out of its order")]
+    OutOfOrder(Lsn),
+    /// The oldest segment does not begin with a checkpoint.
+    #[error("record {0} comes before any checkpoint")]
+    NoCheckpoint(Lsn),
+}
+
+/// What happened that those outside of the state want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// A run was accepted; it may be acknowledged once `lsn` is durable.
+    Run {
+        /// From whom.
+        slot: PeerSlot,
+        /// On which stream.
+        stream: StreamId,
+        /// Its last position.
+        last: Position,
+        /// Its last record.
+        lsn: Lsn,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// Streams came, went or changed their owner.
+    Streams,
+    /// What is known of addresses and intents changed.
+    Addresses,
+}
+
+impl State {
+    /// Takes in one batch: the records of `chunk`, which lie at `place`.
+    pub fn apply_batch(&mut self, place: BatchPlace, chunk: &Chunk, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
+        self.index.push(chunk.first(), chunk.end().since(chunk.first()), place);
+        for extent in chunk.extents() {
+            match extent.kind {
+                ExtentKind::Messages(set) => self.apply_messages(extent, set)?,
+                // Their header, the control record before them, said all there is to say.
+                ExtentKind::Foreign => {}
+                ExtentKind::Control => {
+                    for (index, record) in Records::new(chunk.extent_bytes(extent)).enumerate() {
+                        let lsn = extent.first.plus(index as u64);
+                        let record = record.map_err(|defect| ApplyDefect::Record { lsn, defect })?;
+                        self.apply_record(lsn, &record, applied)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_messages(&mut self, extent: &Extent, set: SetId) -> Result<(), ApplyDefect> {
+        if set == SetId::NONE {
+            return Ok(());
+        }
+        let streams = self.sets.get(&set).ok_or(ApplyDefect::UnknownSet(extent.first))?;
+        let (count, bytes) = (u64::from(extent.count), u64::from(extent.bytes));
+        for id in streams {
+            if *id == StreamId::LOCAL {
+                let origin = Origin { slot: PeerSlot::SELF, incarnation: self.identity.incarnation };
+                self.inbox.add(LsnRange { first: extent.first, count }, bytes, origin);
+            } else {
+                let stream = self.streams.get_mut(id).ok_or(ApplyDefect::UnknownSet(extent.first))?;
+                stream.extend(extent.first, count, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_record(&mut self, lsn: Lsn, record: &RecordView<'_>, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
+        let body = |defect| ApplyDefect::Body { lsn, defect };
+        match record.kind {
+            RecordKind::Accepted => self.apply_accepted(lsn, &Accepted::decode(record.body).map_err(body)?, applied),
+            RecordKind::Carried => self.apply_carried(lsn, &Carried::decode(record.body).map_err(body)?),
+            kind => {
+                let control = Control::decode(kind, record.body).map_err(body)?;
+                self.apply_control(lsn, control, applied)
+            }
+        }
+    }
+
+    fn apply_accepted(&mut self, lsn: Lsn, run: &Accepted, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
+        let inbound = self.inbound.entry((run.slot, run.stream)).or_default();
+        if run.first_position != inbound.accepted.plus(1) {
+            return Err(ApplyDefect::OutOfOrder(lsn));
+        }
+        let count = u64::from(run.count);
+        inbound.accepted = inbound.accepted.plus(count);
+        let last = inbound.accepted;
+        let (range, bytes) = (LsnRange { first: lsn.plus(1), count }, u64::from(run.bytes));
+        self.inbox.add(range, bytes, Origin { slot: run.slot, incarnation: run.incarnation });
+        applied.push(Applied::Run { slot: run.slot, stream: run.stream, last, lsn: range.last(), bytes });
+        Ok(())
+    }
+
+    fn apply_carried(&mut self, lsn: Lsn, carried: &Carried<'_>) -> Result<(), ApplyDefect> {
+        let bytes = carried.record.len() as u64;
+        if carried.record.len() < RECORD_HEADER_BYTES {
+            return Err(ApplyDefect::Record { lsn, defect: RecordDefect::Truncated });
+        }
+        let one = LsnRange { first: carried.lsn, count: 1 };
+        if carried.in_inbox && !self.inbox.contains(carried.lsn) {
+            self.inbox.add(one, bytes, Origin { slot: carried.slot, incarnation: carried.incarnation });
+        }
+        for (id, position) in &carried.owed {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.carried(*position, carried.lsn, bytes);
+            }
+        }
+        self.index.carried(carried.lsn, lsn);
+        Ok(())
+    }
+
+    /// Takes in one control record.
+    fn apply_control(&mut self, lsn: Lsn, control: Control, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
+        match (self.in_checkpoint, &control) {
+            (InCheckpoint::Before | InCheckpoint::Loading, Control::CheckpointBegin { slots, streams }) => {
+                // One that was begun before and never ended counts for nothing.
+                let index = std::mem::take(&mut self.index);
+                *self = State { index, last_slot: *slots, last_stream: *streams, ..State::default() };
+                self.in_checkpoint = InCheckpoint::Loading;
+                return Ok(());
+            }
+            (InCheckpoint::Outside, Control::CheckpointBegin { .. }) => self.in_checkpoint = InCheckpoint::Repeating,
+            (_, Control::CheckpointEnd) => self.in_checkpoint = InCheckpoint::Outside,
+            (InCheckpoint::Before, _) => return Err(ApplyDefect::NoCheckpoint(lsn)),
+            _ => {}
+        }
+        if self.in_checkpoint == InCheckpoint::Repeating {
+            return Ok(());
+        }
+        match control {
+            Control::Handled(ranges) => ranges.into_iter().for_each(|range| self.handled(range)),
+            Control::Parked(ranges) => ranges.into_iter().for_each(|range| self.inbox.park(range)),
+            Control::Acked(cursors) => cursors.into_iter().for_each(|(id, position)| self.acked(id, position)),
+            Control::Attempt { lsn, attempts, next_at, handler, reason } => {
+                self.inbox.set_progress(lsn, &handler, HandlerState::Failing { attempts, next_at, reason });
+            }
+            Control::HandlerDone { lsn, handler } => self.inbox.set_progress(lsn, &handler, HandlerState::Done),
+            Control::DeadLetter { lsn, attempts, at, handler, reason } => {
+                self.inbox.set_progress(lsn, &handler, HandlerState::Dead { attempts, at, reason });
+            }
+            Control::Node { id, incarnation, created } => self.identity = Identity { id, incarnation, created },
+            Control::Opened { epoch, nonce, at, name, address } => {
+                self.opening = Opening { epoch, nonce, at, name, address };
+            }
+            Control::CheckpointBegin { .. } | Control::CheckpointEnd => {}
+            other => self.apply_peer_control(other, applied),
+        }
+        Ok(())
+    }
+
+    /// Those control records that are about other nodes.
+    fn apply_peer_control(&mut self, control: Control, applied: &mut Vec<Applied>) {
+        match control {
+            Control::Peer(peer) => {
+                self.last_slot = self.last_slot.max(peer.slot);
+                self.peers.insert(peer.slot, peer);
+            }
+            Control::Stream { id, owner, next, acked, ended } => {
+                self.last_stream = self.last_stream.max(id);
+                self.streams.insert(id, Stream::new(owner, next, acked, ended));
+                applied.push(Applied::Streams);
+            }
+            Control::StreamEnded { id } => {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.ended = true;
+                }
+                self.sets.retain(|_, streams| !streams.contains(&id));
+                self.close_if_done(id);
+                applied.push(Applied::Streams);
+            }
+            Control::StreamClosed { id, .. } => self.close_stream(id),
+            Control::Inbound { slot, stream, accepted, lost, ended } => {
+                if ended {
+                    self.inbound.remove(&(slot, stream));
+                } else {
+                    self.inbound.insert((slot, stream), Inbound { accepted, lost });
+                }
+            }
+            Control::Subscriber { slot, added, topics } => self.subscriber(slot, added, topics),
+            Control::Intent { address, topic, state } => {
+                let known = self.addresses.entry(address).or_default();
+                match state {
+                    IntentState::Removed => known.intents.remove(&topic),
+                    state => known.intents.insert(topic, state),
+                };
+                applied.push(Applied::Addresses);
+            }
+            Control::AddressBound { address, slot } => {
+                self.bind(&address, slot);
+                self.addresses.entry(address).or_default().bound = Some(slot);
+                applied.extend([Applied::Streams, Applied::Addresses]);
+            }
+            Control::PeerRemoved { slot, dropped } => {
+                self.remove_peer(slot, dropped);
+                applied.extend([Applied::Streams, Applied::Addresses]);
+            }
+            Control::AddressRemoved { address } => {
+                self.remove_address(&address);
+                applied.extend([Applied::Streams, Applied::Addresses]);
+            }
+            Control::DestinationSet { id, streams } => {
+                self.sets.insert(id, streams);
+            }
+            // Invariant: `apply_control` keeps all others for itself.
+            _ => unreachable!("not about another node"),
+        }
+    }
+
+    fn handled(&mut self, range: LsnRange) {
+        self.inbox.remove(range);
+        self.forget_carried(range.first, range.count);
+    }
+
+    fn acked(&mut self, id: StreamId, position: Position) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let mut gone = Vec::new();
+        stream.ack(position, |lsn, count| gone.push((lsn, count)));
+        gone.into_iter().for_each(|(lsn, count)| self.forget_carried(lsn, count));
+        self.close_if_done(id);
+    }
+
+    /// Of a range that one destination no longer needs, forgets the places of what no other needs either.
+    fn forget_carried(&mut self, first: Lsn, count: u64) {
+        let (end, mut next) = (first.plus(count), first);
+        while let Some(lsn) = self.index.next_carried(next).filter(|lsn| *lsn < end) {
+            let wanted = self.inbox.contains(lsn)
+                || self.streams.values().any(|stream| stream.owed_in(lsn, lsn.plus(1)).next().is_some());
+            if !wanted {
+                self.index.forget_carried(lsn);
+            }
+            next = lsn.plus(1);
+        }
+    }
+
+    fn close_if_done(&mut self, id: StreamId) {
+        if self.streams.get(&id).is_some_and(|stream| stream.ended && stream.owed() == 0) {
+            self.streams.remove(&id);
+        }
+    }
+
+    fn close_stream(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.remove(&id) {
+            self.dropped += stream.owed();
+            for run in stream.runs() {
+                self.forget_carried(run.lsn, run.count);
+            }
+        }
+        self.sets.retain(|_, streams| !streams.contains(&id));
+    }
+
+    fn subscriber(&mut self, slot: PeerSlot, added: bool, topics: Vec<String>) {
+        let wanted = self.subscribers.entry(slot).or_default();
+        for topic in topics {
+            if added {
+                wanted.insert(topic);
+            } else {
+                wanted.remove(&topic);
+            }
+        }
+        if wanted.is_empty() {
+            self.subscribers.remove(&slot);
+        }
+    }
+
+    /// What waited for an address is owed to the node that answers there; to this node itself if that is who.
+    fn bind(&mut self, address: &str, slot: PeerSlot) {
+        let waits = |stream: &Stream| matches!(&stream.owner, StreamOwner::Address(a) if a == address);
+        let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) else { return };
+        if slot != PeerSlot::SELF {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.owner = StreamOwner::Peer(slot);
+            }
+            return;
+        }
+        if let Some(stream) = self.streams.remove(&id) {
+            let origin = Origin { slot, incarnation: self.identity.incarnation };
+            for run in stream.runs() {
+                self.inbox.add(LsnRange { first: run.lsn, count: run.count }, run.bytes, origin);
+            }
+        }
+        self.sets.retain(|_, streams| !streams.contains(&id));
+    }
+
+    fn remove_peer(&mut self, slot: PeerSlot, dropped: u64) {
+        self.dropped += dropped;
+        let theirs = |stream: &Stream| matches!(stream.owner, StreamOwner::Peer(s) if s == slot);
+        let gone: Vec<StreamId> = self.streams.iter().filter(|(_, s)| theirs(s)).map(|(id, _)| *id).collect();
+        let before = self.dropped;
+        gone.into_iter().for_each(|id| self.close_stream(id));
+        self.dropped = before;
+        self.subscribers.remove(&slot);
+        self.inbound.retain(|(from, _), _| *from != slot);
+        if let Some(peer) = self.peers.get_mut(&slot) {
+            peer.removed = true;
+            peer.secret = [0; 16];
+        }
+        for address in self.addresses.values_mut().filter(|address| address.bound == Some(slot)) {
+            *address = Address::default();
+        }
+        self.addresses.retain(|_, address| *address != Address::default());
+    }
+
+    fn remove_address(&mut self, address: &str) {
+        let waits = |stream: &Stream| matches!(&stream.owner, StreamOwner::Address(a) if a == address);
+        if let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) {
+            self.close_stream(id);
+        }
+        self.addresses.remove(address);
+    }
+}

@@ -1,0 +1,47 @@
+//! What the engine is told once, when the log is opened.
+
+use crate::ids::{Epoch, Incarnation, NodeId};
+
+/// How failed handlers are called again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Retry {
+    /// The first pause, in milliseconds.
+    pub initial_ms: u64,
+    /// By how much each pause is longer than the one before.
+    pub factor: f64,
+    /// The longest pause, in milliseconds.
+    pub max_ms: u64,
+    /// Calls of one handler for one message before it is a dead letter.
+    pub attempts_max: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Retry {
+        Retry { initial_ms: 500, factor: 1.5, max_ms: 60_000, attempts_max: 25 }
+    }
+}
+
+/// The engine's settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A new identity, for a directory that has none.
+    pub fresh_id: NodeId,
+    /// A new life, for a log that has none.
+    pub fresh_incarnation: Incarnation,
+    /// This opening's number.
+    pub epoch: Epoch,
+    /// This opening's nonce.
+    pub nonce: u64,
+    /// The name this node gives itself.
+    pub name: String,
+    /// Where peers can reach it; empty if they cannot.
+    pub advertised: String,
+    /// Addresses that are this node's own: a message to one of them goes no further.
+    pub own_addresses: Vec<String>,
+    /// How failed handlers are called again.
+    pub retry: Retry,
+    /// Bytes the inbox may hold before peers get no more credit.
+    pub inbox_bytes_max: u64,
+    /// From which secrets, challenges and jitter are drawn: random.
+    pub seed: [u8; 32],
+}

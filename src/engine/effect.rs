@@ -1,0 +1,167 @@
+//! What the engine asks for, as data, and what it reports.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::ids::{Incarnation, Lsn, LsnRange, NodeId, SegmentNumber};
+use crate::log::batch_builder::SealedBatch;
+use crate::log::place::BatchPlace;
+use crate::wire::goodbye::GoodbyeCode;
+
+/// One connection, from its first byte to its last. Never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId {
+    /// Its place in the table.
+    pub(super) key: usize,
+    /// Which of those that had this place.
+    pub(super) serial: u64,
+}
+
+/// Something the user asked for, by the number that the shell gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// A batch that is to be written.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// What is in it.
+    pub batch: SealedBatch,
+    /// Where it goes.
+    pub place: BatchPlace,
+}
+
+/// Bytes for one session, in pieces that lie where they were written or read. They may be spoken only once
+/// everything up to `after` is durable: the engine hands them out no earlier, and the shell checks.
+#[derive(Clone, Debug)]
+pub struct Transmit {
+    /// To whom.
+    pub session: SessionId,
+    /// What it depends on.
+    pub after: Lsn,
+    /// The bytes.
+    pub pieces: Vec<Bytes>,
+}
+
+/// Why the shell is to close a connection. The goodbye, if there is one, was handed out before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Which.
+    pub session: SessionId,
+    /// Why, as it was told to the peer.
+    pub code: GoodbyeCode,
+}
+
+/// Messages for handlers: `range` of the inbox, whole records in `pieces`.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Which.
+    pub range: LsnRange,
+    /// Their records, in order.
+    pub pieces: Vec<Bytes>,
+    /// Who published them.
+    pub node: NodeId,
+    /// The life of the publisher's log.
+    pub incarnation: Incarnation,
+    /// For a single message that was dispatched before: how far each handler has come.
+    pub progress: Option<DispatchProgress>,
+}
+
+/// What handlers have done with a message before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DispatchProgress {
+    /// Handlers that are not to be called again: they succeeded, or were given up, or are not due.
+    pub skip: Vec<String>,
+    /// How often each of the others has failed.
+    pub attempts: BTreeMap<String, u32>,
+}
+
+/// What became of a message that was dispatched, where it is not "all its handlers succeeded".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which message.
+    pub lsn: Lsn,
+    /// Handlers that succeeded.
+    pub done: Vec<String>,
+    /// Handlers that failed, and why.
+    pub failed: Vec<(String, String)>,
+}
+
+/// What became of dispatched messages, gathered over a turn.
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes {
+    /// All handlers of these succeeded.
+    pub handled: Vec<LsnRange>,
+    /// These have no handler.
+    pub parked: Vec<LsnRange>,
+    /// These were given back unhandled and are to be dispatched again.
+    pub returned: Vec<Lsn>,
+    /// All others.
+    pub mixed: Vec<Outcome>,
+}
+
+/// What the engine reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The durable mark rose.
+    Durable(Lsn),
+    /// What was asked for is on stable storage.
+    Done(RequestId),
+    /// What was asked for cannot be.
+    Refused(RequestId, Refusal),
+    /// A segment's file is to be prepared.
+    Prepare(SegmentNumber),
+    /// A segment's file is no longer needed.
+    Free(SegmentNumber),
+    /// A connection to that address is wanted.
+    Dial(String),
+    /// A session began or ended, a peer misbehaved: for the log that people read.
+    Note(Note),
+}
+
+/// Why something cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing is known of that address.
+    #[error("nothing is known of that address")]
+    UnknownAddress,
+    /// More topics than travel in one frame.
+    #[error("more topics than one node may want of another")]
+    TooManyTopics,
+    /// The log can no longer be written.
+    #[error("the log can no longer be written")]
+    Storage,
+}
+
+/// Something worth a line in the log that people read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A session is established.
+    Established {
+        /// With whom.
+        node: NodeId,
+        /// What it calls itself.
+        name: String,
+    },
+    /// A session is over.
+    Ended {
+        /// With whom, if that was known.
+        node: Option<NodeId>,
+        /// Why.
+        reason: String,
+    },
+    /// Another node answers at an address than before; nothing is sent there.
+    Mismatch {
+        /// The address.
+        address: String,
+        /// Who answers now.
+        node: NodeId,
+    },
+    /// A peer no longer has what it acknowledged, and it is gone here too.
+    Gap {
+        /// Which peer.
+        node: NodeId,
+        /// Messages that it lost.
+        count: u64,
+    },
+}

@@ -1,0 +1,271 @@
+//! Two nodes find out who the other is. See `wire` for the picture.
+
+use std::collections::BTreeSet;
+
+use super::effect::{Event, Note, SessionId};
+use super::session::{Phase, Session};
+use super::{Engine, Pending};
+use crate::format::control::{Control, PeerRecord};
+use crate::ids::{Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
+use crate::limits::{CREDIT_BYTES, FRAME_BYTES_MAX, PEERS_MAX};
+use crate::wire::bodies::Body;
+use crate::wire::goodbye::GoodbyeCode;
+use crate::wire::hello::{Hello, HelloDefect, PROTOCOL_VERSION};
+use crate::wire::proof::{self, Role};
+
+/// Why a session ends during its handshake.
+pub(super) type Refused = (GoodbyeCode, String);
+
+fn refused<T>(code: GoodbyeCode, reason: impl Into<String>) -> Result<T, Refused> {
+    Err((code, reason.into()))
+}
+
+impl Engine {
+    /// Queues our hello.
+    pub(super) fn say_hello(&mut self, id: SessionId) {
+        let (identity, config) = (self.state.identity, &self.config);
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let hello = Hello {
+            version_min: PROTOCOL_VERSION,
+            version_max: PROTOCOL_VERSION,
+            node: identity.id,
+            incarnation: identity.incarnation,
+            epoch: config.epoch,
+            nonce: config.nonce,
+            challenge: session.challenge,
+            frame_bytes_max: FRAME_BYTES_MAX as u32,
+            credit_bytes: CREDIT_BYTES,
+            name: config.name.clone(),
+            address: config.advertised.clone(),
+            dialled: session.dialled.clone().unwrap_or_default(),
+        };
+        let mut frame = Vec::new();
+        hello.append_to(&mut frame);
+        // That there is such a node must be durable before anyone hears of it.
+        session.say(Lsn(1), frame);
+    }
+
+    pub(super) fn handle_hello(&mut self, id: SessionId, body: &[u8]) -> Result<(), Refused> {
+        let hello = Hello::decode(body).map_err(|defect| {
+            let version = matches!(defect, HelloDefect::VersionUnsupported { .. });
+            (if version { GoodbyeCode::Version } else { GoodbyeCode::BadFrame }, defect.to_string())
+        })?;
+        let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
+        if session.phase != Phase::AwaitHello {
+            return refused(GoodbyeCode::ProtocolError, "a second hello");
+        }
+        let (node, credit) = (hello.node, hello.credit_bytes);
+        let (epoch, nonce) = (hello.epoch, hello.nonce);
+        session.hello = Some(hello);
+        session.allowed = credit;
+        let dialled = session.dialled.clone();
+        if node == self.state.identity.id {
+            return self.handle_own_hello(dialled, nonce);
+        }
+        let known = self.state.peer_of(node).map(|peer| (peer.slot, peer.secret, peer.secret_confirmed));
+        let Some(address) = dialled else {
+            session.phase = Phase::AwaitProof;
+            self.say_hello(id);
+            return Ok(());
+        };
+        if self.is_other_than_bound(&address, node) {
+            self.events.push_back(Event::Note(Note::Mismatch { address, node }));
+            return refused(GoodbyeCode::ProtocolError, "another node answered at this address before");
+        }
+        if let Some((slot, ..)) = known
+            && self.sessions.of_peer(slot).is_some_and(|other| other.is_known() && other.opening() == Some((epoch, nonce)))
+        {
+            self.bind(&address, slot);
+            return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
+        }
+        self.say_proof(id, node, known.map(|(_, secret, confirmed)| (secret, confirmed)));
+        Ok(())
+    }
+
+    /// Our own hello came back: the address that was dialled is our own, or someone has a copy of our directory.
+    fn handle_own_hello(&mut self, dialled: Option<String>, nonce: u64) -> Result<(), Refused> {
+        if nonce != self.config.nonce {
+            return refused(GoodbyeCode::Clone, "two live nodes have one identity: one directory is a copy of the other");
+        }
+        if let Some(address) = dialled {
+            self.bind(&address, PeerSlot::SELF);
+        }
+        refused(GoodbyeCode::Duplicate, "this is the node itself")
+    }
+
+    fn is_other_than_bound(&self, address: &str, node: NodeId) -> bool {
+        let bound = self.state.addresses.get(address).and_then(|known| known.bound);
+        bound.is_some_and(|slot| self.state.node_of(slot) != node)
+    }
+
+    fn say_proof(&mut self, id: SessionId, node: NodeId, known: Option<([u8; 16], bool)>) {
+        let fresh = self.entropy.key();
+        let (secret, confirmed) = known.unwrap_or((fresh, false));
+        let own = self.state.identity.id;
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(hello) = &session.hello else { return };
+        let mac = proof::prove(&secret, &hello.challenge, own, node, Role::Dialler);
+        let mut frame = Vec::new();
+        Body::Proof { mac, proposed: (!confirmed).then_some(secret) }.append_to(&mut frame);
+        session.say(Lsn(0), frame);
+        session.secret = Some(secret);
+        session.phase = Phase::AwaitEstablished;
+    }
+
+    pub(super) fn handle_proof(&mut self, id: SessionId, mac: [u8; 32], proposed: Option<[u8; 16]>) -> Result<(), Refused> {
+        let own = self.state.identity.id;
+        let Some(session) = self.sessions.get(id) else { return Ok(()) };
+        let (Phase::AwaitProof, Some(hello)) = (session.phase, session.hello.clone()) else {
+            return refused(GoodbyeCode::ProtocolError, "a proof that nobody asked for");
+        };
+        let challenge = session.challenge;
+        let known = self.state.peer_of(hello.node).cloned();
+        let secret = match (&known, proposed) {
+            (Some(peer), _) if peer.secret_confirmed => peer.secret,
+            (_, Some(proposed)) => proposed,
+            (Some(peer), None) => peer.secret,
+            (None, None) => return refused(GoodbyeCode::ProofFailed, "we never met, and no secret was proposed"),
+        };
+        if !proof::verify(&mac, &secret, &challenge, hello.node, own, Role::Dialler) {
+            return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
+        }
+        self.resolve_simultaneous(id, &hello)?;
+        let confirmed = known.as_ref().is_some_and(|peer| peer.secret_confirmed);
+        let slot = self.remember_peer(known, &hello, secret, confirmed)?;
+        let mac = proof::prove(&secret, &hello.challenge, own, hello.node, Role::Acceptor);
+        let mut frame = Vec::new();
+        Body::Established { mac }.append_to(&mut frame);
+        self.pending.push_back(Pending::Frame { session: id, frame, opens: false });
+        self.establish(id, slot, secret);
+        Ok(())
+    }
+
+    /// Of two connections that both sides dialled at once, the one that the lower node id dialled stays.
+    fn resolve_simultaneous(&mut self, id: SessionId, hello: &Hello) -> Result<(), Refused> {
+        let own = self.state.identity.id;
+        let same_node = |other: &&Session| other.id != id && other.node() == Some(hello.node);
+        let live = |other: &&Session| other.is_known() || other.phase == Phase::AwaitEstablished;
+        let others: Vec<(SessionId, bool, bool)> = self
+            .sessions
+            .iter()
+            .filter(same_node)
+            .filter(live)
+            .map(|other| (other.id, other.dialled.is_some(), other.opening() == Some((hello.epoch, hello.nonce))))
+            .collect();
+        for (other, we_dialled, same_opening) in others {
+            if we_dialled && same_opening && own < hello.node {
+                return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
+            }
+            self.end_session(other, GoodbyeCode::Duplicate, "a newer session takes its place");
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_established(&mut self, id: SessionId, mac: [u8; 32]) -> Result<(), Refused> {
+        let own = self.state.identity.id;
+        let Some(session) = self.sessions.get(id) else { return Ok(()) };
+        let (Phase::AwaitEstablished, Some(hello), Some(secret)) = (session.phase, session.hello.clone(), session.secret)
+        else {
+            return refused(GoodbyeCode::ProtocolError, "a session is established that nobody proved");
+        };
+        if !proof::verify(&mac, &secret, &session.challenge, hello.node, own, Role::Acceptor) {
+            return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
+        }
+        let dialled = session.dialled.clone();
+        let known = self.state.peer_of(hello.node).cloned();
+        let slot = self.remember_peer(known, &hello, secret, true)?;
+        if let Some(address) = dialled {
+            self.bind(&address, slot);
+        }
+        self.establish(id, slot, secret);
+        Ok(())
+    }
+
+    /// Writes down what is new about a peer; its slot.
+    fn remember_peer(
+        &mut self,
+        known: Option<PeerRecord>,
+        hello: &Hello,
+        secret: [u8; 16],
+        confirmed: bool,
+    ) -> Result<PeerSlot, Refused> {
+        if known.is_none() && self.state.peers.len() >= PEERS_MAX {
+            return refused(GoodbyeCode::TooManySessions, "this node knows as many peers as it can");
+        }
+        let pending_slot = self.pending.iter().find_map(|pending| match pending {
+            Pending::Control(Control::Peer(peer)) if peer.node == hello.node => Some(peer.slot),
+            _ => None,
+        });
+        let slot = match (&known, pending_slot) {
+            (Some(peer), _) => peer.slot,
+            (None, Some(slot)) => slot,
+            (None, None) => {
+                self.state.last_slot = PeerSlot(self.state.last_slot.0 + 1);
+                self.state.last_slot
+            }
+        };
+        let record = PeerRecord {
+            slot,
+            node: hello.node,
+            incarnation: hello.incarnation,
+            epoch: hello.epoch,
+            nonce: hello.nonce,
+            secret,
+            secret_confirmed: confirmed,
+            address: hello.address.clone(),
+            name: hello.name.clone(),
+            removed: false,
+        };
+        if known.as_ref() != Some(&record) {
+            self.pending.push_back(Pending::Control(Control::Peer(record)));
+        }
+        Ok(slot)
+    }
+
+    /// Both sides know each other. What we accepted so far, and what we want, are said once all that this rests on is
+    /// durable.
+    fn establish(&mut self, id: SessionId, slot: PeerSlot, secret: [u8; 16]) {
+        // The frame goes out when all that was staged before it is durable: what is staged counts as accepted.
+        let applied = self.state.inbound.keys().filter(|(from, _)| *from == slot);
+        let streams: BTreeSet<StreamId> =
+            applied.chain(self.staged.keys().filter(|(from, _)| *from == slot)).map(|(_, stream)| *stream).collect();
+        let cursors = streams.into_iter().map(|stream| (stream, Position(self.expected(slot, stream).0 - 1))).collect();
+        let mut frame = Vec::new();
+        Body::Resume { cursors }.append_to(&mut frame);
+        self.pending.push_back(Pending::Frame { session: id, frame, opens: true });
+        self.sessions.set_peer(slot, id);
+        let now = self.now.monotonic;
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.phase = Phase::AwaitResume;
+        session.secret = Some(secret);
+        session.peer = Some(slot);
+        session.interest_due = true;
+        session.heard_at = now;
+        let (node, name) = (session.node().unwrap_or_default(), session.hello.as_ref().map(|h| h.name.clone()));
+        self.events.push_back(Event::Note(Note::Established { node, name: name.unwrap_or_default() }));
+    }
+
+    /// The other side speaks on what only it can: it has the secret on stable storage too.
+    pub(super) fn confirm_secret(&mut self, slot: PeerSlot) {
+        let Some(peer) = self.state.peers.get(&slot).filter(|peer| !peer.secret_confirmed) else {
+            return;
+        };
+        let record = PeerRecord { secret_confirmed: true, ..peer.clone() };
+        self.pending.push_back(Pending::Control(Control::Peer(record)));
+    }
+
+    /// The node that answers at `address` is known, unless another one was before.
+    pub(super) fn bind(&mut self, address: &str, slot: PeerSlot) {
+        let bound = self.state.addresses.get(address).and_then(|known| known.bound);
+        if bound.is_none() {
+            let control = Control::AddressBound { address: address.to_owned(), slot };
+            self.pending.push_back(Pending::Control(control));
+        }
+    }
+
+    /// The life of a peer's log, as it said when it was last met.
+    pub(super) fn incarnation_of(&self, slot: PeerSlot) -> Incarnation {
+        let session = self.sessions.of_peer(slot).and_then(|session| session.hello.as_ref());
+        session.map_or_else(Incarnation::default, |hello| hello.incarnation)
+    }
+}

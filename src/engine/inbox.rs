@@ -1,0 +1,250 @@
+//! What was accepted and is not yet handled.
+
+use std::collections::BTreeMap;
+
+use super::ranges::LsnSet;
+use crate::ids::{Incarnation, Lsn, LsnRange, PeerSlot};
+use crate::time::Wall;
+
+/// Whose messages they are: with their own LSNs, what names them for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The publisher.
+    pub slot: PeerSlot,
+    /// The life of its log.
+    pub incarnation: Incarnation,
+}
+
+/// Messages of one origin that stand in a row in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboxRun {
+    /// Which records.
+    pub range: LsnRange,
+    /// Bytes of all, as near as is known once some were handled.
+    pub bytes: u64,
+    /// Whose they are.
+    pub origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    count: u64,
+    bytes: u64,
+    origin: Origin,
+}
+
+/// How far one handler has come with one message, where that is not "not yet called".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandlerState {
+    /// It succeeded, and another has not yet.
+    Done,
+    /// It failed and is called again.
+    Failing {
+        /// How often it has failed.
+        attempts: u32,
+        /// When it is called again.
+        next_at: Wall,
+        /// What it said.
+        reason: String,
+    },
+    /// It failed for the last time.
+    Dead {
+        /// How often it has failed.
+        attempts: u32,
+        /// When it was given up.
+        at: Wall,
+        /// What it said last.
+        reason: String,
+    },
+}
+
+/// A message of which something is known beside that it is there, by handler.
+pub type Progress = BTreeMap<String, HandlerState>;
+
+/// The inbox of one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inbox {
+    runs: BTreeMap<Lsn, Run>,
+    parked: LsnSet,
+    progress: BTreeMap<Lsn, Progress>,
+    messages: u64,
+    bytes: u64,
+}
+
+/// Whether a message with that progress is given up: one handler failed for the last time, and none is to be tried
+/// again.
+#[must_use]
+pub fn is_dead(progress: &Progress) -> bool {
+    progress.values().any(|state| matches!(state, HandlerState::Dead { .. }))
+        && !progress.values().any(|state| matches!(state, HandlerState::Failing { .. }))
+}
+
+impl Inbox {
+    /// All messages: waiting, parked and dead.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Messages for which there was no handler.
+    #[must_use]
+    pub fn parked(&self) -> &LsnSet {
+        &self.parked
+    }
+
+    /// What is known of single messages.
+    #[must_use]
+    pub fn progress(&self) -> &BTreeMap<Lsn, Progress> {
+        &self.progress
+    }
+
+    /// How many messages are given up.
+    #[must_use]
+    pub fn dead(&self) -> u64 {
+        self.progress.values().filter(|progress| is_dead(progress)).count() as u64
+    }
+
+    /// Messages that still wait to be handled.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.messages - self.parked.count() - self.dead()
+    }
+
+    /// Messages were accepted.
+    pub fn add(&mut self, range: LsnRange, bytes: u64, origin: Origin) {
+        self.messages += range.count;
+        self.bytes += bytes;
+        if let Some((first, last)) = self.runs.range_mut(..range.first).next_back()
+            && first.plus(last.count) == range.first
+            && last.origin == origin
+        {
+            last.count += range.count;
+            last.bytes += bytes;
+            return;
+        }
+        self.runs.insert(range.first, Run { count: range.count, bytes, origin });
+    }
+
+    /// Whether a message is here.
+    #[must_use]
+    pub fn contains(&self, lsn: Lsn) -> bool {
+        self.runs.range(..=lsn).next_back().is_some_and(|(first, run)| lsn < first.plus(run.count))
+    }
+
+    /// Messages were handled. What is not here is passed over: at replay its record may be freed already.
+    pub fn remove(&mut self, range: LsnRange) {
+        let end = range.end();
+        while let Some((first, run)) = self.runs.range(..end).next_back().map(|(first, run)| (*first, *run))
+            && first.plus(run.count) > range.first
+        {
+            self.runs.remove(&first);
+            let (from, to) = (first.max(range.first), first.plus(run.count).min(end));
+            let mean = run.bytes / run.count;
+            let after = Run { count: first.plus(run.count).since(to), ..run };
+            let before = Run { count: from.since(first), ..run };
+            let kept = (before.count + after.count) * mean;
+            if after.count > 0 {
+                self.runs.insert(to, Run { bytes: after.count * mean, ..after });
+            }
+            if before.count > 0 {
+                self.runs.insert(first, Run { bytes: before.count * mean, ..before });
+            }
+            self.messages -= to.since(from);
+            self.bytes -= run.bytes - kept;
+        }
+        self.parked.remove(range);
+        while let Some(lsn) = self.progress.range(range.first..end).next().map(|(lsn, _)| *lsn) {
+            self.progress.remove(&lsn);
+        }
+    }
+
+    /// No handler wants these. What is not here is passed over.
+    pub fn park(&mut self, range: LsnRange) {
+        let here: Vec<LsnRange> = self.runs_in(range.first, range.end()).map(|run| run.range).collect();
+        for range in here {
+            self.parked.insert(range);
+        }
+    }
+
+    /// A handler has come so far with a message. It is no longer parked, if it was.
+    pub fn set_progress(&mut self, lsn: Lsn, handler: &str, state: HandlerState) {
+        if self.contains(lsn) {
+            self.parked.remove(LsnRange { first: lsn, count: 1 });
+            self.progress.entry(lsn).or_default().insert(handler.to_owned(), state);
+        }
+    }
+
+    /// The messages whose records lie in `first..end` of the log.
+    pub fn runs_in(&self, first: Lsn, end: Lsn) -> impl Iterator<Item = InboxRun> + '_ {
+        let start = self.runs.range(..=first).next_back().map_or(first, |(lsn, _)| *lsn);
+        self.runs.range(start..end.max(start)).filter_map(move |(lsn, run)| {
+            let (from, to) = ((*lsn).max(first), lsn.plus(run.count).min(end));
+            (from < to).then(|| InboxRun {
+                range: LsnRange { first: from, count: to.since(from) },
+                bytes: run.bytes,
+                origin: run.origin,
+            })
+        })
+    }
+
+    /// The first message at or after `lsn`, and those in a row with it.
+    #[must_use]
+    pub fn next_run(&self, lsn: Lsn) -> Option<InboxRun> {
+        self.runs_in(lsn, Lsn(u64::MAX)).next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORIGIN: Origin = Origin { slot: PeerSlot(1), incarnation: Incarnation(1) };
+
+    fn range(first: u64, count: u64) -> LsnRange {
+        LsnRange { first: Lsn(first), count }
+    }
+
+    fn flat(inbox: &Inbox) -> Vec<u64> {
+        inbox.runs_in(Lsn(0), Lsn(1000)).flat_map(|run| run.range.first.0..run.range.end().0).collect()
+    }
+
+    #[test]
+    fn what_is_handled_goes_and_the_rest_stays() {
+        let mut inbox = Inbox::default();
+        inbox.add(range(1, 10), 100, ORIGIN);
+        inbox.add(range(20, 10), 100, ORIGIN);
+        inbox.remove(range(8, 15));
+        assert_eq!(flat(&inbox), [1, 2, 3, 4, 5, 6, 7, 23, 24, 25, 26, 27, 28, 29]);
+        assert_eq!((inbox.messages(), inbox.bytes()), (14, 140));
+        inbox.remove(range(0, 1000));
+        assert_eq!((inbox.messages(), inbox.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_message_is_dead_when_one_handler_gave_up_and_none_goes_on() {
+        let mut inbox = Inbox::default();
+        inbox.add(range(1, 2), 20, ORIGIN);
+        let dead = HandlerState::Dead { attempts: 3, at: Wall(1), reason: "no".into() };
+        let failing = HandlerState::Failing { attempts: 1, next_at: Wall(1), reason: "no".into() };
+        inbox.set_progress(Lsn(1), "a", dead);
+        inbox.set_progress(Lsn(1), "b", failing);
+        assert_eq!((inbox.dead(), inbox.waiting()), (0, 2));
+        inbox.set_progress(Lsn(1), "b", HandlerState::Done);
+        assert_eq!((inbox.dead(), inbox.waiting()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_not_here_is_neither_parked_nor_remembered() {
+        let mut inbox = Inbox::default();
+        inbox.add(range(5, 2), 20, ORIGIN);
+        inbox.park(range(1, 5));
+        inbox.set_progress(Lsn(1), "a", HandlerState::Done);
+        assert_eq!((inbox.parked().count(), inbox.progress().len()), (1, 0));
+    }
+}

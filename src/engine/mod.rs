@@ -1,0 +1,235 @@
+//! The bus as one deterministic state machine: delivery, acknowledgement, retry, dead letters.
+//!
+//! It is told what happened (`handle_*`) and asked what is to be done (`poll_*`); it knows no clock, no socket and no
+//! file. What it decides goes into the log before it is spoken of, and comes back to it through
+//! [`state::State::apply_batch`], live as at replay.
+//!
+//! One turn of whoever performs for it:
+//!
+//! 1. `handle_*` for all that happened, with the time, read once.
+//! 2. [`Engine::may_seal`]? [`Engine::stage`] what it wants to log, [`Engine::seal`] the batch,
+//!    [`Engine::handle_sealed`], begin the write.
+//! 3. [`Engine::poll_transmit`], [`Engine::poll_close`], [`Engine::poll_dispatch`], [`Engine::poll_read`] and
+//!    [`Engine::poll_event`] until each has nothing more.
+//! 4. Sleep until something happens, at most until [`Engine::next_wake`].
+#![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod backoff;
+pub mod config;
+pub mod dialing;
+pub mod dispatch;
+pub mod effect;
+pub mod entropy;
+pub mod freeing;
+pub mod handshake;
+pub mod inbox;
+pub mod ranges;
+pub mod receive;
+pub mod reads;
+pub mod request;
+pub mod routing;
+pub mod sealing;
+pub mod session;
+pub mod sessions;
+pub mod staging;
+pub mod state;
+pub mod status;
+pub mod stream;
+pub mod transmit;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::format::control::Control;
+use crate::ids::{Epoch, Lsn, PeerSlot, Position, StreamId};
+use crate::log::group_commit::GroupCommit;
+use crate::log::resident::Resident;
+use crate::log::segments::Segments;
+use crate::time::{Monotonic, Now};
+use apply::Applied;
+use config::Config;
+use effect::{Event, RequestId, SessionId};
+use entropy::Entropy;
+use ranges::LsnSet;
+use session::Phase;
+use state::{Identity, Opening, State};
+
+/// Something that waits to be logged, in its order with the rest.
+#[derive(Clone, Debug)]
+enum Pending {
+    /// A record.
+    Control(Control),
+    /// Someone waits for the records before it.
+    Done(RequestId),
+    /// A frame that may be said once the records before it are durable.
+    Frame {
+        /// To whom.
+        session: SessionId,
+        /// The frame.
+        frame: Vec<u8>,
+        /// Whether it is the one before which nothing else is said.
+        opens: bool,
+    },
+}
+
+/// A run that was accepted and not yet acknowledged, because it is not durable yet.
+#[derive(Clone, Copy, Debug)]
+struct Unspoken {
+    lsn: Lsn,
+    slot: PeerSlot,
+    stream: StreamId,
+    last: Position,
+    bytes: u64,
+}
+
+/// The engine of one node. See the module for how it is driven.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    state: State,
+    commit: GroupCommit,
+    segments: Segments,
+    resident: Resident,
+    reads: reads::Reads,
+    entropy: Entropy,
+    now: Now,
+    failed: bool,
+    closing: bool,
+
+    pending: VecDeque<Pending>,
+    /// What is left of a checkpoint that did not fit one batch. Nothing else is logged until it is complete.
+    checkpoint: VecDeque<Control>,
+    /// Acks heard and not yet logged.
+    acks: BTreeMap<StreamId, Position>,
+    /// Messages handled and not yet logged.
+    handled: LsnSet,
+    /// Messages parked and not yet logged.
+    parked: LsnSet,
+    done: VecDeque<(Lsn, RequestId)>,
+    unspoken: VecDeque<Unspoken>,
+    /// How far runs were staged, where that is not applied yet.
+    staged: BTreeMap<(PeerSlot, StreamId), Position>,
+    /// What each peer wants, once what is pending is applied.
+    wanted: BTreeMap<PeerSlot, BTreeSet<String>>,
+
+    sessions: sessions::Sessions,
+    /// The sessions that have yet to be asked in this round.
+    sending: VecDeque<SessionId>,
+    dials: dialing::Dials,
+    dispatch: dispatch::Dispatching,
+    freeing: freeing::Freeing,
+    requests: request::Requests,
+    events: VecDeque<Event>,
+    applied: Vec<Applied>,
+}
+
+impl Engine {
+    /// An engine that goes on where `state` ends. `now` is the time of the opening.
+    #[must_use]
+    pub fn new(config: Config, mut state: State, commit: GroupCommit, segments: Segments, now: Now) -> Engine {
+        let is_fresh = state.identity == Identity::default();
+        let mut pending = VecDeque::new();
+        let opening = Opening {
+            epoch: config.epoch,
+            nonce: config.nonce,
+            at: now.wall,
+            name: config.name.clone(),
+            address: config.advertised.clone(),
+        };
+        if is_fresh {
+            let Config { fresh_id: id, fresh_incarnation: incarnation, .. } = config;
+            state.identity = Identity { id, incarnation, created: now.wall };
+            state.opening = opening;
+        } else {
+            let Opening { epoch, nonce, at, name, address } = opening;
+            pending.push_back(Pending::Control(Control::Opened { epoch, nonce, at, name, address }));
+        }
+        let entropy = Entropy::new(config.seed);
+        let mut engine = Engine {
+            config,
+            state,
+            commit,
+            segments,
+            resident: Resident::default(),
+            reads: reads::Reads::default(),
+            entropy,
+            now,
+            failed: false,
+            closing: false,
+            pending,
+            checkpoint: VecDeque::new(),
+            acks: BTreeMap::new(),
+            handled: LsnSet::default(),
+            parked: LsnSet::default(),
+            done: VecDeque::new(),
+            unspoken: VecDeque::new(),
+            staged: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            sessions: sessions::Sessions::default(),
+            sending: VecDeque::new(),
+            dials: dialing::Dials::default(),
+            dispatch: dispatch::Dispatching::default(),
+            freeing: freeing::Freeing::default(),
+            requests: request::Requests::default(),
+            events: VecDeque::new(),
+            applied: Vec::new(),
+        };
+        if is_fresh || engine.state.needs_checkpoint() {
+            engine.checkpoint = engine.state.checkpoint().into();
+        }
+        engine.wanted = engine.state.subscribers.clone();
+        engine.dispatch.restore(&engine.state, now);
+        engine.bind_own_addresses();
+        engine.dials.refresh(&engine.state, &engine.config, now.monotonic);
+        engine
+    }
+
+    /// The durable state, as far as it is applied.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// This opening's number.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.config.epoch
+    }
+
+    /// The durable mark.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        self.commit.durable()
+    }
+
+    /// Whether a write failed: nothing more is logged in this opening.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// What is to be reported or begun next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(number) = self.segments.poll_prepare() {
+            return Some(Event::Prepare(number));
+        }
+        self.events.pop_front()
+    }
+
+    /// Time has passed: what was due is done.
+    pub fn handle_time(&mut self, now: Now) {
+        self.now = now;
+        self.check_sessions();
+        self.poll_dials();
+        self.check_drains();
+        self.consider_freeing();
+    }
+
+    /// When [`Engine::handle_time`] is wanted at the latest.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Monotonic> {
+        let sessions = self.sessions.iter().filter(|session| session.phase != Phase::Over).map(|s| self.session_wake(s));
+        let others = [self.dials.next_at(), self.dispatch.next_at(), self.requests.next_at(), self.freeing.next_at()];
+        sessions.chain(others.into_iter().flatten()).min()
+    }
+}

@@ -1,0 +1,308 @@
+//! What peers say.
+
+use super::effect::{Event, Note, SessionId};
+use super::handshake::Refused;
+use super::session::{Phase, SendCursor};
+use super::{Engine, Pending};
+use crate::format::control::{Accepted, Control, IntentState};
+use crate::format::frame::{FrameDefect, FrameKind, FrameView, RunHeader};
+use crate::format::record::RecordHeader;
+use crate::ids::{Lsn, PeerSlot, Position, StreamId};
+use crate::limits::INBOUND_STREAMS_PER_PEER_MAX;
+use crate::time::Now;
+use crate::wire::bodies::Body;
+use crate::wire::goodbye::GoodbyeCode;
+use crate::wire::records::{RunFacts, verify_run};
+
+/// What is to be done with the records of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunVerdict {
+    /// They are to be logged under this header, the first `skip` bytes left out; [`Engine::run_staged`] says so.
+    Accept {
+        /// The header.
+        accepted: Accepted,
+        /// Bytes of records that were accepted before.
+        skip: usize,
+    },
+    /// They were accepted before, or their session is over.
+    Drop,
+}
+
+fn protocol<T>(reason: impl Into<String>) -> Result<T, Refused> {
+    Err((GoodbyeCode::ProtocolError, reason.into()))
+}
+
+impl Engine {
+    /// A frame that is not a run has come.
+    pub fn handle_frame(&mut self, now: Now, id: SessionId, frame: &FrameView<'_>) {
+        self.now = now;
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else { return };
+        session.heard_at = now.monotonic;
+        let outcome = if frame.kind == FrameKind::Hello {
+            self.handle_hello(id, frame.body)
+        } else {
+            match Body::decode(frame.kind, frame.body) {
+                Ok(body) => self.handle_body(id, body),
+                Err(defect) => Err((GoodbyeCode::BadFrame, format!("a frame of kind {:?}: {defect}", frame.kind))),
+            }
+        };
+        if let Err((code, reason)) = outcome {
+            self.end_session(id, code, &reason);
+        }
+    }
+
+    /// Bytes came that are no frame.
+    pub fn handle_bad_frame(&mut self, now: Now, id: SessionId, defect: &FrameDefect) {
+        self.now = now;
+        self.end_session(id, GoodbyeCode::BadFrame, &defect.to_string());
+    }
+
+    fn handle_body(&mut self, id: SessionId, body: Body) -> Result<(), Refused> {
+        match body {
+            Body::Proof { mac, proposed } => return self.handle_proof(id, mac, proposed),
+            Body::Established { mac } => return self.handle_established(id, mac),
+            Body::Goodbye { code, reason } => {
+                self.handle_goodbye(id, code, reason);
+                return Ok(());
+            }
+            Body::Heartbeat => return Ok(()),
+            _ => {}
+        }
+        let known = self.sessions.get(id).filter(|session| session.is_known());
+        let Some((slot, phase)) = known.and_then(|session| Some((session.peer?, session.phase))) else {
+            return protocol("nothing may be said before both sides know each other");
+        };
+        match body {
+            Body::Resume { cursors } if phase == Phase::AwaitResume => self.handle_resume(id, slot, &cursors),
+            _ if phase == Phase::AwaitResume => protocol("the peer must say first how far it is"),
+            Body::Interest { generation, topics } => {
+                self.handle_interest(id, slot, generation, topics);
+                Ok(())
+            }
+            Body::InterestConfirmed { generation } => {
+                self.handle_interest_confirmed(id, slot, generation);
+                Ok(())
+            }
+            Body::Ack { credit, cursors } => self.handle_ack(id, credit, &cursors),
+            Body::StreamEnd { stream, .. } => {
+                self.handle_stream_end(slot, stream);
+                Ok(())
+            }
+            Body::Gap { stream, first, count } => self.handle_gap(slot, stream, first, count),
+            _ => protocol("a frame out of its place"),
+        }
+    }
+
+    fn handle_goodbye(&mut self, id: SessionId, code: GoodbyeCode, reason: String) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.phase = Phase::Over;
+        session.frames.clear();
+        let node = session.node();
+        let reason = format!("the peer said goodbye: {code}: {reason}");
+        self.events.push_back(Event::Note(Note::Ended { node, reason }));
+        self.sessions.closes.push_back(super::effect::Close { session: id, code });
+    }
+
+    /// How far the peer has accepted our streams: there each goes on.
+    fn handle_resume(&mut self, id: SessionId, slot: PeerSlot, cursors: &[(StreamId, Position)]) -> Result<(), Refused> {
+        self.confirm_secret(slot);
+        let mut frames = Vec::new();
+        for (stream, _) in cursors.iter().filter(|(id, _)| !self.state.streams.contains_key(id)) {
+            Body::StreamEnd { stream: *stream, last: Position(0) }.append_to(&mut frames);
+        }
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.phase = Phase::Established;
+            session.cursors.clear();
+        }
+        self.refresh_cursors();
+        let node = self.state.node_of(slot);
+        let starts: Vec<StreamId> = self.sessions.get(id).map_or(vec![], |s| s.cursors.keys().copied().collect());
+        for id_of_stream in starts {
+            let accepted = cursors.iter().find(|(id, _)| *id == id_of_stream).map_or(Position(0), |(_, at)| *at);
+            let (acked, next) = match self.state.streams.get(&id_of_stream) {
+                Some(stream) => (stream.acked, stream.next),
+                None => continue,
+            };
+            if accepted >= next {
+                return protocol(format!("the peer has position {accepted} of stream {id_of_stream}, which has {next} next"));
+            }
+            if accepted < acked {
+                let count = acked.since(accepted);
+                Body::Gap { stream: id_of_stream, first: accepted.plus(1), count }.append_to(&mut frames);
+                self.events.push_back(Event::Note(Note::Gap { node, count }));
+            }
+            if accepted > acked {
+                self.acks.insert(id_of_stream, accepted);
+            }
+            let cursor = SendCursor { next: accepted.max(acked).plus(1) };
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.cursors.insert(id_of_stream, cursor);
+            }
+        }
+        if let Some(session) = self.sessions.get_mut(id).filter(|_| !frames.is_empty()) {
+            session.say(Lsn(0), frames);
+        }
+        Ok(())
+    }
+
+    /// All that the peer wants: what is new and what is no longer wanted is written down, and then confirmed.
+    fn handle_interest(&mut self, id: SessionId, slot: PeerSlot, generation: u64, topics: Vec<String>) {
+        let new: std::collections::BTreeSet<String> = topics.into_iter().collect();
+        let old = self.wanted.insert(slot, new.clone()).unwrap_or_default();
+        for (added, of, without) in [(true, &new, &old), (false, &old, &new)] {
+            let topics: Vec<String> = of.difference(without).cloned().collect();
+            for part in super::apply::topic_parts(&topics) {
+                let control = Control::Subscriber { slot, added, topics: part.to_vec() };
+                self.pending.push_back(Pending::Control(control));
+            }
+        }
+        let mut frame = Vec::new();
+        Body::InterestConfirmed { generation }.append_to(&mut frame);
+        self.pending.push_back(Pending::Frame { session: id, frame, opens: false });
+    }
+
+    /// The peer has written down what we want of it.
+    fn handle_interest_confirmed(&mut self, id: SessionId, slot: PeerSlot, generation: u64) {
+        let Some(session) = self.sessions.get(id) else { return };
+        if session.interest_due || session.interest_generation != generation {
+            return;
+        }
+        for (address, known) in self.state.addresses_of(slot) {
+            for (topic, state) in &known.intents {
+                let state = match state {
+                    IntentState::Wanted => IntentState::Confirmed,
+                    IntentState::Removing => IntentState::Removed,
+                    _ => continue,
+                };
+                let control = Control::Intent { address: address.clone(), topic: topic.clone(), state };
+                self.pending.push_back(Pending::Control(control));
+            }
+        }
+    }
+
+    fn handle_ack(&mut self, id: SessionId, credit: u64, cursors: &[(StreamId, Position)]) -> Result<(), Refused> {
+        let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
+        session.allowed = session.allowed.max(credit);
+        for (stream, position) in cursors {
+            // A stream that is gone is acknowledged late, and nobody cares.
+            let Some(cursor) = session.cursors.get(stream) else { continue };
+            if *position >= cursor.next {
+                return protocol(format!("position {position} of stream {stream} is acknowledged and was never sent"));
+            }
+            let heard = self.acks.entry(*stream).or_default();
+            *heard = (*heard).max(*position);
+        }
+        Ok(())
+    }
+
+    /// The peer's stream is gone there: what is known of it here may go too.
+    fn handle_stream_end(&mut self, slot: PeerSlot, stream: StreamId) {
+        if let Some(inbound) = self.state.inbound.get(&(slot, stream)).copied() {
+            let (accepted, lost) = (inbound.accepted, inbound.lost);
+            let control = Control::Inbound { slot, stream, accepted, lost, ended: true };
+            self.pending.push_back(Pending::Control(control));
+        }
+    }
+
+    /// Positions that we lost and the peer no longer has. It is written down, and counted.
+    fn handle_gap(&mut self, slot: PeerSlot, stream: StreamId, first: Position, count: u64) -> Result<(), Refused> {
+        let inbound = self.state.inbound.get(&(slot, stream)).copied().unwrap_or_default();
+        if first != self.expected(slot, stream) {
+            return protocol(format!("a gap at position {first} of stream {stream}, where another was expected"));
+        }
+        let accepted = first.plus(count - 1);
+        let control = Control::Inbound { slot, stream, accepted, lost: inbound.lost + count, ended: false };
+        self.pending.push_back(Pending::Control(control));
+        self.staged.insert((slot, stream), accepted);
+        self.events.push_back(Event::Note(Note::Gap { node: self.state.node_of(slot), count }));
+        Ok(())
+    }
+
+    /// The position that a stream's next run must begin with.
+    pub(super) fn expected(&self, slot: PeerSlot, stream: StreamId) -> Position {
+        let staged = self.staged.get(&(slot, stream)).copied();
+        let applied = self.state.inbound.get(&(slot, stream)).map(|inbound| inbound.accepted);
+        staged.max(applied).unwrap_or_default().plus(1)
+    }
+
+    /// Whether runs may be staged at all: not in the middle of a checkpoint, and not onto a full disk.
+    #[must_use]
+    pub fn accepts_runs(&self) -> bool {
+        !self.failed && !self.is_in_checkpoint() && !self.is_disk_full() && self.pending.is_empty()
+    }
+
+    /// A run has come: its records are verified, and what is to be done with them is said.
+    pub fn handle_run(&mut self, now: Now, id: SessionId, run: &RunHeader, records: &[u8]) -> RunVerdict {
+        self.now = now;
+        match self.check_run(id, run, records) {
+            Ok(verdict) => verdict,
+            Err((code, reason)) => {
+                self.end_session(id, code, &reason);
+                RunVerdict::Drop
+            }
+        }
+    }
+
+    fn check_run(&mut self, id: SessionId, run: &RunHeader, records: &[u8]) -> Result<RunVerdict, Refused> {
+        let now = self.now.monotonic;
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
+            return Ok(RunVerdict::Drop);
+        };
+        session.heard_at = now;
+        let Some(slot) = session.peer.filter(|_| session.is_known()) else {
+            return protocol("nothing may be said before both sides know each other");
+        };
+        let RunFacts { count, .. } =
+            verify_run(run, records).map_err(|defect| (GoodbyeCode::BadFrame, describe(&defect)))?;
+        let (stream, first) = (StreamId(run.stream.get()), Position(run.first_position.get()));
+        let expected = self.expected(slot, stream);
+        if first > expected {
+            return protocol(format!("stream {stream} goes on at {first}, and {expected} was expected"));
+        }
+        let is_new = expected == Position(1) && !self.state.inbound.contains_key(&(slot, stream));
+        let streams = self.state.inbound.range((slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0))).count();
+        if is_new && streams >= INBOUND_STREAMS_PER_PEER_MAX {
+            return protocol("more streams than a peer may have");
+        }
+        let known = expected.since(first).min(u64::from(count));
+        if known == u64::from(count) {
+            return Ok(RunVerdict::Drop);
+        }
+        let skip = bytes_of(records, known);
+        let accepted = Accepted {
+            slot,
+            incarnation: self.incarnation_of(slot),
+            stream,
+            first_position: expected,
+            count: count - known as u32,
+            bytes: (records.len() - skip) as u32,
+        };
+        Ok(RunVerdict::Accept { accepted, skip })
+    }
+
+    /// The records of a run are in the batch that is being filled.
+    pub fn run_staged(&mut self, accepted: &Accepted) {
+        let last = accepted.first_position.plus(u64::from(accepted.count) - 1);
+        self.staged.insert((accepted.slot, accepted.stream), last);
+    }
+}
+
+/// Bytes of the first `count` records, which were verified.
+fn bytes_of(records: &[u8], count: u64) -> usize {
+    let mut at = 0;
+    for _ in 0..count {
+        at += RecordHeader::parse(&records[at..]).map_or(0, RecordHeader::record_bytes);
+    }
+    at
+}
+
+/// An error and all that led to it, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,255 @@
+//! What the user asks for beside publishing.
+
+use std::collections::BTreeMap;
+
+use super::effect::{Event, Refusal, RequestId};
+use super::{Engine, Pending};
+use crate::format::control::{Control, IntentState, StreamOwner};
+use crate::ids::{PeerSlot, Position};
+use crate::limits::INTEREST_BYTES_MAX;
+use crate::time::{Monotonic, Now};
+use crate::wire::bodies::interest_bytes;
+use crate::wire::goodbye::GoodbyeCode;
+
+/// Something the user asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To get messages of these topics from the node at that address. Done when the wish is durable.
+    Subscribe {
+        /// The address.
+        address: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// To get them no longer. Done when that is durable; what was published before still comes.
+    Unsubscribe {
+        /// The address.
+        address: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// To know when the publisher has written down these wishes, or their end.
+    Confirmed {
+        /// The address.
+        address: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// To forget a peer, with all that it is owed and all that is wanted of it.
+    RemoveDestination {
+        /// Its address.
+        address: String,
+    },
+    /// To know when nothing is owed and nothing waits for a handler, at the latest at that time.
+    Drain {
+        /// When to give up.
+        deadline: Monotonic,
+    },
+    /// To know when at least so many subscriptions match a topic.
+    Subscribers {
+        /// The topic.
+        topic: String,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// Requests that wait for something to happen.
+#[derive(Debug, Default)]
+pub struct Requests {
+    confirmed: Vec<(RequestId, String, Vec<String>)>,
+    drains: BTreeMap<RequestId, Monotonic>,
+    subscribers: Vec<(RequestId, String, usize)>,
+}
+
+impl Requests {
+    pub(super) fn next_at(&self) -> Option<Monotonic> {
+        self.drains.values().min().copied()
+    }
+}
+
+impl Engine {
+    /// The user asks for something. It ends in an event of that id.
+    pub fn handle_request(&mut self, now: Now, id: RequestId, request: Request) {
+        self.now = now;
+        if self.failed {
+            self.events.push_back(Event::Refused(id, Refusal::Storage));
+            return;
+        }
+        match request {
+            Request::Subscribe { address, topics } => self.subscribe(id, &address, topics),
+            Request::Unsubscribe { address, topics } => self.unsubscribe(id, &address, topics),
+            Request::Confirmed { address, topics } => {
+                self.requests.confirmed.push((id, address, topics));
+                self.check_confirmed();
+            }
+            Request::RemoveDestination { address } => self.remove_destination(id, &address),
+            Request::Drain { deadline } => {
+                self.requests.drains.insert(id, deadline);
+                self.check_drains();
+            }
+            Request::Subscribers { topic, count } => {
+                self.requests.subscribers.push((id, topic, count));
+                self.check_subscribers();
+            }
+        }
+    }
+
+    /// Nobody waits any more for what was asked for.
+    pub fn forget_request(&mut self, id: RequestId) {
+        self.requests.confirmed.retain(|(waiting, ..)| *waiting != id);
+        self.requests.subscribers.retain(|(waiting, ..)| *waiting != id);
+        self.requests.drains.remove(&id);
+    }
+
+    fn slot_at(&self, address: &str) -> Option<PeerSlot> {
+        if self.config.own_addresses.iter().any(|own| own == address) {
+            return Some(PeerSlot::SELF);
+        }
+        self.state.addresses.get(address).and_then(|known| known.bound)
+    }
+
+    /// What was written down, and what is about to be, of the wishes at an address.
+    fn intents(&self, address: &str) -> BTreeMap<String, IntentState> {
+        let mut intents = self.state.addresses.get(address).map(|known| known.intents.clone()).unwrap_or_default();
+        for pending in &self.pending {
+            if let Pending::Control(Control::Intent { address: of, topic, state }) = pending
+                && of == address
+            {
+                intents.insert(topic.clone(), *state);
+            }
+        }
+        intents.retain(|_, state| *state != IntentState::Removed);
+        intents
+    }
+
+    fn subscribe(&mut self, id: RequestId, address: &str, topics: Vec<String>) {
+        let known = self.intents(address);
+        let all = known.keys().chain(topics.iter().filter(|topic| !known.contains_key(*topic)));
+        if interest_bytes(all.map(String::as_str)) > INTEREST_BYTES_MAX {
+            self.events.push_back(Event::Refused(id, Refusal::TooManyTopics));
+            return;
+        }
+        let local = self.slot_at(address) == Some(PeerSlot::SELF);
+        let state = if local { IntentState::Confirmed } else { IntentState::Wanted };
+        let wanted = |known: Option<&IntentState>| matches!(known, Some(IntentState::Wanted | IntentState::Confirmed));
+        let new: Vec<String> = topics.into_iter().filter(|topic| !wanted(known.get(topic))).collect();
+        self.change_intents(address, &new, state, local.then_some(true));
+        self.pending.push_back(Pending::Done(id));
+    }
+
+    fn unsubscribe(&mut self, id: RequestId, address: &str, topics: Vec<String>) {
+        let known = self.intents(address);
+        let local = self.slot_at(address) == Some(PeerSlot::SELF);
+        let state = if local { IntentState::Removed } else { IntentState::Removing };
+        let old: Vec<String> = topics.into_iter().filter(|topic| known.contains_key(topic)).collect();
+        self.change_intents(address, &old, state, local.then_some(false));
+        self.pending.push_back(Pending::Done(id));
+    }
+
+    /// Writes down wishes. `local` is set if the node wants something, or no longer wants it, of itself.
+    fn change_intents(&mut self, address: &str, topics: &[String], state: IntentState, local: Option<bool>) {
+        for topic in topics {
+            let control = Control::Intent { address: address.to_owned(), topic: topic.clone(), state };
+            self.pending.push_back(Pending::Control(control));
+        }
+        if let Some(added) = local {
+            for part in super::apply::topic_parts(topics) {
+                let control = Control::Subscriber { slot: PeerSlot::SELF, added, topics: part.to_vec() };
+                self.pending.push_back(Pending::Control(control));
+            }
+        }
+    }
+
+    fn remove_destination(&mut self, id: RequestId, address: &str) {
+        let slot = self.slot_at(address);
+        let queued = |owner: &StreamOwner| matches!(owner, StreamOwner::Address(a) if a == address);
+        let known = self.state.addresses.contains_key(address)
+            || self.state.streams.values().any(|stream| queued(&stream.owner))
+            || !self.intents(address).is_empty();
+        // A subscriber that nobody ever dialled is known by the address that it gave itself.
+        let slot = slot.or_else(|| self.state.peers.values().find(|p| !p.removed && p.address == address).map(|p| p.slot));
+        if slot.is_none() && !known || slot == Some(PeerSlot::SELF) {
+            self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
+            return;
+        }
+        if let Some(slot) = slot {
+            if let Some(session) = self.sessions.of_peer(slot).map(|session| session.id) {
+                self.end_session(session, GoodbyeCode::Removed, "this node was told to forget the peer");
+            }
+            let theirs = |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(s) if *s == slot);
+            let dropped = self.state.streams.values().filter(|s| theirs(&s.owner)).map(|s| s.owed()).sum();
+            self.pending.push_back(Pending::Control(Control::PeerRemoved { slot, dropped }));
+            self.wanted.remove(&slot);
+        }
+        self.pending.push_back(Pending::Control(Control::AddressRemoved { address: address.to_owned() }));
+        self.pending.push_back(Pending::Done(id));
+    }
+
+    /// The node is at home at its own addresses: what it wants of itself needs no network.
+    pub(super) fn bind_own_addresses(&mut self) {
+        for address in self.config.own_addresses.clone() {
+            let queue = |owner: &StreamOwner| matches!(owner, StreamOwner::Address(a) if *a == address);
+            let used = self.state.addresses.contains_key(&address)
+                || self.state.streams.values().any(|stream| queue(&stream.owner));
+            if used {
+                self.bind(&address, PeerSlot::SELF);
+            }
+        }
+    }
+
+    /// Wishes changed, here or in what the publisher knows: sessions say what is new, and those who wait are told.
+    pub(super) fn check_confirmed(&mut self) {
+        let Engine { state, sessions, requests, events, .. } = self;
+        for session in sessions.iter_mut().filter(|session| session.is_known()) {
+            let Some(slot) = session.peer else { continue };
+            let open = |state: &IntentState| matches!(state, IntentState::Wanted | IntentState::Removing);
+            session.interest_due |= state.addresses_of(slot).any(|(_, known)| known.intents.values().any(open));
+        }
+        requests.confirmed.retain(|(id, address, topics)| {
+            let known = state.addresses.get(address);
+            let settled = |topic: &String| {
+                let state = known.and_then(|known| known.intents.get(topic));
+                matches!(state, None | Some(IntentState::Confirmed))
+            };
+            let confirmed = topics.iter().all(settled);
+            if confirmed {
+                events.push_back(Event::Done(*id));
+            }
+            !confirmed
+        });
+    }
+
+    pub(super) fn check_subscribers(&mut self) {
+        let Engine { state, requests, events, .. } = self;
+        requests.subscribers.retain(|(id, topic, count)| {
+            let matching = state.subscribers.values().filter(|topics| topics.contains(topic)).count();
+            if matching >= *count {
+                events.push_back(Event::Done(*id));
+            }
+            matching < *count
+        });
+    }
+
+    /// Whether nothing is owed to anyone and nothing waits for a handler.
+    fn is_drained(&self) -> bool {
+        let said = self.acks.iter().all(|(id, heard)| self.state.streams.get(id).is_none_or(|s| s.acked >= *heard));
+        let owed: u64 = self.state.streams.values().map(|stream| stream.next.0 - 1 - stream.acked.max(Position(0)).0).sum();
+        said && owed == 0 && self.state.inbox.waiting() == 0 && self.handled.count() == 0
+    }
+
+    pub(super) fn check_drains(&mut self) {
+        if self.requests.drains.is_empty() {
+            return;
+        }
+        let (now, drained) = (self.now.monotonic, self.is_drained());
+        let Engine { requests, events, .. } = self;
+        requests.drains.retain(|id, deadline| {
+            let over = drained || now >= *deadline;
+            if over {
+                events.push_back(Event::Done(*id));
+            }
+            !over
+        });
+    }
+}

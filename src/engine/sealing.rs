@@ -1,0 +1,151 @@
+//! From a filled batch to a durable one, and from one segment to the next.
+
+use bytes::Bytes;
+
+use super::apply::Applied;
+use super::effect::Sealed;
+use super::staging::Stager;
+use super::{Engine, Unspoken};
+use crate::format::batch::OwedRun;
+use crate::ids::{BatchNumber, SegmentNumber};
+use crate::limits::BATCH_BYTES_MAX;
+use crate::log::batch_builder::BatchBuilder;
+use crate::log::chunk::Chunk;
+use crate::time::Now;
+
+/// What may go into the next batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealPermit {
+    /// Nothing can be written now.
+    No,
+    /// The batch goes into the segment that is written.
+    Here,
+    /// It does too, and is the last one there: [`Engine::begin_segment`] must follow in the same critical section.
+    HereThenRoll,
+}
+
+impl Engine {
+    /// Whether a batch may be sealed now.
+    #[must_use]
+    pub fn may_seal(&self) -> SealPermit {
+        if self.failed || !self.commit.may_submit() || self.segments.must_wait_for_idle() && !self.commit.is_idle() {
+            return SealPermit::No;
+        }
+        match (self.segments.must_roll(), self.segments.may_roll()) {
+            (false, _) => SealPermit::Here,
+            (true, true) => SealPermit::HereThenRoll,
+            (true, false) => SealPermit::No,
+        }
+    }
+
+    /// Whether the disk is so full that only what frees it may still be logged.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.segments.is_in_reserve()
+    }
+
+    /// Whether the segment that was found has no room for a single batch, so that the log cannot go on but in a new
+    /// one: [`Engine::begin_segment`] is wanted before anything is staged.
+    #[must_use]
+    pub fn must_begin_segment(&self) -> bool {
+        self.segments.is_exhausted()
+    }
+
+    /// Makes the batch whole, in its buffer. `closing` says that nothing follows.
+    pub fn seal(&mut self, builder: BatchBuilder, buffer: &mut [u8], owed: &mut Vec<OwedRun>, closing: bool) -> Sealed {
+        assert!(self.commit.may_submit());
+        let facts = self.commit.facts(self.segments.active().number, closing);
+        let batch = builder.seal(buffer, owed, &facts);
+        self.commit.submitted(&batch.header);
+        let place = self.segments.place(batch.header.batch_bytes.get());
+        Sealed { batch, place }
+    }
+
+    /// The batch as it is being written: its records take effect.
+    pub fn handle_sealed(&mut self, sealed: &Sealed, bytes: Bytes) {
+        let header = &sealed.batch.header;
+        let chunk = Chunk::sealed(bytes, header.first_lsn(), header.end_lsn(), sealed.batch.extents.clone());
+        // Invariant: these records were made by this engine for this state.
+        let applied = self.state.apply_batch(sealed.place, &chunk, &mut self.applied);
+        applied.expect("a record of our own making makes no sense");
+        self.resident.sealed(chunk);
+        self.take_in_applied();
+    }
+
+    /// The next batch is the first of a new segment: it begins with a checkpoint of all that was applied.
+    pub fn begin_segment(&mut self, stager: &mut Stager<'_>) {
+        assert!(stager.builder.is_empty());
+        self.segments.roll(stager.builder.next_lsn());
+        self.state.prune();
+        self.checkpoint = self.state.checkpoint().into();
+        self.stage(stager);
+    }
+
+    /// The write of a batch is done.
+    pub fn handle_written(&mut self, now: Now, batch: BatchNumber) {
+        self.now = now;
+        if let Some(durable) = self.commit.written(batch) {
+            self.resident.evict(durable);
+            self.release(durable);
+        }
+    }
+
+    /// The write of a batch failed. It is never tried again; the node stops accepting.
+    pub fn handle_write_failed(&mut self, now: Now) {
+        self.now = now;
+        self.failed = true;
+        self.commit.fail();
+        self.end_all_sessions();
+    }
+
+    /// The file of the next segment is there.
+    pub fn handle_prepared(&mut self, number: SegmentNumber) {
+        self.segments.prepared(number);
+    }
+
+    /// There was no room for the next segment's file; it is asked for again when a segment was freed, or in a while.
+    pub fn handle_disk_full(&mut self, now: Now) {
+        self.now = now;
+        self.segments.prepare_failed();
+        self.freeing.disk_is_full(now.monotonic);
+    }
+
+    fn take_in_applied(&mut self) {
+        let applied = std::mem::take(&mut self.applied);
+        let mut refresh = false;
+        for one in &applied {
+            match *one {
+                Applied::Run { slot, stream, last, lsn, bytes } => {
+                    self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes });
+                    if self.staged.get(&(slot, stream)) == Some(&last) {
+                        self.staged.remove(&(slot, stream));
+                    }
+                }
+                Applied::Streams => {
+                    self.refresh_cursors();
+                    refresh = true;
+                }
+                Applied::Addresses => refresh = true,
+            }
+        }
+        if refresh {
+            self.dials.refresh(&self.state, &self.config, self.now.monotonic);
+            self.check_confirmed();
+        }
+        self.check_subscribers();
+        self.applied = applied;
+        self.applied.clear();
+    }
+
+    /// Everything is logged and durable, and nothing is on its way.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.commit.is_idle() && !self.wants_to_stage()
+    }
+
+    /// Whether a batch of the largest size still fits the segment that is written.
+    #[must_use]
+    pub fn has_room_for_closing(&self) -> bool {
+        !self.failed && self.segments.room() >= BATCH_BYTES_MAX as u64
+    }
+}

@@ -1,0 +1,220 @@
+//! All sessions, and which of them speaks with whom.
+
+use std::collections::BTreeMap;
+
+use slab::Slab;
+
+use super::Engine;
+use super::effect::{Close, Note, SessionId};
+use super::session::{Phase, SendCursor, Session};
+use crate::format::control::StreamOwner;
+use crate::ids::{Lsn, PeerSlot, StreamId};
+use crate::limits::{HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, SESSION_TIMEOUT_MS, SESSIONS_UNESTABLISHED_MAX};
+use crate::time::{Monotonic, Now};
+use crate::wire::bodies::Body;
+use crate::wire::goodbye::GoodbyeCode;
+
+use super::effect::Event;
+
+/// The table of sessions.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    table: Slab<Session>,
+    by_peer: BTreeMap<PeerSlot, SessionId>,
+    serial: u64,
+    /// Where the next round over the sessions begins.
+    pub(super) turn: usize,
+    pub(super) closes: std::collections::VecDeque<Close>,
+}
+
+impl Sessions {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.table.iter().map(|(_, session)| session)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.table.iter_mut().map(|(_, session)| session)
+    }
+
+    /// The session of that name, if it is not over and forgotten.
+    #[must_use]
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
+        self.table.get(id.key).filter(|session| session.id == id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.table.get_mut(id.key).filter(|session| session.id == id)
+    }
+
+    /// The session with a peer.
+    #[must_use]
+    pub fn of_peer(&self, slot: PeerSlot) -> Option<&Session> {
+        self.get(*self.by_peer.get(&slot)?)
+    }
+
+    pub(super) fn of_peer_mut(&mut self, slot: PeerSlot) -> Option<&mut Session> {
+        let id = *self.by_peer.get(&slot)?;
+        self.get_mut(id)
+    }
+
+    pub(super) fn set_peer(&mut self, slot: PeerSlot, id: SessionId) {
+        self.by_peer.insert(slot, id);
+    }
+
+    fn add(&mut self, dialled: Option<String>, challenge: [u8; 16], now: Monotonic) -> SessionId {
+        self.serial += 1;
+        let entry = self.table.vacant_entry();
+        let id = SessionId { key: entry.key(), serial: self.serial };
+        entry.insert(Session::new(id, dialled, challenge, now));
+        id
+    }
+
+    fn remove(&mut self, id: SessionId) -> Option<Session> {
+        self.get(id)?;
+        let session = self.table.remove(id.key);
+        if let Some(slot) = session.peer
+            && self.by_peer.get(&slot) == Some(&id)
+        {
+            self.by_peer.remove(&slot);
+        }
+        Some(session)
+    }
+
+    /// The ids of all, from where the last round ended.
+    pub(super) fn round(&mut self) -> Vec<SessionId> {
+        let ids: Vec<SessionId> = self.iter().map(|session| session.id).collect();
+        if ids.is_empty() {
+            return ids;
+        }
+        self.turn = (self.turn + 1) % ids.len();
+        let (before, after) = ids.split_at(self.turn);
+        after.iter().chain(before).copied().collect()
+    }
+}
+
+impl Engine {
+    /// The sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// A peer has connected. `None` if there are too many of whom nothing is known yet: the connection is to be
+    /// closed at once.
+    pub fn handle_accepted(&mut self, now: Now) -> Option<SessionId> {
+        self.now = now;
+        let unknown = self.sessions.iter().filter(|session| !session.is_known()).count();
+        if unknown >= SESSIONS_UNESTABLISHED_MAX || self.failed || self.closing {
+            return None;
+        }
+        let challenge = self.entropy.key();
+        Some(self.sessions.add(None, challenge, now.monotonic))
+    }
+
+    /// The connection to `address` that was asked for is made. The dialling side speaks first.
+    pub fn handle_connected(&mut self, now: Now, address: &str) -> SessionId {
+        self.now = now;
+        let challenge = self.entropy.key();
+        let id = self.sessions.add(Some(address.to_owned()), challenge, now.monotonic);
+        self.dials.connected(address, id);
+        self.say_hello(id);
+        id
+    }
+
+    /// A connection is gone, or was closed as asked.
+    pub fn handle_disconnected(&mut self, now: Now, id: SessionId, reason: &str) {
+        self.now = now;
+        let Some(session) = self.sessions.remove(id) else { return };
+        if session.phase != Phase::Over {
+            self.note_end(&session, reason.to_owned());
+        }
+        if let Some(address) = &session.dialled {
+            let worked = session.is_known() || session.phase == Phase::Over && session.peer.is_some();
+            self.dials.ended(address, id, worked, now.monotonic, &mut self.entropy);
+        }
+        self.dials.refresh(&self.state, &self.config, now.monotonic);
+        self.resume_dials();
+    }
+
+    fn note_end(&mut self, session: &Session, reason: String) {
+        self.events.push_back(Event::Note(Note::Ended { node: session.node(), reason }));
+    }
+
+    /// Ends a session with a reason that the peer is told.
+    pub(super) fn end_session(&mut self, id: SessionId, code: GoodbyeCode, reason: &str) {
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else { return };
+        session.phase = Phase::Over;
+        session.frames.clear();
+        let mut frame = Vec::new();
+        Body::Goodbye { code, reason: reason.to_owned() }.append_to(&mut frame);
+        session.say(Lsn(0), frame);
+        let node = session.node();
+        self.sessions.closes.push_back(Close { session: id, code });
+        let reason = format!("{code}: {reason}");
+        self.events.push_back(Event::Note(Note::Ended { node, reason }));
+    }
+
+    pub(super) fn end_all_sessions(&mut self) {
+        let code = if self.failed { GoodbyeCode::Storage } else { GoodbyeCode::Closing };
+        let ids: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
+        ids.into_iter().for_each(|id| self.end_session(id, code, ""));
+    }
+
+    /// Which connection is to be closed next. Its goodbye comes out of [`Engine::poll_transmit`] before.
+    pub fn poll_close(&mut self) -> Option<Close> {
+        let next = self.sessions.closes.front()?;
+        let said = self.sessions.get(next.session).is_none_or(|session| session.frames.is_empty());
+        if said { self.sessions.closes.pop_front() } else { None }
+    }
+
+    /// Heartbeats, and sessions that are silent for too long.
+    pub(super) fn check_sessions(&mut self) {
+        let now = self.now.monotonic;
+        let mut late = Vec::new();
+        for session in self.sessions.iter_mut() {
+            if session.phase == Phase::Over {
+                continue;
+            }
+            let handshake_ends = session.began_at.plus_millis(HANDSHAKE_TIMEOUT_MS);
+            if !session.is_known() && now >= handshake_ends {
+                late.push((session.id, "the handshake took too long"));
+            } else if now >= session.heard_at.plus_millis(SESSION_TIMEOUT_MS) {
+                late.push((session.id, "nothing was heard"));
+            } else if session.is_known() && now >= session.said_at.plus_millis(HEARTBEAT_MS) && session.in_flight == 0 {
+                let mut frame = Vec::new();
+                Body::Heartbeat.append_to(&mut frame);
+                session.say(Lsn(0), frame);
+                session.said_at = now;
+            }
+        }
+        late.into_iter().for_each(|(id, reason)| self.end_session(id, GoodbyeCode::Timeout, reason));
+    }
+
+    pub(super) fn session_wake(&self, session: &Session) -> Monotonic {
+        let silence = session.heard_at.plus_millis(SESSION_TIMEOUT_MS);
+        if session.is_known() {
+            // With bytes on their way to the socket the peer is told that we live by them.
+            let heartbeat = session.said_at.plus_millis(HEARTBEAT_MS);
+            if session.in_flight == 0 { silence.min(heartbeat) } else { silence }
+        } else {
+            silence.min(session.began_at.plus_millis(HANDSHAKE_TIMEOUT_MS))
+        }
+    }
+
+    /// Streams came or went: each session sends those of its peer, new ones from where they are acknowledged.
+    pub(super) fn refresh_cursors(&mut self) {
+        let Engine { state, sessions, .. } = self;
+        for session in sessions.iter_mut().filter(|session| session.is_known()) {
+            let Some(slot) = session.peer else { continue };
+            let owed = |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(s) if *s == slot);
+            session.cursors.retain(|id, _| state.streams.contains_key(id));
+            let streams = state.streams.iter().filter(|(_, stream)| owed(&stream.owner));
+            let new: Vec<(StreamId, SendCursor)> =
+                streams.map(|(id, stream)| (*id, SendCursor { next: stream.acked.plus(1) })).collect();
+            for (id, cursor) in new {
+                session.cursors.entry(id).or_insert(cursor);
+            }
+        }
+    }
+}

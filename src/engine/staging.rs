@@ -1,0 +1,162 @@
+//! Putting into the next batch what the engine wants to log. It happens under the lock that publishers take, so it
+//! is short: all is decided before.
+
+use super::effect::Event;
+use super::routing::Routing;
+use super::session::{Phase, Said};
+use super::{Engine, Pending, Unspoken};
+use crate::format::control::{Control, LIST_ENTRIES_MAX};
+use crate::format::record::{RECORD_HEADER_BYTES, RecordKind};
+use crate::ids::{Lsn, LsnRange, Position, StreamId};
+use crate::log::batch_builder::BatchBuilder;
+
+/// The batch that is being filled, and the routing that changes with it.
+#[derive(Debug)]
+pub struct Stager<'a> {
+    /// The batch.
+    pub builder: &'a mut BatchBuilder,
+    /// Its buffer.
+    pub buffer: &'a mut [u8],
+    /// The routing.
+    pub routing: &'a mut Routing,
+    /// Set when the routing changed: the table that publishers read is to be made anew before the lock is given back.
+    pub routing_changed: bool,
+}
+
+impl Stager<'_> {
+    /// Puts one record in, if it fits.
+    pub(super) fn push(&mut self, kind: RecordKind, body: &[u8]) -> bool {
+        let fits = self.builder.has_room(RECORD_HEADER_BYTES + body.len());
+        if fits {
+            self.builder.push_record(self.buffer, kind, body);
+        }
+        fits
+    }
+
+    fn last_lsn(&self) -> Lsn {
+        Lsn(self.builder.next_lsn().0 - 1)
+    }
+}
+
+impl Engine {
+    /// Puts into the batch what is to be logged, as far as it fits.
+    pub fn stage(&mut self, stager: &mut Stager<'_>) {
+        while let Some(control) = self.checkpoint.front() {
+            if !stager.push(control.kind(), &control.encode()) {
+                return;
+            }
+            self.checkpoint.pop_front();
+        }
+        self.stage_pending(stager);
+        self.stage_acks(stager);
+        self.stage_handled(stager);
+        self.stage_carried(stager);
+    }
+
+    /// Whether a checkpoint is being written, and nothing else may come between.
+    #[must_use]
+    pub fn is_in_checkpoint(&self) -> bool {
+        !self.checkpoint.is_empty()
+    }
+
+    /// Whether [`Engine::stage`] has something to put in.
+    #[must_use]
+    pub fn wants_to_stage(&self) -> bool {
+        !self.checkpoint.is_empty()
+            || !self.pending.is_empty()
+            || !self.acks.is_empty()
+            || self.handled.count() > 0
+            || self.parked.count() > 0
+            || self.can_carry()
+    }
+
+    fn stage_pending(&mut self, stager: &mut Stager<'_>) {
+        let mut records = Vec::new();
+        while let Some(pending) = self.pending.front() {
+            match pending {
+                Pending::Control(control) => {
+                    let generous = control.encode().len() + 1024;
+                    if !stager.builder.has_room(generous) {
+                        return;
+                    }
+                    records.clear();
+                    stager.routing.stage(control.clone(), &mut records);
+                    stager.routing_changed |= changes_routing(control);
+                    for record in &records {
+                        assert!(stager.push(record.kind(), &record.encode()), "room was asked for");
+                    }
+                }
+                Pending::Done(request) => self.done.push_back((stager.last_lsn(), *request)),
+                Pending::Frame { session, frame, opens } => {
+                    let (after, frame, opens) = (stager.last_lsn(), frame.clone(), *opens);
+                    if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over) {
+                        session.frames.push_back(Said { after, frame, opens });
+                    }
+                }
+            }
+            self.pending.pop_front();
+        }
+    }
+
+    fn stage_acks(&mut self, stager: &mut Stager<'_>) {
+        while !self.acks.is_empty() {
+            let cursors: Vec<(StreamId, Position)> =
+                self.acks.iter().take(LIST_ENTRIES_MAX).map(|(id, position)| (*id, *position)).collect();
+            let control = Control::Acked(cursors);
+            if !stager.push(control.kind(), &control.encode()) {
+                return;
+            }
+            let Control::Acked(cursors) = control else { return };
+            for (id, _) in &cursors {
+                self.acks.remove(id);
+            }
+        }
+    }
+
+    fn stage_handled(&mut self, stager: &mut Stager<'_>) {
+        for make in [Control::Handled as fn(Vec<LsnRange>) -> Control, Control::Parked] {
+            let is_handled = make(Vec::new()) == Control::Handled(Vec::new());
+            loop {
+                let set = if is_handled { &mut self.handled } else { &mut self.parked };
+                let ranges: Vec<LsnRange> = set.iter().take(LIST_ENTRIES_MAX).collect();
+                if ranges.is_empty() {
+                    break;
+                }
+                let control = make(ranges.clone());
+                if !stager.push(control.kind(), &control.encode()) {
+                    return;
+                }
+                ranges.into_iter().for_each(|range| set.remove(range));
+            }
+        }
+    }
+
+    /// The durable mark rose: what depended on it is released.
+    pub(super) fn release(&mut self, durable: Lsn) {
+        while let Some(unspoken) = self.unspoken.front().filter(|unspoken| unspoken.lsn <= durable).copied() {
+            self.unspoken.pop_front();
+            let Unspoken { slot, stream, last, bytes, .. } = unspoken;
+            if let Some(session) = self.sessions.of_peer_mut(slot) {
+                session.accepted_bytes += bytes;
+                session.acks.insert(stream, last);
+            }
+        }
+        while let Some((lsn, request)) = self.done.front().copied().filter(|(lsn, _)| *lsn <= durable) {
+            debug_assert!(lsn <= durable);
+            self.done.pop_front();
+            self.events.push_back(Event::Done(request));
+        }
+        self.events.push_back(Event::Durable(durable));
+    }
+}
+
+/// Whether a control record changes where messages go.
+fn changes_routing(control: &Control) -> bool {
+    matches!(
+        control,
+        Control::Subscriber { .. }
+            | Control::AddressBound { .. }
+            | Control::PeerRemoved { .. }
+            | Control::AddressRemoved { .. }
+    )
+}

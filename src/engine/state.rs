@@ -1,0 +1,181 @@
+//! All that the records of a log say, and nothing else: what a checkpoint holds and a replay brings back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::inbox::Inbox;
+use super::stream::Stream;
+use crate::format::control::{Control, IntentState, PeerRecord};
+use crate::ids::{Epoch, Incarnation, NodeId, PeerSlot, Position, SetId, StreamId};
+use crate::log::index::LogIndex;
+use crate::time::Wall;
+
+/// Who this node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The node.
+    pub id: NodeId,
+    /// The life of its log.
+    pub incarnation: Incarnation,
+    /// When its directory was made.
+    pub created: Wall,
+}
+
+/// The last opening of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Its nonce.
+    pub nonce: u64,
+    /// When.
+    pub at: Wall,
+    /// The name the node gave itself.
+    pub name: String,
+    /// Where peers can reach it.
+    pub address: String,
+}
+
+/// What is known of an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// The node that answers there.
+    pub bound: Option<PeerSlot>,
+    /// What this node wants from there.
+    pub intents: BTreeMap<String, IntentState>,
+}
+
+/// How far a peer's stream was accepted here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inbound {
+    /// The last position accepted.
+    pub accepted: Position,
+    /// Positions that never came because one side lost its data.
+    pub lost: u64,
+}
+
+/// The durable state of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Who this node is.
+    pub identity: Identity,
+    /// Its last opening.
+    pub opening: Opening,
+    /// The peers it met.
+    pub peers: BTreeMap<PeerSlot, PeerRecord>,
+    /// The addresses it was told of.
+    pub addresses: BTreeMap<String, Address>,
+    /// What it owes.
+    pub streams: BTreeMap<StreamId, Stream>,
+    /// Sets of streams that trailers name.
+    pub sets: BTreeMap<SetId, Vec<StreamId>>,
+    /// What it was sent.
+    pub inbound: BTreeMap<(PeerSlot, StreamId), Inbound>,
+    /// Who wants which topics of it.
+    pub subscribers: BTreeMap<PeerSlot, BTreeSet<String>>,
+    /// What is not yet handled.
+    pub inbox: Inbox,
+    /// Where records lie.
+    pub index: LogIndex,
+    /// The highest slot ever given.
+    pub last_slot: PeerSlot,
+    /// The highest stream ever minted.
+    pub last_stream: StreamId,
+    /// Messages dropped because their destination was removed.
+    pub dropped: u64,
+    /// Whether records are those of a checkpoint that says what is known already.
+    pub(super) in_checkpoint: InCheckpoint,
+}
+
+/// Where in a checkpoint a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum InCheckpoint {
+    /// No checkpoint was seen yet.
+    #[default]
+    Before,
+    /// In the first one, which is where the state comes from.
+    Loading,
+    /// In a later one, which repeats what the records before it said.
+    Repeating,
+    /// In none.
+    Outside,
+}
+
+impl State {
+    /// The peer with that identity, unless it was forgotten.
+    #[must_use]
+    pub fn peer_of(&self, node: NodeId) -> Option<&PeerRecord> {
+        self.peers.values().find(|peer| peer.node == node && !peer.removed)
+    }
+
+    /// The node behind a slot, this one included.
+    #[must_use]
+    pub fn node_of(&self, slot: PeerSlot) -> NodeId {
+        if slot == PeerSlot::SELF {
+            return self.identity.id;
+        }
+        self.peers.get(&slot).map_or(NodeId::default(), |peer| peer.node)
+    }
+
+    /// Messages owed to all peers and addresses.
+    #[must_use]
+    pub fn owed(&self) -> u64 {
+        self.streams.values().map(Stream::owed).sum()
+    }
+
+    /// The addresses at which a peer answers.
+    pub fn addresses_of(&self, slot: PeerSlot) -> impl Iterator<Item = (&String, &Address)> {
+        self.addresses.iter().filter(move |(_, address)| address.bound == Some(slot))
+    }
+
+    /// Whether the newest segment lacks a complete checkpoint, because the node died while it wrote one.
+    #[must_use]
+    pub(super) fn needs_checkpoint(&self) -> bool {
+        matches!(self.in_checkpoint, InCheckpoint::Loading | InCheckpoint::Repeating)
+    }
+
+    /// Forgets removed peers of whom nothing is left in the inbox.
+    pub(super) fn prune(&mut self) {
+        let State { peers, inbox, .. } = self;
+        let left = |slot| inbox.runs_in(crate::ids::Lsn(0), crate::ids::Lsn(u64::MAX)).any(|run| run.origin.slot == slot);
+        peers.retain(|slot, peer| !peer.removed || left(*slot));
+    }
+
+    /// All of the small state, as records. What it says of single messages is not part of it: their records stay as
+    /// long as the messages, and go with them when they are carried forward.
+    #[must_use]
+    pub fn checkpoint(&self) -> Vec<Control> {
+        let mut out = vec![Control::CheckpointBegin { slots: self.last_slot, streams: self.last_stream }];
+        let Identity { id, incarnation, created } = self.identity;
+        out.push(Control::Node { id, incarnation, created });
+        let Opening { epoch, nonce, at, name, address } = self.opening.clone();
+        out.push(Control::Opened { epoch, nonce, at, name, address });
+        out.extend(self.peers.values().cloned().map(Control::Peer));
+        for (id, stream) in &self.streams {
+            let Stream { owner, next, acked, ended, .. } = stream;
+            out.push(Control::Stream { id: *id, owner: owner.clone(), next: *next, acked: *acked, ended: *ended });
+        }
+        for (address, known) in &self.addresses {
+            if let Some(slot) = known.bound {
+                out.push(Control::AddressBound { address: address.clone(), slot });
+            }
+            for (topic, state) in &known.intents {
+                out.push(Control::Intent { address: address.clone(), topic: topic.clone(), state: *state });
+            }
+        }
+        for ((slot, stream), inbound) in &self.inbound {
+            let Inbound { accepted, lost } = *inbound;
+            out.push(Control::Inbound { slot: *slot, stream: *stream, accepted, lost, ended: false });
+        }
+        for (slot, topics) in &self.subscribers {
+            let topics: Vec<String> = topics.iter().cloned().collect();
+            for part in super::apply::topic_parts(&topics) {
+                out.push(Control::Subscriber { slot: *slot, added: true, topics: part.to_vec() });
+            }
+        }
+        for (id, streams) in &self.sets {
+            out.push(Control::DestinationSet { id: *id, streams: streams.clone() });
+        }
+        out.push(Control::CheckpointEnd);
+        out
+    }
+}

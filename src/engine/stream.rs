@@ -1,0 +1,198 @@
+//! What this node owes to one other: an outbound stream.
+
+use std::collections::VecDeque;
+
+use crate::format::control::StreamOwner;
+use crate::ids::{Lsn, Position};
+
+/// Messages that stand in a row both in the stream and in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamRun {
+    /// The place in the stream of the first.
+    pub position: Position,
+    /// Its record.
+    pub lsn: Lsn,
+    /// How many.
+    pub count: u64,
+    /// Bytes of all, as near as is known once some were acknowledged.
+    pub bytes: u64,
+}
+
+impl StreamRun {
+    const fn end(&self) -> Position {
+        self.position.plus(self.count)
+    }
+}
+
+/// One stream: `acked < next`, and what lies between is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Whom it is owed to.
+    pub owner: StreamOwner,
+    /// The position of the next message.
+    pub next: Position,
+    /// Everything up to here is on the receiver's stable storage.
+    pub acked: Position,
+    /// No more messages will be owed.
+    pub ended: bool,
+    runs: VecDeque<StreamRun>,
+    bytes: u64,
+}
+
+impl Stream {
+    /// A stream as a record describes it; what it owes comes with records that follow.
+    #[must_use]
+    pub fn new(owner: StreamOwner, next: Position, acked: Position, ended: bool) -> Stream {
+        Stream { owner, next, acked, ended, runs: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Messages owed.
+    #[must_use]
+    pub fn owed(&self) -> u64 {
+        self.next.0 - 1 - self.acked.0
+    }
+
+    /// Bytes owed.
+    #[must_use]
+    pub fn owed_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The messages that are owed.
+    #[must_use]
+    pub fn runs(&self) -> &VecDeque<StreamRun> {
+        &self.runs
+    }
+
+    /// Messages that were just logged are owed here too.
+    pub fn extend(&mut self, lsn: Lsn, count: u64, bytes: u64) {
+        assert!(!self.ended, "nothing is owed to a stream that ended");
+        self.bytes += bytes;
+        match self.runs.back_mut() {
+            Some(last) if last.lsn.plus(last.count) == lsn && last.end() == self.next => {
+                last.count += count;
+                last.bytes += bytes;
+            }
+            _ => self.runs.push_back(StreamRun { position: self.next, lsn, count, bytes }),
+        }
+        self.next = self.next.plus(count);
+    }
+
+    /// A message that was carried forward. Live it is owed already; at replay it comes when all that stood after it
+    /// may have come.
+    pub fn carried(&mut self, position: Position, lsn: Lsn, bytes: u64) {
+        if position <= self.acked {
+            return;
+        }
+        let at = self.runs.partition_point(|run| run.position <= position);
+        if at > 0 && position < self.runs[at - 1].end() {
+            return;
+        }
+        self.bytes += bytes;
+        if at > 0 && self.runs[at - 1].end() == position && self.runs[at - 1].lsn.plus(self.runs[at - 1].count) == lsn {
+            self.runs[at - 1].count += 1;
+            self.runs[at - 1].bytes += bytes;
+        } else {
+            self.runs.insert(at, StreamRun { position, lsn, count: 1, bytes });
+        }
+    }
+
+    /// The receiver has everything up to `position`. `gone` sees the LSNs of what is no longer owed.
+    pub fn ack(&mut self, position: Position, mut gone: impl FnMut(Lsn, u64)) {
+        assert!(position < self.next, "an ack beyond what was ever owed is refused before it gets here");
+        self.acked = self.acked.max(position);
+        while let Some(first) = self.runs.front_mut()
+            && first.position <= position
+        {
+            let count = first.count.min(position.plus(1).since(first.position));
+            let bytes = first.bytes / first.count * count;
+            let bytes = if count == first.count { first.bytes } else { bytes };
+            gone(first.lsn, count);
+            self.bytes -= bytes;
+            if count == first.count {
+                self.runs.pop_front();
+            } else {
+                *first = StreamRun {
+                    position: first.position.plus(count),
+                    lsn: first.lsn.plus(count),
+                    count: first.count - count,
+                    bytes: first.bytes - bytes,
+                };
+            }
+        }
+    }
+
+    /// The owed message at `position`, and those in a row with it.
+    #[must_use]
+    pub fn at(&self, position: Position) -> Option<StreamRun> {
+        let at = self.runs.partition_point(|run| run.end() <= position);
+        let run = *self.runs.get(at)?;
+        if run.position > position {
+            return Some(run);
+        }
+        let skip = position.since(run.position);
+        Some(StreamRun { position, lsn: run.lsn.plus(skip), count: run.count - skip, bytes: run.bytes })
+    }
+
+    /// The owed messages whose records lie in `first..end` of the log.
+    pub fn owed_in(&self, first: Lsn, end: Lsn) -> impl Iterator<Item = StreamRun> + '_ {
+        self.runs.iter().filter_map(move |run| {
+            let from = run.lsn.max(first);
+            let to = run.lsn.plus(run.count).min(end);
+            (from < to).then(|| StreamRun {
+                position: run.position.plus(from.since(run.lsn)),
+                lsn: from,
+                count: to.since(from),
+                bytes: run.bytes,
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::PeerSlot;
+
+    fn stream() -> Stream {
+        Stream::new(StreamOwner::Peer(PeerSlot(1)), Position(1), Position(0), false)
+    }
+
+    #[test]
+    fn a_row_in_the_log_and_the_stream_is_one_run() {
+        let mut stream = stream();
+        stream.extend(Lsn(10), 5, 50);
+        stream.extend(Lsn(15), 5, 50);
+        stream.extend(Lsn(30), 1, 10);
+        assert_eq!((stream.runs().len(), stream.owed(), stream.owed_bytes()), (2, 11, 110));
+        let run = stream.at(Position(4)).unwrap();
+        assert_eq!((run.position, run.lsn, run.count), (Position(4), Lsn(13), 7));
+    }
+
+    #[test]
+    fn an_ack_releases_what_it_covers_and_nothing_else() {
+        let mut stream = stream();
+        stream.extend(Lsn(10), 5, 50);
+        stream.extend(Lsn(30), 5, 50);
+        let mut gone = Vec::new();
+        stream.ack(Position(7), |lsn, count| gone.push((lsn.0, count)));
+        assert_eq!(gone, [(10, 5), (30, 2)]);
+        assert_eq!((stream.owed(), stream.at(Position(1)).unwrap().lsn), (3, Lsn(32)));
+        stream.ack(Position(3), |_, _| panic!("an old ack releases nothing"));
+        assert_eq!(stream.acked, Position(7));
+    }
+
+    #[test]
+    fn a_carried_message_is_owed_once() {
+        let mut live = stream();
+        live.extend(Lsn(10), 3, 30);
+        live.carried(Position(2), Lsn(11), 10);
+        assert_eq!(live.owed(), 3);
+        let mut replayed = Stream::new(StreamOwner::Peer(PeerSlot(1)), Position(4), Position(0), false);
+        for (position, lsn) in [(2, 11), (1, 10), (3, 12)] {
+            replayed.carried(Position(position), Lsn(lsn), 10);
+        }
+        assert_eq!(replayed.owed_in(Lsn(0), Lsn(99)).map(|run| run.count).sum::<u64>(), 3);
+        assert_eq!(replayed.at(Position(1)).unwrap().lsn, Lsn(10));
+    }
+}

@@ -1,0 +1,155 @@
+//! What is said to peers: control first, then runs, the sessions taking turns.
+
+use bytes::Bytes;
+
+use super::Engine;
+use super::effect::{SessionId, Transmit};
+use super::session::{Phase, SendCursor};
+use crate::format::control::IntentState;
+use crate::format::frame::{FRAME_HEADER_BYTES, RUN_HEADER_BYTES, append_run_headers};
+use crate::ids::{Lsn, StreamId};
+use crate::limits::{CREDIT_BYTES, RUN_BYTES_MAX, SEND_BYTES_IN_FLIGHT_MAX};
+use crate::time::Now;
+use crate::wire::bodies::Body;
+
+/// Bytes of a run's frame beside its records.
+const RUN_OVERHEAD: usize = FRAME_HEADER_BYTES + RUN_HEADER_BYTES;
+
+/// What one session sends next.
+struct NextRun {
+    stream: StreamId,
+    lsn: Lsn,
+    count: u64,
+}
+
+impl Engine {
+    /// A new round over all sessions begins.
+    pub fn begin_transmitting(&mut self) {
+        self.sending = self.sessions.round().into();
+    }
+
+    /// The next bytes that may be spoken now. After one run of a session the others have their turn.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        while let Some(id) = self.sending.pop_front() {
+            if let Some(transmit) = self.next_transmit(id) {
+                assert!(transmit.after <= self.commit.durable(), "nothing is said that is not durable");
+                self.sending.push_back(id);
+                return Some(transmit);
+            }
+        }
+        None
+    }
+
+    /// The socket took bytes.
+    pub fn handle_sent(&mut self, now: Now, id: SessionId, bytes: usize) {
+        self.now = now;
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.in_flight -= bytes.min(session.in_flight);
+            session.said_at = now.monotonic;
+        }
+    }
+
+    fn next_transmit(&mut self, id: SessionId) -> Option<Transmit> {
+        let (durable, now) = (self.commit.durable(), self.now.monotonic);
+        let session = self.sessions.get_mut(id)?;
+        if session.in_flight >= SEND_BYTES_IN_FLIGHT_MAX {
+            return None;
+        }
+        let control = session.frames.pop_front_if(|said| said.after <= durable);
+        let (after, pieces) = match control {
+            Some(said) => {
+                session.opened |= said.opens;
+                (said.after, vec![Bytes::from(said.frame)])
+            }
+            None => {
+                let frame = self.acks_of(id).or_else(|| self.interest_of(id));
+                (Lsn(0), frame.map(|frame| vec![frame]).or_else(|| self.run_of(id))?)
+            }
+        };
+        let session = self.sessions.get_mut(id)?;
+        session.said_at = now;
+        session.in_flight += pieces.iter().map(Bytes::len).sum::<usize>();
+        Some(Transmit { session: id, after, pieces })
+    }
+
+    /// What is durable here and was not yet said so, and how much more the peer may send.
+    fn acks_of(&mut self, id: SessionId) -> Option<Bytes> {
+        let full = self.state.inbox.bytes() >= self.config.inbox_bytes_max;
+        let session = self.sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened)?;
+        let credit = if full { session.granted } else { session.accepted_bytes + CREDIT_BYTES };
+        let grants = credit >= session.granted + CREDIT_BYTES / 4;
+        if session.acks.is_empty() && !grants {
+            return None;
+        }
+        session.granted = session.granted.max(credit);
+        let cursors = std::mem::take(&mut session.acks).into_iter().collect();
+        let mut frame = Vec::new();
+        Body::Ack { credit: session.granted, cursors }.append_to(&mut frame);
+        Some(frame.into())
+    }
+
+    /// All that we want of the peer.
+    fn interest_of(&mut self, id: SessionId) -> Option<Bytes> {
+        let Engine { state, sessions, .. } = self;
+        let session = sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened && s.interest_due)?;
+        let slot = session.peer?;
+        session.interest_due = false;
+        session.interest_generation += 1;
+        let wanted = |state: &IntentState| matches!(state, IntentState::Wanted | IntentState::Confirmed);
+        let intents = state.addresses_of(slot).flat_map(|(_, known)| &known.intents);
+        let topics: std::collections::BTreeSet<String> =
+            intents.filter(|(_, state)| wanted(state)).map(|(topic, _)| topic.clone()).collect();
+        let mut frame = Vec::new();
+        let topics = topics.into_iter().collect();
+        Body::Interest { generation: session.interest_generation, topics }.append_to(&mut frame);
+        Some(frame.into())
+    }
+
+    /// The next run of the session's streams: what lies first in the log goes first, so that a peer of several
+    /// streams gets everything in the order in which it was published.
+    fn run_of(&mut self, id: SessionId) -> Option<Vec<Bytes>> {
+        let session = self.sessions.get(id).filter(|s| s.phase == Phase::Established && s.opened)?;
+        let credit = session.allowed.saturating_sub(session.sent) as usize;
+        let (cursor, NextRun { stream, lsn, count }) = self.next_run(id)?;
+        if credit <= RUN_OVERHEAD {
+            return None;
+        }
+        let slices = self.fetch(lsn, count, RUN_BYTES_MAX.min(credit - RUN_OVERHEAD))?;
+        let bytes = RUN_OVERHEAD + slices.bytes;
+        if bytes > credit {
+            return None;
+        }
+        let mut head = Vec::with_capacity(RUN_OVERHEAD);
+        append_run_headers(&mut head, stream, cursor.next, slices.count as u32, slices.bytes);
+        let session = self.sessions.get_mut(id)?;
+        session.sent += bytes as u64;
+        session.cursors.insert(stream, SendCursor { next: cursor.next.plus(slices.count) });
+        let mut pieces = vec![Bytes::from(head)];
+        pieces.extend(slices.pieces);
+        Some(pieces)
+    }
+
+    fn next_run(&self, id: SessionId) -> Option<(SendCursor, NextRun)> {
+        let session = self.sessions.get(id)?;
+        let durable = self.commit.durable();
+        let (mut best, mut bound): (Option<(SendCursor, NextRun)>, Lsn) = (None, durable.plus(1));
+        for (stream, cursor) in &session.cursors {
+            let Some(run) = self.state.streams.get(stream).and_then(|s| s.at(cursor.next)) else { continue };
+            if run.lsn > durable {
+                continue;
+            }
+            assert!(run.position == cursor.next, "stream {stream} has a hole at {}", cursor.next);
+            let next = NextRun { stream: *stream, lsn: run.lsn, count: run.count };
+            match &mut best {
+                Some((_, first)) if first.lsn < next.lsn => bound = bound.min(next.lsn),
+                best => {
+                    bound = best.as_ref().map_or(bound, |(_, other)| bound.min(other.lsn.max(next.lsn.plus(1))));
+                    *best = Some((*cursor, next));
+                }
+            }
+        }
+        let (cursor, next) = best?;
+        let count = next.count.min(bound.since(next.lsn));
+        Some((cursor, NextRun { count, ..next }))
+    }
+}
