@@ -100,6 +100,9 @@ pub const REASON_BYTES_MAX: usize = 1024;
 /// Bytes of all topics that one node subscribes to at one peer: they travel in one frame.
 pub const INTEREST_BYTES_MAX: usize = 512 << 10;
 
+/// Bytes of the log in memory at once while it is read back.
+pub const RECOVERY_WINDOW_BYTES: usize = 4 << 20;
+
 /// The smallest and the default and the largest segment.
 pub const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
@@ -211,5 +214,6 @@ const _: () = assert!(PREWRITE_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () =
     assert!(BATCH_BYTES_MAX <= u32::MAX as usize, "the kernel counts the bytes of a write in 32 bits");
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
+const _: () = assert!(RECOVERY_WINDOW_BYTES >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);
 const _: () = assert!(TOPIC_BYTES_MAX <= u8::MAX as usize, "a topic's length is one byte");
