@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod recovery;
+mod nodes;
 mod tidy;
 mod wire_codec;

@@ -158,6 +158,12 @@ pub struct Tasks {
 }
 
 impl Tasks {
+    /// Whether both are through.
+    #[must_use]
+    pub fn are_finished(&self) -> bool {
+        self.reader.is_finished() && self.writer.is_finished()
+    }
+
     /// Resolves when nothing of the connection is in the kernel's hands any more.
     pub async fn join(self) {
         // A task that panicked has nothing in the kernel's hands either: it panics between operations.
