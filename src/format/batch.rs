@@ -169,7 +169,9 @@ impl BatchHeader {
         if header.version.get() > FORMAT_VERSION {
             return Err(BatchDefect::NewerFormat(header.version.get()));
         }
-        let used = BATCH_HEADER_BYTES as u64 + u64::from(header.records_bytes.get()) + u64::from(header.trailer_bytes.get());
+        let used = BATCH_HEADER_BYTES as u64
+            + u64::from(header.records_bytes.get())
+            + u64::from(header.trailer_bytes.get());
         let batch_bytes = header.batch_bytes.get() as usize;
         let fits = used <= batch_bytes as u64
             && batch_bytes <= BATCH_BYTES_MAX
@@ -240,7 +242,9 @@ impl<'a> BatchView<'a> {
         let view = Self::parse(bytes)?;
         let mut count = 0;
         for record in Records::new(view.records) {
-            record.and_then(|r| r.verify_body()).map_err(|defect| BatchDefect::Record { index: count, defect })?;
+            record
+                .and_then(|r| r.verify_body())
+                .map_err(|defect| BatchDefect::Record { index: count, defect })?;
             count += 1;
         }
         if count == view.header.record_count.get() { Ok(view) } else { Err(BatchDefect::Count) }
@@ -257,7 +261,14 @@ pub const fn padded(used: usize) -> usize {
 /// header, zeroes the rest of the last block, and says how many bytes are to be written.
 ///
 /// Panics if the batch does not fit the buffer: staging keeps room for the trailer.
-pub fn seal(buffer: &mut [u8], records_bytes: usize, first_lsn: Lsn, record_count: u32, owed: &[OwedRun], facts: &BatchFacts) -> BatchHeader {
+pub fn seal(
+    buffer: &mut [u8],
+    records_bytes: usize,
+    first_lsn: Lsn,
+    record_count: u32,
+    owed: &[OwedRun],
+    facts: &BatchFacts,
+) -> BatchHeader {
     let trailer = owed.as_bytes();
     let trailer_at = BATCH_HEADER_BYTES + records_bytes;
     let used = trailer_at + trailer.len();
@@ -324,7 +335,10 @@ mod tests {
     fn a_sealed_batch_reads_back() {
         let bytes = sealed();
         let view = BatchView::parse_verified(&bytes).unwrap();
-        assert_eq!((view.header.number(), view.header.first_lsn(), view.header.end_lsn()), (BatchNumber(4), Lsn(10), Lsn(12)));
+        assert_eq!(
+            (view.header.number(), view.header.first_lsn(), view.header.end_lsn()),
+            (BatchNumber(4), Lsn(10), Lsn(12))
+        );
         assert_eq!(view.owed, [OwedRun { count: U32::new(2), set: U32::new(1) }]);
         assert_eq!(Records::new(view.records).count(), 2);
         assert_eq!(bytes.len(), BLOCK_BYTES);

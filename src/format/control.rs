@@ -484,10 +484,14 @@ impl Control {
     pub fn decode(kind: RecordKind, body: &[u8]) -> Result<Control, BodyDefect> {
         let mut r = BodyReader::new(body);
         let control = match kind {
-            RecordKind::Message | RecordKind::Accepted | RecordKind::Carried => return Err(BodyDefect::Value("kind")),
+            RecordKind::Message | RecordKind::Accepted | RecordKind::Carried => {
+                return Err(BodyDefect::Value("kind"));
+            }
             RecordKind::Handled => Control::Handled(ranges(&mut r)?),
             RecordKind::Parked => Control::Parked(ranges(&mut r)?),
-            RecordKind::Acked => Control::Acked(list(&mut r, |r| Ok((StreamId(r.u64()?), Position(r.u64()?))))?),
+            RecordKind::Acked => {
+                Control::Acked(list(&mut r, |r| Ok((StreamId(r.u64()?), Position(r.u64()?))))?)
+            }
             RecordKind::Attempt => Control::Attempt {
                 lsn: Lsn(r.u64()?),
                 attempts: r.u32()?,
@@ -502,12 +506,12 @@ impl Control {
                 handler: r.text()?.to_owned(),
                 reason: r.text()?.to_owned(),
             },
-            RecordKind::HandlerDone => Control::HandlerDone { lsn: Lsn(r.u64()?), handler: r.text()?.to_owned() },
-            RecordKind::Node => Control::Node {
-                id: r.node()?,
-                incarnation: Incarnation(r.u64()?),
-                created: Wall(r.u64()?),
-            },
+            RecordKind::HandlerDone => {
+                Control::HandlerDone { lsn: Lsn(r.u64()?), handler: r.text()?.to_owned() }
+            }
+            RecordKind::Node => {
+                Control::Node { id: r.node()?, incarnation: Incarnation(r.u64()?), created: Wall(r.u64()?) }
+            }
             RecordKind::Opened => Control::Opened {
                 epoch: Epoch(r.u64()?),
                 nonce: r.u64()?,
@@ -583,18 +587,42 @@ mod tests {
         vec![
             Control::Handled(vec![range]),
             Control::Acked(vec![(StreamId(1), Position(9))]),
-            Control::Attempt { lsn: Lsn(1), attempts: 2, next_at: Wall(3), handler: handler.clone(), reason: reason.clone() },
+            Control::Attempt {
+                lsn: Lsn(1),
+                attempts: 2,
+                next_at: Wall(3),
+                handler: handler.clone(),
+                reason: reason.clone(),
+            },
             Control::HandlerDone { lsn: Lsn(1), handler: handler.clone() },
             Control::DeadLetter { lsn: Lsn(1), attempts: 2, at: Wall(3), handler, reason },
             Control::Parked(vec![range, range]),
             Control::Node { id: NodeId(1), incarnation: Incarnation(2), created: Wall(3) },
             Control::Opened { epoch: Epoch(1), nonce: 2, at: Wall(3), name: "n".into(), address: "a".into() },
             Control::Peer(peer),
-            Control::Stream { id: StreamId(1), owner: StreamOwner::Peer(PeerSlot(2)), next: Position(3), acked: Position(1), ended: false },
-            Control::Stream { id: StreamId(1), owner: StreamOwner::Address("x".into()), next: Position(3), acked: Position(1), ended: true },
+            Control::Stream {
+                id: StreamId(1),
+                owner: StreamOwner::Peer(PeerSlot(2)),
+                next: Position(3),
+                acked: Position(1),
+                ended: false,
+            },
+            Control::Stream {
+                id: StreamId(1),
+                owner: StreamOwner::Address("x".into()),
+                next: Position(3),
+                acked: Position(1),
+                ended: true,
+            },
             Control::StreamClosed { id: StreamId(1), dropped: 2 },
             Control::StreamEnded { id: StreamId(1) },
-            Control::Inbound { slot: PeerSlot(1), stream: StreamId(2), accepted: Position(3), lost: 4, ended: false },
+            Control::Inbound {
+                slot: PeerSlot(1),
+                stream: StreamId(2),
+                accepted: Position(3),
+                lost: 4,
+                ended: false,
+            },
             Control::Subscriber { slot: PeerSlot(1), added: true, topics: vec!["a".into(), "b".into()] },
             Control::Intent { address: "x".into(), topic: "t".into(), state: IntentState::Removing },
             Control::AddressBound { address: "x".into(), slot: PeerSlot(1) },
@@ -618,7 +646,10 @@ mod tests {
         for control in samples() {
             let mut body = control.encode();
             for length in 0..body.len() {
-                assert!(Control::decode(control.kind(), &body[..length]).is_err(), "{control:?} cut at {length}");
+                assert!(
+                    Control::decode(control.kind(), &body[..length]).is_err(),
+                    "{control:?} cut at {length}"
+                );
             }
             body.push(0);
             assert_eq!(Control::decode(control.kind(), &body), Err(BodyDefect::TrailingBytes(1)));
@@ -635,9 +666,23 @@ mod tests {
 
     #[test]
     fn accepted_and_carried_read_back() {
-        let accepted = Accepted { slot: PeerSlot(1), incarnation: Incarnation(8), stream: StreamId(2), first_position: Position(3), count: 4, bytes: 5 };
+        let accepted = Accepted {
+            slot: PeerSlot(1),
+            incarnation: Incarnation(8),
+            stream: StreamId(2),
+            first_position: Position(3),
+            count: 4,
+            bytes: 5,
+        };
         assert_eq!(Accepted::decode(&accepted.encode()), Ok(accepted));
-        let carried = Carried { lsn: Lsn(9), slot: PeerSlot(1), incarnation: Incarnation(8), in_inbox: true, owed: vec![(StreamId(1), Position(2))], record: b"record" };
+        let carried = Carried {
+            lsn: Lsn(9),
+            slot: PeerSlot(1),
+            incarnation: Incarnation(8),
+            in_inbox: true,
+            owed: vec![(StreamId(1), Position(2))],
+            record: b"record",
+        };
         assert_eq!(Carried::decode(&carried.encode()), Ok(carried));
     }
 }
