@@ -134,7 +134,7 @@ pub enum BatchDefect {
     /// Written by a later version of this program.
     #[error("the batch has format version {0}, and this program reads up to {FORMAT_VERSION}")]
     NewerFormat(u16),
-    /// Lengths that do not add up, under a good checksum.
+    /// Lengths or numbers that do not add up, under a good checksum.
     #[error("the lengths in the batch's header do not add up")]
     Lengths,
     /// The batch is longer than what is there.
@@ -176,7 +176,8 @@ impl BatchHeader {
         let fits = used <= batch_bytes as u64
             && batch_bytes <= BATCH_BYTES_MAX
             && batch_bytes.is_multiple_of(BLOCK_BYTES)
-            && (header.trailer_bytes.get() as usize).is_multiple_of(OWED_RUN_BYTES);
+            && (header.trailer_bytes.get() as usize).is_multiple_of(OWED_RUN_BYTES)
+            && header.first_lsn.get().checked_add(u64::from(header.record_count.get())).is_some();
         if fits { Ok(header) } else { Err(BatchDefect::Lengths) }
     }
 
@@ -362,6 +363,15 @@ mod tests {
         let view = BatchView::parse_verified(&bytes).unwrap();
         let used = BATCH_HEADER_BYTES + view.records.len() + view.owed.len() * OWED_RUN_BYTES;
         assert!(bytes[used..].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn records_beyond_the_largest_lsn_are_refused() {
+        let mut bytes = vec![0; BLOCK_BYTES];
+        seal(&mut bytes, 0, Lsn(u64::MAX - 1), 1, &[], &facts());
+        assert!(BatchHeader::parse(&bytes).is_ok());
+        seal(&mut bytes, 0, Lsn(u64::MAX - 1), 2, &[], &facts());
+        assert_eq!(BatchHeader::parse(&bytes).err(), Some(BatchDefect::Lengths));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct Accepted {
     pub stream: StreamId,
     /// The place in it of the first one.
     pub first_position: Position,
-    /// How many follow.
+    /// How many follow; at least 1.
     pub count: u32,
     /// Their bytes.
     pub bytes: u32,
@@ -42,6 +42,6 @@ impl Accepted {
             bytes: reader.u32()?,
         };
         reader.end()?;
-        Ok(accepted)
+        if accepted.count == 0 { Err(BodyDefect::Value("count")) } else { Ok(accepted) }
     }
 }

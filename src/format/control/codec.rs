@@ -115,13 +115,15 @@ fn inbox_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, Bo
 /// What is owed and what was accepted.
 fn stream_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, BodyDefect> {
     Ok(match kind {
-        RecordKind::Stream => Control::Stream {
-            id: StreamId(r.u64()?),
-            owner: owner(r)?,
-            next: Position(r.u64()?),
-            acked: Position(r.u64()?),
-            ended: r.flag("ended")?,
-        },
+        RecordKind::Stream => {
+            let (id, owner) = (StreamId(r.u64()?), owner(r)?);
+            let (next, acked, ended) = (Position(r.u64()?), Position(r.u64()?), r.flag("ended")?);
+            // What lies between the two is owed.
+            if acked >= next {
+                return Err(BodyDefect::Value("acked"));
+            }
+            Control::Stream { id, owner, next, acked, ended }
+        }
         RecordKind::StreamClosed => Control::StreamClosed { id: StreamId(r.u64()?), dropped: r.u64()? },
         RecordKind::StreamEnded => Control::StreamEnded { id: StreamId(r.u64()?) },
         RecordKind::DestinationSet => {

@@ -22,7 +22,9 @@ pub(super) fn put_list<T>(out: &mut BodyWriter, entries: &[T], mut entry: impl F
 pub(super) fn ranges(reader: &mut BodyReader<'_>) -> Result<Vec<LsnRange>, BodyDefect> {
     list(reader, |r| {
         let range = LsnRange { first: Lsn(r.u64()?), count: u64::from(r.u32()?) };
-        if range.count == 0 { Err(BodyDefect::Value("count")) } else { Ok(range) }
+        // Who counts on from a range must not come past the largest number.
+        let is_sane = range.count > 0 && range.first.0.checked_add(range.count).is_some();
+        if is_sane { Ok(range) } else { Err(BodyDefect::Value("range")) }
     })
 }
 

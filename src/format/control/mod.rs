@@ -99,7 +99,7 @@ pub enum Control {
         owner: StreamOwner,
         /// The position that the next message owed to it gets.
         next: Position,
-        /// Everything up to and with this position is accepted by the receiver.
+        /// Everything up to and with this position is accepted by the receiver; less than `next`.
         acked: Position,
         /// Whether no more messages will be owed to it.
         ended: bool,
@@ -312,6 +312,31 @@ mod tests {
             let elsewhere = matches!(kind, RecordKind::Message | RecordKind::Accepted | RecordKind::Carried);
             assert!(elsewhere || samples().iter().any(|sample| sample.kind() == kind), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn values_that_would_break_who_counts_with_them_are_refused() {
+        let stream = |next, acked| Control::Stream {
+            id: StreamId(1),
+            owner: StreamOwner::Peer(PeerSlot(1)),
+            next: Position(next),
+            acked: Position(acked),
+            ended: false,
+        };
+        let refused = |control: Control| Control::decode(control.kind(), &control.encode()).unwrap_err();
+        assert_eq!(refused(stream(3, 3)), BodyDefect::Value("acked"));
+        let range = |first, count| Control::Handled(vec![LsnRange { first: Lsn(first), count }]);
+        assert_eq!(refused(range(1, 0)), BodyDefect::Value("range"));
+        assert_eq!(refused(range(u64::MAX, 1)), BodyDefect::Value("range"));
+        let empty = Accepted {
+            slot: PeerSlot(1),
+            incarnation: Incarnation(1),
+            stream: StreamId(1),
+            first_position: Position(1),
+            count: 0,
+            bytes: 0,
+        };
+        assert_eq!(Accepted::decode(&empty.encode()), Err(BodyDefect::Value("count")));
     }
 
     #[test]
