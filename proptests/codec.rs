@@ -450,6 +450,24 @@ proptest! {
     }
 
     #[test]
+    fn a_batch_is_not_completed_by_a_good_record_that_is_not_its_own(
+        batch in batch(),
+        which in any::<prop::sample::Index>(),
+        lsn in any::<u64>(),
+    ) {
+        prop_assume!(!batch.records.is_empty());
+        let which = which.index(batch.records.len());
+        let (own, mut other) = (&batch.records[which], batch.records[which].clone());
+        other[8..16].copy_from_slice(&lsn.to_le_bytes());
+        let [other, _, _] = with_good_checksums(&other);
+        prop_assume!(other != *own);
+        let at = BATCH_HEADER_BYTES + batch.records[..which].concat().len();
+        let mut bytes = batch.bytes;
+        bytes[at..at + other.len()].copy_from_slice(&other);
+        prop_assert_eq!(BatchView::parse_verified(&bytes).err(), Some(BatchDefect::OtherRecords));
+    }
+
+    #[test]
     fn a_frame_reads_back_and_a_part_of_it_asks_for_more(
         number in prop::sample::select(FrameKind::ALL.as_slice()),
         body in vec(any::<u8>(), 0..300),
@@ -474,7 +492,7 @@ proptest! {
     }
 
     #[test]
-    fn the_names_of_segments_read_back_and_no_other_name_does(number in any::<u64>(), other in ".{0,24}") {
+    fn the_names_of_segments_read_back_and_no_other_name_does(number in any::<u64>(), other in "[0-9]{0,22}(\\.log)?|.{0,24}") {
         let name = segment_name(SegmentNumber(number));
         prop_assert_eq!(segment_number(&name), Some(SegmentNumber(number)));
         prop_assert!(!is_spare(&name));

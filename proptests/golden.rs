@@ -30,13 +30,15 @@ use resolute::wire::hello::Hello;
 /// Set to 1, the tests write the files instead of comparing with them, and fail all the same.
 const REWRITE: &str = "RESOLUTE_REWRITE_GOLDEN";
 
+/// Whether the code reads the value from those bytes.
+type Reads = Box<dyn Fn(&[u8]) -> bool>;
+
 /// A value whose bytes are pinned.
 struct Pinned {
     name: String,
     /// What the code writes today.
     written: Vec<u8>,
-    /// Whether the code reads the value from those bytes.
-    reads: Box<dyn Fn(&[u8]) -> bool>,
+    reads: Reads,
 }
 
 /// The bytes as people compare them: 16 in a line.

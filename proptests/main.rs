@@ -4,5 +4,6 @@
 
 mod codec;
 mod golden;
+mod recovery;
 mod tidy;
 mod wire_codec;

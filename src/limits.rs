@@ -100,6 +100,9 @@ pub const REASON_BYTES_MAX: usize = 1024;
 /// Bytes of all topics that one node subscribes to at one peer: they travel in one frame.
 pub const INTEREST_BYTES_MAX: usize = 512 << 10;
 
+/// Bytes of the log in memory at once while it is read back.
+pub const RECOVERY_WINDOW_BYTES: usize = 4 << 20;
+
 /// The smallest and the default and the largest segment.
 pub const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
@@ -140,6 +143,24 @@ pub const CREDIT_BYTES: u64 = 4 << 20;
 
 /// Bytes written to a socket and not yet taken by it, for one session.
 pub const SEND_BYTES_IN_FLIGHT_MAX: usize = 2 << 20;
+
+/// Pieces shorter than this are copied together before they are written to a socket.
+pub const GATHER_BYTES_MAX: usize = 2 << 10;
+
+/// Bytes that one write to a socket begins with, and a little more.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Pieces of one write to a socket.
+pub const WRITE_PIECES_MAX: usize = 64;
+
+/// Connections that are being made at once.
+pub const DIALS_AT_ONCE_MAX: usize = 8;
+
+/// How long no peer is accepted after accepting one failed for want of descriptors or memory, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// How long a connection that is to be closed may take to say goodbye, in milliseconds.
+pub const GOODBYE_MS: u64 = 1_000;
 
 /// Peers that one node knows. A session from one more is refused.
 pub const PEERS_MAX: usize = 16_384;
@@ -194,5 +215,6 @@ const _: () = assert!(PREWRITE_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () =
     assert!(BATCH_BYTES_MAX <= u32::MAX as usize, "the kernel counts the bytes of a write in 32 bits");
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
+const _: () = assert!(RECOVERY_WINDOW_BYTES >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);
 const _: () = assert!(TOPIC_BYTES_MAX <= u8::MAX as usize, "a topic's length is one byte");

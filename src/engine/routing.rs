@@ -199,6 +199,15 @@ impl Routing {
         self.set_of(vec![stream], out)
     }
 
+    /// Sets that were minted and whose records found no room: they are minted again when they are needed.
+    pub fn forget_sets(&mut self, records: &[Control]) {
+        for record in records {
+            if let Control::DestinationSet { streams, .. } = record {
+                self.sets.remove(streams);
+            }
+        }
+    }
+
     /// All topics that somebody wants, and where each goes: what publishers look up without a lock.
     pub fn table(&mut self, out: &mut Vec<Control>) -> Vec<(String, Route)> {
         let topics: Vec<String> = self.topics.keys().cloned().collect();

@@ -10,18 +10,22 @@
 //!  32  batch number         40  durable batch       48  first LSN
 //!  56  segment number       64  record count        68  bytes of records
 //!  72  bytes of trailer     76  bytes of batch      80  CRC of the previous batch's header
-//!  84  CRC of the trailer   88  reserved, 0         92  CRC of bytes 0 to 92
+//!  84  CRC of the trailer   88  CRC of the records   92  CRC of bytes 0 to 92
 //! ```
 //!
 //! The trailer says who each stretch of records is owed to, as runs of `count`, `set` (four bytes each). It is
 //! apart from the records because they go to subscribers as they are, and a subscriber never learns who else is one.
 //! Records that the trailer does not reach are owed to nobody.
+//!
+//! The CRC of the records is that of their header CRCs, one after another: it binds each record to this batch. Without
+//! it, the blocks of a batch that did not arrive could be stood in for by whole records of an earlier life of the
+//! file, and two batches of one opening with different records could have the same header.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::checksum::checksum;
-use super::record::{RecordDefect, Records};
+use super::checksum::{checksum, checksum_more};
+use super::record::{RecordDefect, RecordHeader, Records};
 use crate::ids::{BatchNumber, Epoch, Lsn, SegmentNumber, SetId};
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 
@@ -69,8 +73,8 @@ pub struct BatchHeader {
     pub previous_header_crc: U32,
     /// CRC-32C of the trailer.
     pub trailer_crc: U32,
-    /// 0.
-    pub reserved: U32,
+    /// CRC-32C of the records' header CRCs, in their order.
+    pub records_crc: U32,
     /// CRC-32C of everything before it.
     pub header_crc: U32,
 }
@@ -154,6 +158,9 @@ pub enum BatchDefect {
     /// The records are not as many as the header says.
     #[error("the batch does not hold the number of records that its header says")]
     Count,
+    /// The records are good, but they are not those of this batch.
+    #[error("the batch holds records that are not its own")]
+    OtherRecords,
 }
 
 impl BatchHeader {
@@ -241,14 +248,18 @@ impl<'a> BatchView<'a> {
     /// As [`BatchView::parse`], and every record verified too.
     pub fn parse_verified(bytes: &'a [u8]) -> Result<BatchView<'a>, BatchDefect> {
         let view = Self::parse(bytes)?;
-        let mut count = 0;
+        let (mut count, mut records_crc) = (0, 0);
         for record in Records::new(view.records) {
-            record
-                .and_then(|r| r.verify_body())
+            let record = record
+                .and_then(|record| record.verify_body().map(|()| record))
                 .map_err(|defect| BatchDefect::Record { index: count, defect })?;
+            records_crc = checksum_more(records_crc, record.header.header_crc.as_bytes());
             count += 1;
         }
-        if count == view.header.record_count.get() { Ok(view) } else { Err(BatchDefect::Count) }
+        if count != view.header.record_count.get() {
+            return Err(BatchDefect::Count);
+        }
+        if records_crc == view.header.records_crc.get() { Ok(view) } else { Err(BatchDefect::OtherRecords) }
     }
 }
 
@@ -256,6 +267,19 @@ impl<'a> BatchView<'a> {
 #[must_use]
 pub const fn padded(used: usize) -> usize {
     used.next_multiple_of(BLOCK_BYTES)
+}
+
+/// The checksum of the header checksums of the records that fill `bytes`. The records were just written, so nothing
+/// of them is verified; panics if their lengths do not add up.
+fn records_crc(mut bytes: &[u8]) -> u32 {
+    let mut crc = 0;
+    while !bytes.is_empty() {
+        // Invariant: only whole records are put into a batch.
+        let (header, _) = RecordHeader::ref_from_prefix(bytes).expect("a record that is cut off");
+        crc = checksum_more(crc, header.header_crc.as_bytes());
+        bytes = &bytes[header.record_bytes()..];
+    }
+    crc
 }
 
 /// Makes a batch of `buffer`, whose records already lie behind the room for its header: writes the trailer and the
@@ -275,6 +299,7 @@ pub fn seal(
     let used = trailer_at + trailer.len();
     let batch_bytes = padded(used);
     assert!(batch_bytes <= buffer.len() && batch_bytes <= BATCH_BYTES_MAX);
+    let records_crc = records_crc(&buffer[BATCH_HEADER_BYTES..trailer_at]);
     buffer[trailer_at..used].copy_from_slice(trailer);
     buffer[used..batch_bytes].fill(0);
     let mut header = BatchHeader {
@@ -294,7 +319,7 @@ pub fn seal(
         batch_bytes: U32::new(batch_bytes as u32),
         previous_header_crc: U32::new(facts.previous_header_crc),
         trailer_crc: U32::new(checksum(trailer)),
-        reserved: U32::ZERO,
+        records_crc: U32::new(records_crc),
         header_crc: U32::ZERO,
     };
     header.header_crc = U32::new(checksum(&header.as_bytes()[..BATCH_HEADER_BYTES - 4]));
@@ -355,6 +380,15 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(BatchView::parse_verified(&bad).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn good_records_that_are_not_its_own_are_detected() {
+        let mut bytes = sealed();
+        let mut other = Vec::new();
+        record::append(&mut other, Lsn(5), RecordKind::Message, 0, b"first");
+        bytes[BATCH_HEADER_BYTES..][..other.len()].copy_from_slice(&other);
+        assert_eq!(BatchView::parse_verified(&bytes).err(), Some(BatchDefect::OtherRecords));
     }
 
     #[test]

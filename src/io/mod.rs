@@ -8,5 +8,8 @@ pub mod clock;
 pub mod directory;
 pub mod file_system;
 pub mod prewriter;
+pub mod recover;
 pub mod segment_file;
+pub mod torn_file;
 pub mod uring_probe;
+pub mod window_reader;
