@@ -4,6 +4,7 @@
 
 mod codec;
 mod golden;
+mod manual;
 mod recovery;
 mod tidy;
 mod wire_codec;

@@ -7,6 +7,7 @@ pub mod ids;
 pub mod io;
 pub mod limits;
 pub mod log;
+pub mod manual;
 pub mod time;
 #[doc(hidden)]
 pub mod wire;
