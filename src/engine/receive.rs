@@ -36,14 +36,18 @@ impl Engine {
     /// A frame that is not a run has come.
     pub fn handle_frame(&mut self, now: Now, id: SessionId, frame: &FrameView<'_>) {
         self.now = now;
-        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else { return };
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
+            return;
+        };
         session.heard_at = now.monotonic;
         let outcome = if frame.kind == FrameKind::Hello {
             self.handle_hello(id, frame.body)
         } else {
             match Body::decode(frame.kind, frame.body) {
                 Ok(body) => self.handle_body(id, body),
-                Err(defect) => Err((GoodbyeCode::BadFrame, format!("a frame of kind {:?}: {defect}", frame.kind))),
+                Err(defect) => {
+                    Err((GoodbyeCode::BadFrame, format!("a frame of kind {:?}: {defect}", frame.kind)))
+                }
             }
         };
         if let Err((code, reason)) = outcome {
@@ -104,7 +108,12 @@ impl Engine {
     }
 
     /// How far the peer has accepted our streams: there each goes on.
-    fn handle_resume(&mut self, id: SessionId, slot: PeerSlot, cursors: &[(StreamId, Position)]) -> Result<(), Refused> {
+    fn handle_resume(
+        &mut self,
+        id: SessionId,
+        slot: PeerSlot,
+        cursors: &[(StreamId, Position)],
+    ) -> Result<(), Refused> {
         self.confirm_secret(slot);
         let mut frames = Vec::new();
         for (stream, _) in cursors.iter().filter(|(id, _)| !self.state.streams.contains_key(id)) {
@@ -116,15 +125,19 @@ impl Engine {
         }
         self.refresh_cursors();
         let node = self.state.node_of(slot);
-        let starts: Vec<StreamId> = self.sessions.get(id).map_or(vec![], |s| s.cursors.keys().copied().collect());
+        let starts: Vec<StreamId> =
+            self.sessions.get(id).map_or(vec![], |s| s.cursors.keys().copied().collect());
         for id_of_stream in starts {
-            let accepted = cursors.iter().find(|(id, _)| *id == id_of_stream).map_or(Position(0), |(_, at)| *at);
+            let accepted =
+                cursors.iter().find(|(id, _)| *id == id_of_stream).map_or(Position(0), |(_, at)| *at);
             let (acked, next) = match self.state.streams.get(&id_of_stream) {
                 Some(stream) => (stream.acked, stream.next),
                 None => continue,
             };
             if accepted >= next {
-                return protocol(format!("the peer has position {accepted} of stream {id_of_stream}, which has {next} next"));
+                return protocol(format!(
+                    "the peer has position {accepted} of stream {id_of_stream}, which has {next} next"
+                ));
             }
             if accepted < acked {
                 let count = acked.since(accepted);
@@ -180,14 +193,21 @@ impl Engine {
         }
     }
 
-    fn handle_ack(&mut self, id: SessionId, credit: u64, cursors: &[(StreamId, Position)]) -> Result<(), Refused> {
+    fn handle_ack(
+        &mut self,
+        id: SessionId,
+        credit: u64,
+        cursors: &[(StreamId, Position)],
+    ) -> Result<(), Refused> {
         let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
         session.allowed = session.allowed.max(credit);
         for (stream, position) in cursors {
             // A stream that is gone is acknowledged late, and nobody cares.
             let Some(cursor) = session.cursors.get(stream) else { continue };
             if *position >= cursor.next {
-                return protocol(format!("position {position} of stream {stream} is acknowledged and was never sent"));
+                return protocol(format!(
+                    "position {position} of stream {stream} is acknowledged and was never sent"
+                ));
             }
             let heard = self.acks.entry(*stream).or_default();
             *heard = (*heard).max(*position);
@@ -205,10 +225,18 @@ impl Engine {
     }
 
     /// Positions that we lost and the peer no longer has. It is written down, and counted.
-    fn handle_gap(&mut self, slot: PeerSlot, stream: StreamId, first: Position, count: u64) -> Result<(), Refused> {
+    fn handle_gap(
+        &mut self,
+        slot: PeerSlot,
+        stream: StreamId,
+        first: Position,
+        count: u64,
+    ) -> Result<(), Refused> {
         let inbound = self.state.inbound.get(&(slot, stream)).copied().unwrap_or_default();
         if first != self.expected(slot, stream) {
-            return protocol(format!("a gap at position {first} of stream {stream}, where another was expected"));
+            return protocol(format!(
+                "a gap at position {first} of stream {stream}, where another was expected"
+            ));
         }
         let accepted = first.plus(count - 1);
         let control = Control::Inbound { slot, stream, accepted, lost: inbound.lost + count, ended: false };
@@ -260,7 +288,8 @@ impl Engine {
             return protocol(format!("stream {stream} goes on at {first}, and {expected} was expected"));
         }
         let is_new = expected == Position(1) && !self.state.inbound.contains_key(&(slot, stream));
-        let streams = self.state.inbound.range((slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0))).count();
+        let streams =
+            self.state.inbound.range((slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0))).count();
         if is_new && streams >= INBOUND_STREAMS_PER_PEER_MAX {
             return protocol("more streams than a peer may have");
         }

@@ -91,7 +91,8 @@ impl Engine {
     /// All that we want of the peer.
     fn interest_of(&mut self, id: SessionId) -> Option<Bytes> {
         let Engine { state, sessions, .. } = self;
-        let session = sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened && s.interest_due)?;
+        let session =
+            sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened && s.interest_due)?;
         let slot = session.peer?;
         session.interest_due = false;
         session.interest_generation += 1;
@@ -143,7 +144,8 @@ impl Engine {
             match &mut best {
                 Some((_, first)) if first.lsn < next.lsn => bound = bound.min(next.lsn),
                 best => {
-                    bound = best.as_ref().map_or(bound, |(_, other)| bound.min(other.lsn.max(next.lsn.plus(1))));
+                    bound =
+                        best.as_ref().map_or(bound, |(_, other)| bound.min(other.lsn.max(next.lsn.plus(1))));
                     *best = Some((*cursor, next));
                 }
             }

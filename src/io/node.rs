@@ -242,7 +242,8 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     shared.durable.rise(engine.durable());
     forward(mail, &shared)?;
     let reporter = Arc::clone(&shared);
-    let dialler = Dialler::new(Arc::new(move |address, outcome| reporter.post(Mail::Dialled(address, outcome))));
+    let dialler =
+        Dialler::new(Arc::new(move |address, outcome| reporter.post(Mail::Dialled(address, outcome))));
     let node = Node { shared: Arc::clone(&shared), advertised, bound, thread: None };
     let parts = Parts { shared, engine, pool, directory, prewriter, files, listener, dialler, recovery };
     Ok((parts, node))
@@ -298,7 +299,8 @@ impl Opening<'_> {
             let bytes = self.options.segment_bytes;
             return Ok((Segments::new(bytes, vec![first], bytes, 0), files));
         }
-        let found = tail.segments.iter().map(|s| Segment { number: s.number, first_lsn: s.first_lsn }).collect();
+        let found =
+            tail.segments.iter().map(|s| Segment { number: s.number, first_lsn: s.first_lsn }).collect();
         let active_bytes = tail.segments.last().map_or(0, |segment| segment.file_bytes);
         let mut segments = Segments::new(self.options.segment_bytes, found, active_bytes, tail.append_at);
         let path = self.directory.path_of(&segment_name(tail.active));
@@ -388,4 +390,3 @@ pub fn describe(recovered: &Recovered) -> String {
         None => recovered.tail.verdict.to_string(),
     }
 }
-

@@ -126,7 +126,8 @@ impl Driver {
 
     /// More is allowed to a peer that has proved who it is.
     fn frame_bytes_max(&self, id: SessionId) -> usize {
-        let known = self.parts.engine.sessions().get(id).is_some_and(crate::engine::session::Session::is_known);
+        let known =
+            self.parts.engine.sessions().get(id).is_some_and(crate::engine::session::Session::is_known);
         if known { FRAME_BYTES_MAX } else { crate::limits::HANDSHAKE_FRAME_BYTES_MAX }
     }
 

@@ -39,7 +39,8 @@ impl Driver {
     /// Segments that nobody reads any more go.
     pub(super) fn free_idle(&mut self) {
         let files = &self.parts.files;
-        let (idle, busy) = std::mem::take(&mut self.to_free).into_iter().partition(|number| files.is_idle(*number));
+        let (idle, busy) =
+            std::mem::take(&mut self.to_free).into_iter().partition(|number| files.is_idle(*number));
         self.to_free = busy;
         let idle: Vec<_> = idle;
         idle.into_iter().for_each(|number| self.parts.prewriter.free(number));
@@ -71,10 +72,14 @@ fn tell(note: &Note) {
     match note {
         Note::Established { node, name } => tracing::info!(%node, name, "session established"),
         Note::Ended { node: Some(node), reason } => tracing::info!(%node, reason, "session ended"),
-        Note::Ended { node: None, reason } => tracing::warn!(reason, "a connection ended before it was a session"),
+        Note::Ended { node: None, reason } => {
+            tracing::warn!(reason, "a connection ended before it was a session")
+        }
         Note::Mismatch { address, node } => {
             tracing::warn!(address, %node, "another node answers at this address than before; nothing is sent there");
         }
-        Note::Gap { node, count } => tracing::error!(%node, count, "messages are lost: one side went back to an older state"),
+        Note::Gap { node, count } => {
+            tracing::error!(%node, count, "messages are lost: one side went back to an older state")
+        }
     }
 }
