@@ -5,6 +5,7 @@
 mod codec;
 mod golden;
 mod manual;
+mod nodes;
 mod recovery;
 mod tidy;
 mod wire_codec;

@@ -114,6 +114,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;
 
+/// Segments that are open at once.
+pub const OPEN_SEGMENTS_MAX: usize = 64;
+
 /// Bytes of a frame after its header, for every kind but runs.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
 

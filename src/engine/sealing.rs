@@ -146,6 +146,32 @@ impl Engine {
         self.applied.clear();
     }
 
+    /// Whether no write is on its way.
+    #[must_use]
+    pub fn is_write_idle(&self) -> bool {
+        self.commit.is_idle()
+    }
+
+    /// The files of the log.
+    #[must_use]
+    pub fn segments(&self) -> &crate::log::segments::Segments {
+        &self.segments
+    }
+
+    /// The segment that the log waits for, if it does.
+    #[must_use]
+    pub fn segment_wanted_now(&self) -> Option<SegmentNumber> {
+        let waits = self.segments.must_roll() && !self.segments.may_roll();
+        waits.then(|| self.segments.active().number.plus(1))
+    }
+
+    /// The node closes: no more is accepted, and peers are told.
+    pub fn handle_close(&mut self, now: Now) {
+        self.now = now;
+        self.closing = true;
+        self.end_all_sessions();
+    }
+
     /// Everything is logged and durable, and nothing is on its way.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

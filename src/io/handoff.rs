@@ -105,6 +105,27 @@ impl Handoff {
         inner.waker = Some(waker.clone());
     }
 
+    /// As [`Handoff::set_alarm`], if there is none yet that goes off earlier.
+    pub fn want_alarm(&self, at: Monotonic) {
+        let mut inner = self.inner();
+        inner.alarm = Some(inner.alarm.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Whether there is something to take.
+    #[must_use]
+    pub fn has_something(&self) -> bool {
+        let inner = self.inner();
+        inner.ended || !inner.queue.is_empty()
+    }
+
+    /// Wakes whoever takes, for a reason of its own.
+    pub fn nudge(&self) {
+        let waker = self.inner().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// When the alarm is to go off.
     #[must_use]
     pub fn alarm(&self) -> Option<Monotonic> {

@@ -45,7 +45,7 @@ impl Listener {
     /// No more peers are accepted, and the task ends.
     pub fn end(&self) {
         // It fails only if the socket does not listen any more.
-        drop(shutdown(self.socket.as_raw_fd(), Shutdown::Both));
+        shutdown(self.socket.as_raw_fd(), Shutdown::Both).unwrap_or_default();
     }
 }
 

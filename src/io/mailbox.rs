@@ -1,7 +1,7 @@
 //! What other threads ask of the engine's thread, beside publishing.
 
 use std::net::TcpStream;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -35,26 +35,45 @@ pub enum Mail {
 }
 
 /// The mailbox of one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Mailbox {
-    mail: Mutex<Vec<Mail>>,
+    /// None once nobody will read it any more: what is put in then is dropped, and whoever waits for a reply is told.
+    mail: Mutex<Option<Vec<Mail>>>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Mailbox {
+        Mailbox { mail: Mutex::new(Some(Vec::new())) }
+    }
 }
 
 impl Mailbox {
+    fn mail(&self) -> MutexGuard<'_, Option<Vec<Mail>>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Leaves something. The caller then rings.
     pub fn put(&self, mail: Mail) {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+        if let Some(all) = self.mail().as_mut() {
+            all.push(mail);
+        }
     }
 
     /// Takes everything out.
     #[must_use]
     pub fn take(&self) -> Vec<Mail> {
-        std::mem::take(&mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner))
+        self.mail().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.mail().as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Nobody reads it any more.
+    pub fn close(&self) {
+        let left = self.mail().take();
+        drop(left);
     }
 }

@@ -117,8 +117,13 @@ impl Staging {
     /// Staging for a log that goes on with record `next`. It is shut until the engine opens it.
     #[must_use]
     pub fn new(buffer: Buffer, next: Lsn, routing: Routing) -> Staging {
-        let inner =
-            Shelf { buffer, builder: BatchBuilder::new(next), routing, generation: 0, gate: Gate::Checkpoint };
+        let inner = Shelf {
+            buffer,
+            builder: BatchBuilder::new(next),
+            routing,
+            generation: 0,
+            gate: Gate::Checkpoint,
+        };
         Staging { inner: Mutex::new(inner), table: ArcSwap::default(), room: Notify::new() }
     }
 
@@ -137,7 +142,9 @@ impl Staging {
     fn look_up(&self, target: &Target<'_>) -> (u64, Option<Route>) {
         let table = self.table.load();
         let route = match target {
-            Target::Subscribers([topic]) if table.complete => Some(table.topics.get(topic).copied().unwrap_or_default()),
+            Target::Subscribers([topic]) if table.complete => {
+                Some(table.topics.get(topic).copied().unwrap_or_default())
+            }
             _ => None,
         };
         (table.generation, route)
@@ -164,7 +171,8 @@ impl Staging {
 
     /// Stages several messages that recovery keeps all or none of.
     pub fn stage_atomic(&self, messages: &[Prepared<'_>]) -> Result<Vec<Staged>, NotStaged> {
-        let bytes: usize = messages.iter().map(|message| RECORD_HEADER_BYTES + message.parts.body_bytes()).sum();
+        let bytes: usize =
+            messages.iter().map(|message| RECORD_HEADER_BYTES + message.parts.body_bytes()).sum();
         if bytes + ROUTE_RECORD_BYTES > BATCH_RECORD_BYTES_MAX {
             return Err(NotStaged::TooLarge(bytes));
         }
@@ -214,7 +222,8 @@ impl Locked<'_> {
             return Staged { lsn: None, routed: 0 };
         }
         let Shelf { buffer, builder, .. } = &mut *self.inner;
-        let lsn = builder.push_message(buffer, &message.parts, message.body_crc, message.flags | flags, route.set);
+        let lsn =
+            builder.push_message(buffer, &message.parts, message.body_crc, message.flags | flags, route.set);
         Staged { lsn: Some(lsn), routed: route.routed }
     }
 

@@ -156,6 +156,13 @@ impl Segments {
         self.next = Next::Wanted;
     }
 
+    /// As [`Segments::roll`], while a log is opened: the file of segment `number` is there.
+    pub fn begin(&mut self, number: SegmentNumber, first_lsn: Lsn) {
+        assert!(number == self.active().number.plus(1));
+        self.next = Next::Ready;
+        self.roll(first_lsn);
+    }
+
     /// The place of a batch of `bytes`.
     pub fn place(&mut self, bytes: u32) -> BatchPlace {
         assert!(u64::from(bytes) <= self.room());
