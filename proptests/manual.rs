@@ -106,6 +106,8 @@ macro_rules! layout {
     };
 }
 
+type Change = fn(&mut Hello);
+
 /// The fixed part of a hello, by what changes in its bytes when a field does.
 fn layout_of_hello() -> Layout {
     let zero = || Hello {
@@ -122,7 +124,7 @@ fn layout_of_hello() -> Layout {
         address: String::new(),
         dialled: String::new(),
     };
-    let changes: [(&str, fn(&mut Hello)); 9] = [
+    let changes: [(&str, Change); 9] = [
         ("version_min", |hello| hello.version_min = u16::MAX),
         ("version_max", |hello| hello.version_max = u16::MAX),
         ("node", |hello| hello.node = NodeId(u128::MAX)),
