@@ -63,7 +63,12 @@ fn verify(c: &mut Criterion) {
         let count = builder.next_lsn().0 - 1;
         let first = resolute::format::batch::BATCH_HEADER_BYTES;
         let records = &buffer[first..first + builder.record_bytes()];
-        let run = RunHeader { stream: 1.into(), first_position: 1.into(), count: (count as u32).into(), reserved: 0.into() };
+        let run = RunHeader {
+            stream: 1.into(),
+            first_position: 1.into(),
+            count: (count as u32).into(),
+            reserved: 0.into(),
+        };
         group.throughput(Throughput::Elements(count));
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| verify_run(black_box(&run), black_box(records)).expect("a run"));

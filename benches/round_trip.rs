@@ -71,7 +71,8 @@ async fn burst(pair: &Pair, payload: &Bytes) {
 }
 
 fn round_trip(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     let mut group = c.benchmark_group("round_trip");
     group.sample_size(10).measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(BURST));
     for size in [128, 1024] {

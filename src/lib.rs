@@ -1,4 +1,4 @@
-//! A brokerless durable service bus for Linux.
+#![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
 pub mod bus;

@@ -106,7 +106,6 @@ impl Bus {
     }
 
     /// Begins a batch: events and commands of which all or none are stored, whatever happens.
-    #[must_use]
     pub fn batch(&self) -> Batch {
         Batch { bus: self.clone(), messages: Vec::new() }
     }

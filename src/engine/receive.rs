@@ -3,6 +3,7 @@
 use super::effect::{Event, Note, SessionId};
 use super::handshake::Refused;
 use super::session::{Phase, SendCursor};
+use super::transmit::RUN_OVERHEAD;
 use super::{Engine, Pending};
 use crate::format::control::{Accepted, Control, IntentState};
 use crate::format::frame::{FrameDefect, FrameKind, FrameView, RunHeader};
@@ -295,6 +296,8 @@ impl Engine {
         }
         let known = expected.since(first).min(u64::from(count));
         if known == u64::from(count) {
+            // It took of the peer's credit all the same.
+            self.credit(slot, RUN_OVERHEAD + records.len());
             return Ok(RunVerdict::Drop);
         }
         let skip = bytes_of(records, known);
@@ -309,10 +312,18 @@ impl Engine {
         Ok(RunVerdict::Accept { accepted, skip })
     }
 
-    /// The records of a run are in the batch that is being filled.
-    pub fn run_staged(&mut self, accepted: &Accepted) {
+    /// The records of a run, but for the first `skip` bytes, are in the batch that is being filled. What is not logged of
+    /// it gives its credit back at once; the records do when they are durable.
+    pub fn run_staged(&mut self, accepted: &Accepted, skip: usize) {
         let last = accepted.first_position.plus(u64::from(accepted.count) - 1);
         self.staged.insert((accepted.slot, accepted.stream), last);
+        self.credit(accepted.slot, RUN_OVERHEAD + skip);
+    }
+
+    fn credit(&mut self, slot: PeerSlot, bytes: usize) {
+        if let Some(session) = self.sessions.of_peer_mut(slot) {
+            session.accepted_bytes += bytes as u64;
+        }
     }
 }
 

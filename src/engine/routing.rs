@@ -117,13 +117,12 @@ impl Routing {
     /// The queue of an address becomes the peer's: its stream if it has none yet, and else one that ends.
     fn bind(&mut self, address: String, slot: PeerSlot, out: &mut Vec<Control>) {
         if let Some(queue) = self.queues.remove(&address) {
-            if self.peers.contains_key(&slot) {
+            let stream = *self.peers.entry(slot).or_insert(queue);
+            if stream != queue {
                 if slot != PeerSlot::SELF {
                     out.push(Control::StreamEnded { id: queue });
                 }
                 self.drop_sets_with(queue);
-            } else {
-                self.peers.insert(slot, queue);
             }
         }
         self.bound.insert(address, slot);

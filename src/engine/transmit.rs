@@ -13,7 +13,7 @@ use crate::time::Now;
 use crate::wire::bodies::Body;
 
 /// Bytes of a run's frame beside its records.
-const RUN_OVERHEAD: usize = FRAME_HEADER_BYTES + RUN_HEADER_BYTES;
+pub(super) const RUN_OVERHEAD: usize = FRAME_HEADER_BYTES + RUN_HEADER_BYTES;
 
 /// What one session sends next.
 struct NextRun {
@@ -55,7 +55,8 @@ impl Engine {
         if session.in_flight >= SEND_BYTES_IN_FLIGHT_MAX {
             return None;
         }
-        let control = session.frames.pop_front_if(|said| said.after <= durable);
+        let speakable = session.frames.front().is_some_and(|said| said.after <= durable);
+        let control = if speakable { session.frames.pop_front() } else { None };
         let (after, pieces) = match control {
             Some(said) => {
                 session.opened |= said.opens;

@@ -153,7 +153,7 @@ impl Driver {
             if !self.parts.shared.staging.lock().push_run(&accepted, &records[skip..]) {
                 return Taken::Blocked;
             }
-            engine.run_staged(&accepted);
+            engine.run_staged(&accepted, skip);
         }
         Taken::All
     }
