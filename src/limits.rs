@@ -73,6 +73,13 @@ pub const EXTENT_BYTES: u32 = 64 << 10;
 /// Extents of one batch: so many runs fit its trailer.
 pub const EXTENTS_MAX: usize = TRAILER_BYTES_MAX / 8;
 
+/// Room in a batch for the records that a new route may need before its message: a set of as many streams as there can
+/// be peers, and a new stream.
+pub const ROUTE_RECORD_BYTES_MAX: usize = PEERS_MAX * 8 + (4 << 10);
+
+/// Bytes of the records of an atomic batch.
+pub const ATOMIC_BYTES_MAX: usize = BATCH_RECORD_BYTES_MAX - ROUTE_RECORD_BYTES_MAX;
+
 /// The largest record, its header included.
 pub const RECORD_BYTES_MAX: usize = 256 << 10;
 

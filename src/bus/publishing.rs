@@ -7,7 +7,7 @@ use super::{Bus, Error, IntoTopics, Message, Receipt, Ticket, checked_address};
 use crate::format::checksum::checksum_more;
 use crate::format::record::FLAG_COMMAND;
 use crate::io::staging::{Gate, NotStaged, Prepared, Target};
-use crate::limits::BATCH_RECORD_BYTES_MAX;
+use crate::limits::ATOMIC_BYTES_MAX;
 
 /// A message and where it goes.
 #[derive(Clone, Debug)]
@@ -134,7 +134,7 @@ impl Bus {
     fn not_staged(&self, not: NotStaged) -> Error {
         match not {
             NotStaged::Full => Error::Full,
-            NotStaged::TooLarge(bytes) => Error::BatchTooLarge { bytes, max: BATCH_RECORD_BYTES_MAX },
+            NotStaged::TooLarge(bytes) => Error::BatchTooLarge { bytes, max: ATOMIC_BYTES_MAX },
             NotStaged::Gate(gate) => Error::of_gate(gate, self.shared()),
         }
     }

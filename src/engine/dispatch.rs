@@ -102,6 +102,13 @@ impl Engine {
             if first > self.commit.durable() {
                 return None;
             }
+            // Handled before and not logged yet: those who serve may be others by now.
+            if let Some(handled) =
+                self.handled.iter_from(first).next().filter(|handled| handled.first == first)
+            {
+                self.dispatch.next = handled.end();
+                continue;
+            }
             if let Some(progress) = self.state.inbox.progress().get(&first) {
                 if is_dead(progress) || self.dispatch.waiting.contains(&first) {
                     self.dispatch.next = first.plus(1);

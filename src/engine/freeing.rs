@@ -48,7 +48,8 @@ impl Engine {
         }
         while let Some(end) = self.segments.head_end() {
             // The checkpoint of the segment after it must be complete and durable, for it replaces this one's.
-            if self.segments.count() == 2 && (self.is_in_checkpoint() || self.commit.durable() < end) {
+            let complete = !self.is_in_checkpoint() && self.commit.durable() >= self.checkpoint_end.max(end);
+            if self.segments.count() == 2 && !complete {
                 return;
             }
             let carried = self.freeing.carry.is_some_and(|carry| self.is_carried_over(&carry));

@@ -99,6 +99,8 @@ pub struct Engine {
     pending: VecDeque<Pending>,
     /// What is left of a checkpoint that did not fit one batch. Nothing else is logged until it is complete.
     checkpoint: VecDeque<Control>,
+    /// The last record of the newest checkpoint.
+    checkpoint_end: Lsn,
     /// Acks heard and not yet logged.
     acks: BTreeMap<StreamId, Position>,
     /// Messages handled and not yet logged.
@@ -164,6 +166,7 @@ impl Engine {
             closing: false,
             pending,
             checkpoint: VecDeque::new(),
+            checkpoint_end: Lsn(0),
             acks: BTreeMap::new(),
             handled: LsnSet::default(),
             parked: LsnSet::default(),

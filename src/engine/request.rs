@@ -190,16 +190,31 @@ impl Engine {
         self.pending.push_back(Pending::Done(id));
     }
 
-    /// The node is at home at its own addresses: what it wants of itself needs no network.
+    /// The node is at home at its own addresses: what it wants of itself, or sends there, needs no network. Those that it
+    /// had in an earlier opening and wants nothing of are forgotten.
     pub(super) fn bind_own_addresses(&mut self) {
-        for address in self.config.own_addresses.clone() {
-            let queue = |owner: &StreamOwner| matches!(owner, StreamOwner::Address(a) if *a == address);
-            let used = self.state.addresses.contains_key(&address)
-                || self.state.streams.values().any(|stream| queue(&stream.owner));
-            if used {
-                self.bind(&address, PeerSlot::SELF);
+        let own = self.config.own_addresses.clone();
+        for (address, known) in &self.state.addresses {
+            if known.bound == Some(PeerSlot::SELF) && known.intents.is_empty() && !own.contains(address) {
+                let control = Control::AddressRemoved { address: address.clone() };
+                self.pending.push_back(Pending::Control(control));
             }
         }
+        own.iter()
+            .filter(|address| !address.is_empty())
+            .for_each(|address| self.bind(address, PeerSlot::SELF));
+    }
+
+    /// An address turned out to be the node's own: what is wanted there is wanted of itself.
+    pub(super) fn settle_local_intents(&mut self, address: &str) {
+        let (wanted, ended): (Vec<_>, Vec<_>) = self
+            .intents(address)
+            .into_iter()
+            .partition(|(_, state)| matches!(state, IntentState::Wanted | IntentState::Confirmed));
+        let topics =
+            |of: Vec<(String, IntentState)>| of.into_iter().map(|(topic, _)| topic).collect::<Vec<_>>();
+        self.change_intents(address, &topics(wanted), IntentState::Confirmed, Some(true));
+        self.change_intents(address, &topics(ended), IntentState::Removed, Some(false));
     }
 
     /// Wishes changed, here or in what the publisher knows: sessions say what is new, and those who wait are told.

@@ -56,6 +56,7 @@ impl Engine {
                 return;
             }
             self.checkpoint.pop_front();
+            self.checkpoint_end = stager.last_lsn();
         }
         self.stage_pending(stager);
     }

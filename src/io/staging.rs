@@ -13,12 +13,8 @@ use crate::format::control::Control;
 use crate::format::message::MessageParts;
 use crate::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES};
 use crate::ids::{Lsn, SetId};
-use crate::limits::{BATCH_RECORD_BYTES_MAX, PEERS_MAX};
+use crate::limits::{ATOMIC_BYTES_MAX, ROUTE_RECORD_BYTES_MAX};
 use crate::log::batch_builder::BatchBuilder;
-
-/// Room for the records that a route which was not used before needs ahead of its message: a set of as many streams
-/// as there can be peers, and a new stream.
-const ROUTE_RECORD_BYTES: usize = PEERS_MAX * 8 + (4 << 10);
 
 /// Why nothing is staged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +158,7 @@ impl Staging {
         let route = match route.filter(|_| locked.inner.generation == generation) {
             Some(route) => route,
             None => {
-                locked.check_room(bytes + ROUTE_RECORD_BYTES)?;
+                locked.check_room(bytes + ROUTE_RECORD_BYTES_MAX)?;
                 locked.route(&message.target)
             }
         };
@@ -173,13 +169,13 @@ impl Staging {
     pub fn stage_atomic(&self, messages: &[Prepared<'_>]) -> Result<Vec<Staged>, NotStaged> {
         let bytes: usize =
             messages.iter().map(|message| RECORD_HEADER_BYTES + message.parts.body_bytes()).sum();
-        if bytes + ROUTE_RECORD_BYTES > BATCH_RECORD_BYTES_MAX {
+        if bytes > ATOMIC_BYTES_MAX {
             return Err(NotStaged::TooLarge(bytes));
         }
         let mut locked = self.lock();
         let mut routes = Vec::with_capacity(messages.len());
         for message in messages {
-            locked.check_room(bytes + ROUTE_RECORD_BYTES)?;
+            locked.check_room(bytes + ROUTE_RECORD_BYTES_MAX)?;
             routes.push(locked.route(&message.target));
         }
         let last = routes.iter().rposition(|route| route.set != SetId::NONE);
