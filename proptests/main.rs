@@ -2,5 +2,6 @@
 // All of this is test code, though not all of it stands in a test function.
 #![allow(clippy::unwrap_used)]
 
+mod sim;
 mod tidy;
 mod wire_codec;
