@@ -1,7 +1,11 @@
 //! Histories of random steps, and a few that are told in full.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::net::Weather;
 use super::node::Mood;
+use super::steps::{self, step};
 use super::world::World;
 
 #[test]
@@ -16,4 +20,19 @@ fn what_is_published_is_handled_by_who_subscribed() {
     }
     world.settle();
     assert_eq!(world.accepted_numbers(1).len(), 10);
+}
+
+fn cases(count: u32) -> ProptestConfig {
+    ProptestConfig { cases: count, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn nothing_is_lost_and_nothing_comes_twice(seed in any::<u64>(), steps in vec(step(false, true), 1..60)) {
+        let mut world = steps::world(seed, Weather::FAIR);
+        world.steps(&steps);
+        world.settle();
+    }
 }

@@ -15,5 +15,6 @@ mod net;
 mod node;
 mod regressions;
 mod rng;
+mod steps;
 mod turn;
 mod world;

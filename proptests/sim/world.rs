@@ -263,7 +263,11 @@ impl World {
 
     /// Lets so much time pass.
     pub fn run_ms(&mut self, ms: u64) {
-        let end = self.now + ms * MS;
+        self.run_us(ms * 1000);
+    }
+
+    pub fn run_us(&mut self, us: u64) {
+        let end = self.now + us * 1000;
         while let Some(((time, _), event)) = self.queue.pop_first() {
             if time > end {
                 self.at(time, event);
