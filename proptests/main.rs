@@ -7,5 +7,6 @@ mod golden;
 mod manual;
 mod nodes;
 mod recovery;
+mod sim;
 mod tidy;
 mod wire_codec;

@@ -24,7 +24,7 @@ impl Engine {
     /// Queues our hello.
     pub(super) fn say_hello(&mut self, id: SessionId) {
         let (identity, config) = (self.state.identity, &self.config);
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get(id) else { return };
         let hello = Hello {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
@@ -41,8 +41,9 @@ impl Engine {
         };
         let mut frame = Vec::new();
         hello.append_to(&mut frame);
-        // That there is such a node must be durable before anyone hears of it.
-        session.say(Lsn(1), frame);
+        // That there is such a node, and this opening of its log, must be durable before anyone hears of it: a peer
+        // that remembers an opening which a crash took would take the next one for a copy of an older log.
+        self.pending.push_back(Pending::Frame { session: id, frame, opens: false });
     }
 
     pub(super) fn handle_hello(&mut self, id: SessionId, body: &[u8]) -> Result<(), Refused> {
