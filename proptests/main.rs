@@ -2,6 +2,10 @@
 // All of this is test code, though not all of it stands in a test function.
 #![allow(clippy::unwrap_used)]
 
+mod codec;
+mod golden;
+mod manual;
+mod nodes;
 mod recovery;
 mod tidy;
 mod wire_codec;

@@ -1,12 +1,27 @@
-//! A brokerless durable service bus for Linux.
+#![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+pub mod bus;
+#[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
 pub mod format;
 pub mod ids;
+#[doc(hidden)]
 pub mod io;
 pub mod limits;
+#[doc(hidden)]
 pub mod log;
+pub mod manual;
+#[doc(hidden)]
 pub mod time;
 #[doc(hidden)]
 pub mod wire;
+
+pub use bus::{
+    Batch, Builder, Bus, Deliveries, Delivery, DestinationStatus, DrainReport, Envelope, Error, FromEnvelope,
+    Handled, Handler, HandlerError, Header, IntoTopics, Json, Message, NotDecoded, Receipt, Serve, Status,
+    Subscription, Ticket, WantedTopic,
+};
+pub use engine::config::Retry;
+pub use ids::{MessageId, NodeId};

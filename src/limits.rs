@@ -114,6 +114,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;
 
+/// Segments that are open at once.
+pub const OPEN_SEGMENTS_MAX: usize = 64;
+
 /// Bytes of a frame after its header, for every kind but runs.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
 
@@ -143,6 +146,24 @@ pub const CREDIT_BYTES: u64 = 4 << 20;
 
 /// Bytes written to a socket and not yet taken by it, for one session.
 pub const SEND_BYTES_IN_FLIGHT_MAX: usize = 2 << 20;
+
+/// Pieces shorter than this are copied together before they are written to a socket.
+pub const GATHER_BYTES_MAX: usize = 2 << 10;
+
+/// Bytes that one write to a socket begins with, and a little more.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Pieces of one write to a socket.
+pub const WRITE_PIECES_MAX: usize = 64;
+
+/// Connections that are being made at once.
+pub const DIALS_AT_ONCE_MAX: usize = 8;
+
+/// How long no peer is accepted after accepting one failed for want of descriptors or memory, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// How long a connection that is to be closed may take to say goodbye, in milliseconds.
+pub const GOODBYE_MS: u64 = 1_000;
 
 /// Peers that one node knows. A session from one more is refused.
 pub const PEERS_MAX: usize = 16_384;
@@ -188,7 +209,8 @@ const _: () = assert!(
 const _: () = assert!(RUN_BYTES_MAX >= RECORD_BYTES_MAX, "a run must hold the largest record");
 const _: () = assert!(FRAME_BYTES_MAX >= RUN_BYTES_MAX + 64);
 const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
-const _: () = assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
+const _: () =
+    assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
 const _: () = assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);

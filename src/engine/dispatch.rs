@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Engine;
+use super::Pending;
 use super::backoff::retry_pause_ms;
 use super::effect::{Dispatch, DispatchProgress, Outcome, Outcomes};
 use super::inbox::{HandlerState, Progress, is_dead};
 use super::ranges::LsnSet;
 use super::state::State;
-use super::Pending;
 use crate::format::control::Control;
 use crate::ids::{Lsn, LsnRange};
 use crate::limits::{DISPATCH_BYTES_MAX, REASON_BYTES_MAX};
@@ -79,7 +79,9 @@ impl Engine {
     }
 
     fn poll_due(&mut self) -> Option<Dispatch> {
-        while let Some((at, lsn)) = self.dispatch.due.first().copied().filter(|(at, _)| *at <= self.now.monotonic) {
+        while let Some((at, lsn)) =
+            self.dispatch.due.first().copied().filter(|(at, _)| *at <= self.now.monotonic)
+        {
             if !self.state.inbox.contains(lsn) {
                 self.dispatch.due.remove(&(at, lsn));
                 self.dispatch.waiting.remove(&lsn);
@@ -110,7 +112,8 @@ impl Engine {
                 return Some(dispatch);
             }
             let special = self.state.inbox.progress().range(first..).next().map(|(lsn, _)| *lsn);
-            let end = run.range.end().min(self.commit.durable().plus(1)).min(special.unwrap_or(Lsn(u64::MAX)));
+            let end =
+                run.range.end().min(self.commit.durable().plus(1)).min(special.unwrap_or(Lsn(u64::MAX)));
             let slices = self.fetch(first, end.since(first).min(count_max), DISPATCH_BYTES_MAX)?;
             let range = LsnRange { first, count: slices.count };
             self.dispatch.next = range.end();
@@ -144,7 +147,9 @@ impl Engine {
         let mut known = DispatchProgress::default();
         for (handler, state) in progress {
             match state {
-                HandlerState::Failing { attempts, next_at, .. } if *next_at <= self.now.wall.plus_millis(1) => {
+                HandlerState::Failing { attempts, next_at, .. }
+                    if *next_at <= self.now.wall.plus_millis(1) =>
+                {
                     known.attempts.insert(handler.clone(), *attempts);
                 }
                 _ => known.skip.push(handler.clone()),

@@ -25,8 +25,8 @@ pub mod freeing;
 pub mod handshake;
 pub mod inbox;
 pub mod ranges;
-pub mod receive;
 pub mod reads;
+pub mod receive;
 pub mod request;
 pub mod routing;
 pub mod sealing;
@@ -126,7 +126,13 @@ pub struct Engine {
 impl Engine {
     /// An engine that goes on where `state` ends. `now` is the time of the opening.
     #[must_use]
-    pub fn new(config: Config, mut state: State, commit: GroupCommit, segments: Segments, now: Now) -> Engine {
+    pub fn new(
+        config: Config,
+        mut state: State,
+        commit: GroupCommit,
+        segments: Segments,
+        now: Now,
+    ) -> Engine {
         let is_fresh = state.identity == Identity::default();
         let mut pending = VecDeque::new();
         let opening = Opening {
@@ -228,8 +234,10 @@ impl Engine {
     /// When [`Engine::handle_time`] is wanted at the latest.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        let sessions = self.sessions.iter().filter(|session| session.phase != Phase::Over).map(|s| self.session_wake(s));
-        let others = [self.dials.next_at(), self.dispatch.next_at(), self.requests.next_at(), self.freeing.next_at()];
+        let sessions =
+            self.sessions.iter().filter(|session| session.phase != Phase::Over).map(|s| self.session_wake(s));
+        let others =
+            [self.dials.next_at(), self.dispatch.next_at(), self.requests.next_at(), self.freeing.next_at()];
         sessions.chain(others.into_iter().flatten()).min()
     }
 }

@@ -111,7 +111,8 @@ impl Engine {
 
     /// What was written down, and what is about to be, of the wishes at an address.
     fn intents(&self, address: &str) -> BTreeMap<String, IntentState> {
-        let mut intents = self.state.addresses.get(address).map(|known| known.intents.clone()).unwrap_or_default();
+        let mut intents =
+            self.state.addresses.get(address).map(|known| known.intents.clone()).unwrap_or_default();
         for pending in &self.pending {
             if let Pending::Control(Control::Intent { address: of, topic, state }) = pending
                 && of == address
@@ -132,7 +133,8 @@ impl Engine {
         }
         let local = self.slot_at(address) == Some(PeerSlot::SELF);
         let state = if local { IntentState::Confirmed } else { IntentState::Wanted };
-        let wanted = |known: Option<&IntentState>| matches!(known, Some(IntentState::Wanted | IntentState::Confirmed));
+        let wanted =
+            |known: Option<&IntentState>| matches!(known, Some(IntentState::Wanted | IntentState::Confirmed));
         let new: Vec<String> = topics.into_iter().filter(|topic| !wanted(known.get(topic))).collect();
         self.change_intents(address, &new, state, local.then_some(true));
         self.pending.push_back(Pending::Done(id));
@@ -168,7 +170,9 @@ impl Engine {
             || self.state.streams.values().any(|stream| queued(&stream.owner))
             || !self.intents(address).is_empty();
         // A subscriber that nobody ever dialled is known by the address that it gave itself.
-        let slot = slot.or_else(|| self.state.peers.values().find(|p| !p.removed && p.address == address).map(|p| p.slot));
+        let slot = slot.or_else(|| {
+            self.state.peers.values().find(|p| !p.removed && p.address == address).map(|p| p.slot)
+        });
         if slot.is_none() && !known || slot == Some(PeerSlot::SELF) {
             self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
             return;
@@ -204,7 +208,8 @@ impl Engine {
         for session in sessions.iter_mut().filter(|session| session.is_known()) {
             let Some(slot) = session.peer else { continue };
             let open = |state: &IntentState| matches!(state, IntentState::Wanted | IntentState::Removing);
-            session.interest_due |= state.addresses_of(slot).any(|(_, known)| known.intents.values().any(open));
+            session.interest_due |=
+                state.addresses_of(slot).any(|(_, known)| known.intents.values().any(open));
         }
         requests.confirmed.retain(|(id, address, topics)| {
             let known = state.addresses.get(address);
@@ -233,8 +238,14 @@ impl Engine {
 
     /// Whether nothing is owed to anyone and nothing waits for a handler.
     fn is_drained(&self) -> bool {
-        let said = self.acks.iter().all(|(id, heard)| self.state.streams.get(id).is_none_or(|s| s.acked >= *heard));
-        let owed: u64 = self.state.streams.values().map(|stream| stream.next.0 - 1 - stream.acked.max(Position(0)).0).sum();
+        let said =
+            self.acks.iter().all(|(id, heard)| self.state.streams.get(id).is_none_or(|s| s.acked >= *heard));
+        let owed: u64 = self
+            .state
+            .streams
+            .values()
+            .map(|stream| stream.next.0 - 1 - stream.acked.max(Position(0)).0)
+            .sum();
         said && owed == 0 && self.state.inbox.waiting() == 0 && self.handled.count() == 0
     }
 

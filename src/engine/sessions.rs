@@ -143,7 +143,9 @@ impl Engine {
 
     /// Ends a session with a reason that the peer is told.
     pub(super) fn end_session(&mut self, id: SessionId, code: GoodbyeCode, reason: &str) {
-        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else { return };
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
+            return;
+        };
         session.phase = Phase::Over;
         session.frames.clear();
         let mut frame = Vec::new();
@@ -181,7 +183,10 @@ impl Engine {
                 late.push((session.id, "the handshake took too long"));
             } else if now >= session.heard_at.plus_millis(SESSION_TIMEOUT_MS) {
                 late.push((session.id, "nothing was heard"));
-            } else if session.is_known() && now >= session.said_at.plus_millis(HEARTBEAT_MS) && session.in_flight == 0 {
+            } else if session.is_known()
+                && now >= session.said_at.plus_millis(HEARTBEAT_MS)
+                && session.in_flight == 0
+            {
                 let mut frame = Vec::new();
                 Body::Heartbeat.append_to(&mut frame);
                 session.say(Lsn(0), frame);

@@ -41,6 +41,16 @@ impl Stager<'_> {
 impl Engine {
     /// Puts into the batch what is to be logged, as far as it fits.
     pub fn stage(&mut self, stager: &mut Stager<'_>) {
+        self.stage_decisions(stager);
+        if self.checkpoint.is_empty() {
+            self.stage_acks(stager);
+            self.stage_handled(stager);
+            self.stage_carried(stager);
+        }
+    }
+
+    /// As [`Engine::stage`], but leaves out what only rides along: marks and cursors grow until a batch is sealed.
+    pub fn stage_decisions(&mut self, stager: &mut Stager<'_>) {
         while let Some(control) = self.checkpoint.front() {
             if !stager.push(control.kind(), &control.encode()) {
                 return;
@@ -48,15 +58,18 @@ impl Engine {
             self.checkpoint.pop_front();
         }
         self.stage_pending(stager);
-        self.stage_acks(stager);
-        self.stage_handled(stager);
-        self.stage_carried(stager);
     }
 
     /// Whether a checkpoint is being written, and nothing else may come between.
     #[must_use]
     pub fn is_in_checkpoint(&self) -> bool {
         !self.checkpoint.is_empty()
+    }
+
+    /// Whether [`Engine::stage_decisions`] has something to put in.
+    #[must_use]
+    pub fn has_decided(&self) -> bool {
+        !self.checkpoint.is_empty() || !self.pending.is_empty()
     }
 
     /// Whether [`Engine::stage`] has something to put in.
@@ -89,7 +102,8 @@ impl Engine {
                 Pending::Done(request) => self.done.push_back((stager.last_lsn(), *request)),
                 Pending::Frame { session, frame, opens } => {
                     let (after, frame, opens) = (stager.last_lsn(), frame.clone(), *opens);
-                    if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over) {
+                    if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over)
+                    {
                         session.frames.push_back(Said { after, frame, opens });
                     }
                 }

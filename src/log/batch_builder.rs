@@ -39,7 +39,8 @@ impl BatchBuilder {
     /// Whether `count` more records of `bytes` in all fit.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.used - BATCH_HEADER_BYTES + bytes <= BATCH_RECORD_BYTES_MAX && self.extents.len() + 2 <= EXTENTS_MAX
+        self.used - BATCH_HEADER_BYTES + bytes <= BATCH_RECORD_BYTES_MAX
+            && self.extents.len() + 2 <= EXTENTS_MAX
     }
 
     /// Whether nothing is in it yet.
@@ -61,7 +62,14 @@ impl BatchBuilder {
     }
 
     /// Adds a message whose body's checksum the caller computed before it took the lock.
-    pub fn push_message(&mut self, buffer: &mut [u8], parts: &MessageParts<'_>, body_crc: u32, flags: u8, set: SetId) -> Lsn {
+    pub fn push_message(
+        &mut self,
+        buffer: &mut [u8],
+        parts: &MessageParts<'_>,
+        body_crc: u32,
+        flags: u8,
+        set: SetId,
+    ) -> Lsn {
         let length = parts.body_bytes();
         let header = RecordHeader::new(self.next, RecordKind::Message, flags, length, body_crc);
         let mut at = self.put_header(buffer, &header, ExtentKind::Messages(set));
@@ -194,13 +202,16 @@ mod tests {
         let mut read = Vec::new();
         extents_of(&view, 0, &mut read).unwrap();
         assert_eq!(read, sealed.extents);
-        assert_eq!(read.iter().map(|e| e.kind).collect::<Vec<_>>(), [
-            ExtentKind::Messages(SetId(1)),
-            ExtentKind::Control,
-            ExtentKind::Foreign,
-            ExtentKind::Messages(SetId(2)),
-            ExtentKind::Control,
-        ]);
+        assert_eq!(
+            read.iter().map(|e| e.kind).collect::<Vec<_>>(),
+            [
+                ExtentKind::Messages(SetId(1)),
+                ExtentKind::Control,
+                ExtentKind::Foreign,
+                ExtentKind::Messages(SetId(2)),
+                ExtentKind::Control,
+            ]
+        );
     }
 
     #[test]

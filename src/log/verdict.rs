@@ -82,6 +82,18 @@ pub enum Verdict {
     Corrupt(Corruption),
 }
 
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Verdict::Fresh => "new",
+            Verdict::Clean => "closed cleanly",
+            Verdict::Unclosed => "not closed, nothing torn",
+            Verdict::Torn => "not closed, the tail torn",
+            Verdict::Corrupt(_) => "corrupt",
+        })
+    }
+}
+
 /// How it is known that durable bytes are damaged or gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Corruption {
