@@ -129,3 +129,15 @@ fn a_caller_that_refuses_a_batch_ends_the_recovery() {
     let refused = recover::<Infallible>(&missing, RecoverMode::Repair, &mut |_, _| Ok(()));
     assert!(matches!(refused, Err(RecoverError::Io { .. })));
 }
+
+#[test]
+fn a_closed_log_is_clean_even_where_the_file_shows_only_the_inside_of_an_old_batch() {
+    let mut log = WrittenLog::new(SEGMENT_BYTES);
+    log.append(&[body(1, 12_000)]);
+    log.image.insert(2, log.image[&1].clone());
+    log.roll();
+    log.append(&[body(2, 100)]);
+    assert_eq!(scan(&log.image).1.unwrap().verdict, Verdict::Torn, "without a header it may be anything");
+    log.close();
+    assert_eq!(scan(&log.image).1.unwrap().verdict, Verdict::Clean);
+}
