@@ -9,4 +9,5 @@ mod nodes;
 mod recovery;
 mod sim;
 mod tidy;
+mod wake_model;
 mod wire_codec;
