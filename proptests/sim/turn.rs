@@ -280,9 +280,6 @@ impl World {
                 *self.runs.entry((own, lsn, name.clone())).or_default() += 1;
             }
         }
-        for (name, _) in &outcome.failed {
-            *self.model.logs.get_mut(&own).unwrap().failures.entry((lsn, name.clone())).or_default() += 1;
-        }
         if outcome.failed.is_empty() && dispatch.progress.is_none() {
             outcomes.handled.push(one);
         } else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use resolute::engine::effect::{Outcomes, RequestId};
+use resolute::engine::effect::{Outcome, Outcomes, RequestId};
 use resolute::engine::request::Request;
 use resolute::format::checksum::checksum;
 use resolute::format::message::{MessageParts, put_topics};
@@ -344,6 +344,12 @@ impl World {
             Event::Outcomes(node, _, serving, outcomes) => {
                 let up = self.nodes[node].up.as_mut().unwrap();
                 if up.serving == serving {
+                    let log = self.model.logs.get_mut(&up.engine.state().identity.id).unwrap();
+                    for Outcome { lsn, failed, .. } in &outcomes.mixed {
+                        for (name, _) in failed {
+                            *log.failures.entry((*lsn, name.clone())).or_default() += 1;
+                        }
+                    }
                     up.engine.handle_outcomes(now, outcomes);
                     self.turn(node);
                 }

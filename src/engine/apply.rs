@@ -82,6 +82,8 @@ pub enum Applied {
     Streams,
     /// What is known of addresses and intents changed.
     Addresses,
+    /// Messages that were published before are in the inbox now.
+    Inbox(LsnRange),
 }
 
 impl State {
@@ -274,7 +276,7 @@ impl State {
                 applied.push(Applied::Addresses);
             }
             Control::AddressBound { address, slot } => {
-                self.bind(&address, slot);
+                self.bind(&address, slot, applied);
                 self.addresses.entry(address).or_default().bound = Some(slot);
                 applied.extend([Applied::Streams, Applied::Addresses]);
             }
@@ -351,7 +353,7 @@ impl State {
     }
 
     /// What waited for an address is owed to the node that answers there; to this node itself if that is who.
-    fn bind(&mut self, address: &str, slot: PeerSlot) {
+    fn bind(&mut self, address: &str, slot: PeerSlot, applied: &mut Vec<Applied>) {
         let waits = |stream: &Stream| matches!(&stream.owner, StreamOwner::Address(a) if a == address);
         let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) else {
             return;
@@ -365,7 +367,9 @@ impl State {
         if let Some(stream) = self.streams.remove(&id) {
             let origin = Origin { slot, incarnation: self.identity.incarnation };
             for run in stream.runs() {
-                self.inbox.add(LsnRange { first: run.lsn, count: run.count }, run.bytes, origin);
+                let range = LsnRange { first: run.lsn, count: run.count };
+                self.inbox.add(range, run.bytes, origin);
+                applied.push(Applied::Inbox(range));
             }
         }
         self.sets.retain(|_, streams| !streams.contains(&id));

@@ -78,6 +78,9 @@ impl Engine {
         let applied = self.state.apply_batch(sealed.place, &chunk, &mut self.applied);
         applied.expect("a record of our own making makes no sense");
         self.resident.sealed(chunk);
+        if self.pending.is_empty() {
+            self.dispatch.all_applied();
+        }
         self.take_in_applied();
     }
 
@@ -135,6 +138,7 @@ impl Engine {
                     refresh = true;
                 }
                 Applied::Addresses => refresh = true,
+                Applied::Inbox(range) => self.dispatch.came_late(range),
             }
         }
         if refresh {

@@ -9,7 +9,10 @@ use super::effect::{Close, Note, SessionId};
 use super::session::{Phase, SendCursor, Session};
 use crate::format::control::StreamOwner;
 use crate::ids::{Lsn, PeerSlot, StreamId};
-use crate::limits::{HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, SESSION_TIMEOUT_MS, SESSIONS_UNESTABLISHED_MAX};
+use crate::limits::{
+    HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, SEND_BYTES_IN_FLIGHT_MAX, SESSION_TIMEOUT_MS,
+    SESSIONS_UNESTABLISHED_MAX,
+};
 use crate::time::{Monotonic, Now};
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
@@ -165,9 +168,16 @@ impl Engine {
 
     /// Which connection is to be closed next. Its goodbye comes out of [`Engine::poll_transmit`] before.
     pub fn poll_close(&mut self) -> Option<Close> {
-        let next = self.sessions.closes.front()?;
-        let said = self.sessions.get(next.session).is_none_or(|session| session.frames.is_empty());
-        if said { self.sessions.closes.pop_front() } else { None }
+        // A socket that takes nothing more never takes the goodbye either: it is closed without one, and keeps none
+        // of the others waiting.
+        let sessions = &self.sessions;
+        let is_said = |close: &Close| {
+            sessions
+                .get(close.session)
+                .is_none_or(|s| s.frames.is_empty() || s.in_flight >= SEND_BYTES_IN_FLIGHT_MAX)
+        };
+        let at = sessions.closes.iter().position(is_said)?;
+        self.sessions.closes.remove(at)
     }
 
     /// Heartbeats, and sessions that are silent for too long.
