@@ -121,6 +121,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;
 
+/// How long an opening waits for a write that a killed process left behind, in milliseconds.
+pub const DEAD_WRITERS_MS: u64 = 5_000;
+
 /// Segments that are open at once.
 pub const OPEN_SEGMENTS_MAX: usize = 64;
 

@@ -271,8 +271,14 @@ pub const fn padded(used: usize) -> usize {
 
 /// The checksum of the header checksums of the records that fill `bytes`. The records were just written, so nothing
 /// of them is verified; panics if their lengths do not add up.
-fn records_crc(mut bytes: &[u8]) -> u32 {
-    let mut crc = 0;
+#[must_use]
+pub fn records_crc(bytes: &[u8]) -> u32 {
+    records_crc_more(0, bytes)
+}
+
+/// As [`records_crc`], of what `crc` covers and the records in `bytes` after it.
+#[must_use]
+pub fn records_crc_more(mut crc: u32, mut bytes: &[u8]) -> u32 {
     while !bytes.is_empty() {
         // Invariant: only whole records are put into a batch.
         let (header, _) = RecordHeader::ref_from_prefix(bytes).expect("a record that is cut off");
@@ -294,12 +300,25 @@ pub fn seal(
     owed: &[OwedRun],
     facts: &BatchFacts,
 ) -> BatchHeader {
+    let crc = records_crc(&buffer[BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + records_bytes]);
+    seal_counted(buffer, records_bytes, crc, first_lsn, record_count, owed, facts)
+}
+
+/// As [`seal`], where [`records_crc`] was computed while the batch was filled.
+pub fn seal_counted(
+    buffer: &mut [u8],
+    records_bytes: usize,
+    records_crc: u32,
+    first_lsn: Lsn,
+    record_count: u32,
+    owed: &[OwedRun],
+    facts: &BatchFacts,
+) -> BatchHeader {
     let trailer = owed.as_bytes();
     let trailer_at = BATCH_HEADER_BYTES + records_bytes;
     let used = trailer_at + trailer.len();
     let batch_bytes = padded(used);
     assert!(batch_bytes <= buffer.len() && batch_bytes <= BATCH_BYTES_MAX);
-    let records_crc = records_crc(&buffer[BATCH_HEADER_BYTES..trailer_at]);
     buffer[trailer_at..used].copy_from_slice(trailer);
     buffer[used..batch_bytes].fill(0);
     let mut header = BatchHeader {

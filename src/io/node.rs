@@ -21,7 +21,7 @@ use super::listener::Listener;
 use super::mailbox::Mail;
 use super::prewriter::{Answer, Prewriter, Speed};
 use super::recover::{RecoverError, RecoverMode, Recovered, recover};
-use super::segment_file::SegmentFile;
+use super::segment_file::{SegmentFile, wait_for_dead_writers};
 use super::segment_files::SegmentFiles;
 use super::shared::Shared;
 use super::staging::Staging;
@@ -34,6 +34,7 @@ use crate::engine::routing::Routing;
 use crate::engine::state::State;
 use crate::format::segment::segment_name;
 use crate::ids::{Incarnation, Lsn, NodeId, SegmentNumber};
+use crate::limits::WRITES_IN_FLIGHT_MAX;
 use crate::log::chunk::{Chunk, ChunkDefect};
 use crate::log::group_commit::{GroupCommit, LogPosition};
 use crate::log::segments::{Segment, Segments};
@@ -220,6 +221,10 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     probe()?;
     let directory = Arc::new(Directory::open(&options.directory)?);
     let (listener, bound, advertised) = listen(options)?;
+    for number in directory.list()?.segments.iter().rev().take(WRITES_IN_FLIGHT_MAX + 1) {
+        let path = directory.path_of(&segment_name(*number));
+        wait_for_dead_writers(&path).map_err(|error| DirectoryError::io("wait for", &path, error))?;
+    }
     let Replayed { state, recovered } = replay(&options.directory, RecoverMode::Repair)?;
     let recovery = describe(&recovered);
     if let Some(warning) = directory.durability_warning() {

@@ -8,7 +8,7 @@
 use super::sync::{AtomicBool, Ordering, fence};
 
 /// The flags. See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct WakeFlags {
     records: AtomicBool,
     mail: AtomicBool,

@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 
 use super::extent::{self, Extent, ExtentKind};
 use crate::format::batch::{self, BATCH_HEADER_BYTES, BatchFacts, BatchHeader, OwedRun};
-use crate::format::checksum::checksum;
+use crate::format::checksum::{checksum, checksum_more};
 use crate::format::control::{Accepted, Control};
 use crate::format::message::MessageParts;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader, RecordKind};
@@ -26,6 +26,7 @@ pub struct BatchBuilder {
     first: Lsn,
     next: Lsn,
     used: usize,
+    records_crc: u32,
     extents: Vec<Extent>,
 }
 
@@ -33,7 +34,13 @@ impl BatchBuilder {
     /// An empty batch whose first record will be `first`.
     #[must_use]
     pub fn new(first: Lsn) -> BatchBuilder {
-        BatchBuilder { first, next: first, used: BATCH_HEADER_BYTES, extents: Vec::with_capacity(64) }
+        BatchBuilder {
+            first,
+            next: first,
+            used: BATCH_HEADER_BYTES,
+            records_crc: 0,
+            extents: Vec::with_capacity(64),
+        }
     }
 
     /// Whether `count` more records of `bytes` in all fit.
@@ -100,6 +107,7 @@ impl BatchBuilder {
         self.push_record(buffer, RecordKind::Accepted, &accepted.encode());
         let at = self.used;
         buffer[at..at + records.len()].copy_from_slice(records);
+        self.records_crc = batch::records_crc_more(self.records_crc, records);
         // One extent whatever its size: a run is bounded, and what is cut on the way to handlers is cut by walking.
         self.extents.push(Extent {
             first: self.next,
@@ -118,6 +126,7 @@ impl BatchBuilder {
         assert!(self.has_room(bytes), "the caller asks for room first");
         let at = self.used;
         buffer[at..at + RECORD_HEADER_BYTES].copy_from_slice(header.as_bytes());
+        self.records_crc = checksum_more(self.records_crc, header.header_crc.as_bytes());
         extent::extend(&mut self.extents, kind, self.next, at as u32, 1, bytes as u32);
         self.used += bytes;
         at + RECORD_HEADER_BYTES
@@ -134,7 +143,8 @@ impl BatchBuilder {
     pub fn seal(self, buffer: &mut [u8], owed: &mut Vec<OwedRun>, facts: &BatchFacts) -> SealedBatch {
         extent::owed_runs(&self.extents, owed);
         let count = self.next.since(self.first) as u32;
-        let header = batch::seal(buffer, self.record_bytes(), self.first, count, owed, facts);
+        let (bytes, crc) = (self.record_bytes(), self.records_crc);
+        let header = batch::seal_counted(buffer, bytes, crc, self.first, count, owed, facts);
         SealedBatch { header, extents: self.extents }
     }
 }

@@ -30,6 +30,7 @@ impl Driver {
         let engine = &mut self.parts.engine;
         match input {
             Input::Written(batch, result) => {
+                self.operations -= 1;
                 match result {
                     Ok(()) => engine.handle_written(now, batch),
                     Err(error) => self.fail(error),
@@ -37,6 +38,7 @@ impl Driver {
                 self.write_done();
             }
             Input::Read(span, outcome) => {
+                self.operations -= 1;
                 self.parts.files.done(span.segment);
                 match outcome {
                     Err(error) => {

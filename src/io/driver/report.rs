@@ -48,14 +48,15 @@ impl Driver {
 
     /// Closing goes on: what is staged is written, then the batch that says that nothing follows.
     pub(super) fn go_on_closing(&mut self) {
-        let quiet = self.parts.engine.has_failed() || self.parts.engine.is_quiet() && self.is_staging_empty();
+        // What the kernel still reads or writes is waited for, even if it is of no use any more: a file that is in its
+        // hands cannot be opened again by another node.
+        let (failed, idle) = (self.parts.engine.has_failed(), self.operations == 0);
         match self.closing {
-            Closing::Flushing if quiet => {
-                self.closing = if self.write_closing_batch() { Closing::Sealed } else { Closing::Over };
+            Closing::Flushing if failed && idle => self.closing = Closing::Over,
+            Closing::Flushing if !failed && self.parts.engine.is_quiet() && self.is_staging_empty() => {
+                self.closing = if self.write_closing_batch() { Closing::Sealed } else { Closing::Last };
             }
-            Closing::Sealed if self.parts.engine.has_failed() || self.parts.engine.is_write_idle() => {
-                self.closing = Closing::Over;
-            }
+            Closing::Sealed | Closing::Last if idle => self.closing = Closing::Over,
             _ => {}
         }
         if self.closing == Closing::Over {
