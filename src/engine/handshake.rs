@@ -63,7 +63,6 @@ impl Engine {
         if node == self.state.identity.id {
             return self.handle_own_hello(dialled, nonce);
         }
-        let known = self.state.peer_of(node).map(|peer| (peer.slot, peer.secret, peer.secret_confirmed));
         let Some(address) = dialled else {
             session.phase = Phase::AwaitProof;
             self.say_hello(id);
@@ -73,6 +72,7 @@ impl Engine {
             self.events.push_back(Event::Note(Note::Mismatch { address, node }));
             return refused(GoodbyeCode::ProtocolError, "another node answered at this address before");
         }
+        let known = self.known_peer(node).map(|peer| (peer.slot, peer.secret, peer.secret_confirmed));
         if let Some((slot, ..)) = known
             && self.sessions.of_peer(slot).is_some_and(|other| other.is_known() && other.opening() == Some((epoch, nonce)))
         {
@@ -101,7 +101,7 @@ impl Engine {
 
     fn say_proof(&mut self, id: SessionId, node: NodeId, known: Option<([u8; 16], bool)>) {
         let fresh = self.entropy.key();
-        let (secret, confirmed) = known.unwrap_or((fresh, false));
+        let (secret, confirmed) = known.unwrap_or_else(|| (self.meeting.propose(node, fresh), false));
         let own = self.state.identity.id;
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(hello) = &session.hello else { return };
@@ -120,7 +120,7 @@ impl Engine {
             return refused(GoodbyeCode::ProtocolError, "a proof that nobody asked for");
         };
         let challenge = session.challenge;
-        let known = self.state.peer_of(hello.node).cloned();
+        let known = self.known_peer(hello.node);
         let secret = match (&known, proposed) {
             (Some(peer), _) if peer.secret_confirmed => peer.secret,
             (_, Some(proposed)) => proposed,
@@ -173,7 +173,7 @@ impl Engine {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
         let dialled = session.dialled.clone();
-        let known = self.state.peer_of(hello.node).cloned();
+        let known = self.known_peer(hello.node);
         let slot = self.remember_peer(known, &hello, secret, true)?;
         if let Some(address) = dialled {
             self.bind(&address, slot);
@@ -193,18 +193,7 @@ impl Engine {
         if known.is_none() && self.state.peers.len() >= PEERS_MAX {
             return refused(GoodbyeCode::TooManySessions, "this node knows as many peers as it can");
         }
-        let pending_slot = self.pending.iter().find_map(|pending| match pending {
-            Pending::Control(Control::Peer(peer)) if peer.node == hello.node => Some(peer.slot),
-            _ => None,
-        });
-        let slot = match (&known, pending_slot) {
-            (Some(peer), _) => peer.slot,
-            (None, Some(slot)) => slot,
-            (None, None) => {
-                self.state.last_slot = PeerSlot(self.state.last_slot.0 + 1);
-                self.state.last_slot
-            }
-        };
+        let slot = known.as_ref().map_or_else(|| self.meeting.next_slot(), |peer| peer.slot);
         let record = PeerRecord {
             slot,
             node: hello.node,
@@ -218,6 +207,7 @@ impl Engine {
             removed: false,
         };
         if known.as_ref() != Some(&record) {
+            self.meeting.wrote(record.clone());
             self.pending.push_back(Pending::Control(Control::Peer(record)));
         }
         Ok(slot)
@@ -234,6 +224,10 @@ impl Engine {
         let mut frame = Vec::new();
         Body::Resume { cursors }.append_to(&mut frame);
         self.pending.push_back(Pending::Frame { session: id, frame, opens: true });
+        // Only one of an earlier opening of the peer can be left here.
+        if let Some(other) = self.sessions.of_peer(slot).map(|session| session.id).filter(|other| *other != id) {
+            self.end_session(other, GoodbyeCode::Duplicate, "a newer session takes its place");
+        }
         self.sessions.set_peer(slot, id);
         let now = self.now.monotonic;
         let Some(session) = self.sessions.get_mut(id) else { return };
@@ -248,10 +242,11 @@ impl Engine {
 
     /// The other side speaks on what only it can: it has the secret on stable storage too.
     pub(super) fn confirm_secret(&mut self, slot: PeerSlot) {
-        let Some(peer) = self.state.peers.get(&slot).filter(|peer| !peer.secret_confirmed) else {
+        let Some(peer) = self.known_peer_at(slot).filter(|peer| !peer.secret_confirmed && !peer.removed) else {
             return;
         };
-        let record = PeerRecord { secret_confirmed: true, ..peer.clone() };
+        let record = PeerRecord { secret_confirmed: true, ..peer };
+        self.meeting.wrote(record.clone());
         self.pending.push_back(Pending::Control(Control::Peer(record)));
     }
 

@@ -24,6 +24,7 @@ pub mod entropy;
 pub mod freeing;
 pub mod handshake;
 pub mod inbox;
+pub mod meeting;
 pub mod ranges;
 pub mod receive;
 pub mod reads;
@@ -112,6 +113,7 @@ pub struct Engine {
     /// What each peer wants, once what is pending is applied.
     wanted: BTreeMap<PeerSlot, BTreeSet<String>>,
 
+    meeting: meeting::Meeting,
     sessions: sessions::Sessions,
     /// The sessions that have yet to be asked in this round.
     sending: VecDeque<SessionId>,
@@ -145,6 +147,7 @@ impl Engine {
             pending.push_back(Pending::Control(Control::Opened { epoch, nonce, at, name, address }));
         }
         let entropy = Entropy::new(config.seed);
+        let meeting = meeting::Meeting::new(state.last_slot);
         let mut engine = Engine {
             config,
             state,
@@ -165,6 +168,7 @@ impl Engine {
             unspoken: VecDeque::new(),
             staged: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            meeting,
             sessions: sessions::Sessions::default(),
             sending: VecDeque::new(),
             dials: dialing::Dials::default(),

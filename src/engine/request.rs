@@ -181,6 +181,7 @@ impl Engine {
             let dropped = self.state.streams.values().filter(|s| theirs(&s.owner)).map(|s| s.owed()).sum();
             self.pending.push_back(Pending::Control(Control::PeerRemoved { slot, dropped }));
             self.wanted.remove(&slot);
+            self.meeting.leaves(slot);
         }
         self.pending.push_back(Pending::Control(Control::AddressRemoved { address: address.to_owned() }));
         self.pending.push_back(Pending::Done(id));

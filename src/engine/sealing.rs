@@ -71,6 +71,7 @@ impl Engine {
         self.resident.sealed(chunk);
         if self.pending.is_empty() {
             self.dispatch.all_applied();
+            self.meeting.all_applied();
         }
         self.take_in_applied();
     }
