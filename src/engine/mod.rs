@@ -100,12 +100,16 @@ pub struct Engine {
     pending: VecDeque<Pending>,
     /// What is left of a checkpoint that did not fit one batch. Nothing else is logged until it is complete.
     checkpoint: VecDeque<Control>,
+    /// The last record of the last checkpoint.
+    checkpoint_end: Lsn,
     /// Acks heard and not yet logged.
     acks: BTreeMap<StreamId, Position>,
     /// Messages handled and not yet logged.
     handled: LsnSet,
     /// Messages parked and not yet logged.
     parked: LsnSet,
+    /// Whether the batch that is being filled holds something of the engine's that is not applied yet.
+    has_unapplied: bool,
     done: VecDeque<(Lsn, RequestId)>,
     unspoken: VecDeque<Unspoken>,
     /// How far runs were staged, where that is not applied yet.
@@ -161,9 +165,11 @@ impl Engine {
             closing: false,
             pending,
             checkpoint: VecDeque::new(),
+            checkpoint_end: Lsn(0),
             acks: BTreeMap::new(),
             handled: LsnSet::default(),
             parked: LsnSet::default(),
+            has_unapplied: false,
             done: VecDeque::new(),
             unspoken: VecDeque::new(),
             staged: BTreeMap::new(),

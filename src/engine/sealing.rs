@@ -69,6 +69,7 @@ impl Engine {
         let applied = self.state.apply_batch(sealed.place, &chunk, &mut self.applied);
         applied.expect("a record of our own making makes no sense");
         self.resident.sealed(chunk);
+        self.has_unapplied = false;
         if self.pending.is_empty() {
             self.dispatch.all_applied();
             self.meeting.all_applied();

@@ -46,11 +46,18 @@ impl Engine {
                 return;
             }
             self.checkpoint.pop_front();
+            self.checkpoint_end = stager.last_lsn();
         }
+        // Who wants a record is read from what is applied. So copies come before all that this batch may change of it,
+        // or a message that it says is handled would be in the inbox again.
+        if !self.has_unapplied {
+            self.stage_carried(stager);
+        }
+        let before = stager.builder.next_lsn();
         self.stage_pending(stager);
         self.stage_acks(stager);
         self.stage_handled(stager);
-        self.stage_carried(stager);
+        self.has_unapplied |= stager.builder.next_lsn() > before;
     }
 
     /// Whether a checkpoint is being written, and nothing else may come between.
