@@ -81,6 +81,8 @@ struct Unspoken {
     stream: StreamId,
     last: Position,
     bytes: u64,
+    /// The session that had the peer's bytes, if it goes on: it is that one which gets the room back.
+    session: Option<SessionId>,
 }
 
 /// The engine of one node. See the module for how it is driven.

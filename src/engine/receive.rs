@@ -3,6 +3,7 @@
 use super::effect::{Event, Note, SessionId};
 use super::handshake::Refused;
 use super::session::{Phase, SendCursor};
+use super::transmit::RUN_OVERHEAD;
 use super::{Engine, Pending};
 use crate::format::control::{Accepted, Control, IntentState};
 use crate::format::frame::{FrameDefect, FrameKind, FrameView, RunHeader};
@@ -265,10 +266,14 @@ impl Engine {
             return protocol("more streams than a peer may have");
         }
         let known = expected.since(first).min(u64::from(count));
-        if known == u64::from(count) {
+        let skip = if known == u64::from(count) { records.len() } else { bytes_of(records, known) };
+        // What is not kept needs no memory: its room is given back at once, and that of the rest when it is durable.
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.accepted_bytes += (RUN_OVERHEAD + skip) as u64;
+        }
+        if skip == records.len() {
             return Ok(RunVerdict::Drop);
         }
-        let skip = bytes_of(records, known);
         let accepted = Accepted {
             slot,
             incarnation: self.incarnation_of(slot),

@@ -121,7 +121,8 @@ impl Engine {
         for one in &applied {
             match *one {
                 Applied::Run { slot, stream, last, lsn, bytes } => {
-                    self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes });
+                    let session = self.sessions.of_peer(slot).map(|session| session.id);
+                    self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes, session });
                     if self.staged.get(&(slot, stream)) == Some(&last) {
                         self.staged.remove(&(slot, stream));
                     }

@@ -142,9 +142,11 @@ impl Engine {
     pub(super) fn release(&mut self, durable: Lsn) {
         while let Some(unspoken) = self.unspoken.front().filter(|unspoken| unspoken.lsn <= durable).copied() {
             self.unspoken.pop_front();
-            let Unspoken { slot, stream, last, bytes, .. } = unspoken;
+            let Unspoken { slot, stream, last, bytes, session: holder, .. } = unspoken;
             if let Some(session) = self.sessions.of_peer_mut(slot) {
-                session.accepted_bytes += bytes;
+                if holder == Some(session.id) {
+                    session.accepted_bytes += bytes;
+                }
                 session.acks.insert(stream, last);
             }
         }

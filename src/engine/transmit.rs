@@ -13,7 +13,7 @@ use crate::time::Now;
 use crate::wire::bodies::Body;
 
 /// Bytes of a run's frame beside its records.
-const RUN_OVERHEAD: usize = FRAME_HEADER_BYTES + RUN_HEADER_BYTES;
+pub(super) const RUN_OVERHEAD: usize = FRAME_HEADER_BYTES + RUN_HEADER_BYTES;
 
 /// What one session sends next.
 struct NextRun {
