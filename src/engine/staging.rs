@@ -58,6 +58,8 @@ impl Engine {
         self.stage_acks(stager);
         self.stage_handled(stager);
         self.has_unapplied |= stager.builder.next_lsn() > before;
+        // Where there was nothing to log, nothing is waited for.
+        self.release_done();
     }
 
     /// Whether a checkpoint is being written, and nothing else may come between.
@@ -150,12 +152,15 @@ impl Engine {
                 session.acks.insert(stream, last);
             }
         }
-        while let Some((lsn, request)) = self.done.front().copied().filter(|(lsn, _)| *lsn <= durable) {
-            debug_assert!(lsn <= durable);
-            self.done.pop_front();
+        self.release_done();
+        self.events.push_back(Event::Durable(durable));
+    }
+
+    fn release_done(&mut self) {
+        let durable = self.commit.durable();
+        while let Some((_, request)) = self.done.pop_front_if(|(lsn, _)| *lsn <= durable) {
             self.events.push_back(Event::Done(request));
         }
-        self.events.push_back(Event::Durable(durable));
     }
 }
 
