@@ -256,6 +256,9 @@ impl Engine {
         if bound.is_none() {
             let control = Control::AddressBound { address: address.to_owned(), slot };
             self.pending.push_back(Pending::Control(control));
+            if slot == PeerSlot::SELF {
+                self.settle_own_intents(address);
+            }
         }
     }
 

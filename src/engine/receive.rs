@@ -168,16 +168,20 @@ impl Engine {
         if session.interest_due || session.interest_generation != generation {
             return;
         }
+        let mut settled = Vec::new();
         for (address, known) in self.state.addresses_of(slot) {
-            for (topic, state) in &known.intents {
-                let state = match state {
-                    IntentState::Wanted => IntentState::Confirmed,
-                    IntentState::Removing => IntentState::Removed,
-                    _ => continue,
-                };
-                let control = Control::Intent { address: address.clone(), topic: topic.clone(), state };
-                self.pending.push_back(Pending::Control(control));
+            let latest = self.intents(address);
+            // A wish that changed meanwhile is not the one that was said; it is said when it is applied.
+            for (topic, state) in known.intents.iter().filter(|(topic, state)| latest.get(*topic) == Some(state)) {
+                match state {
+                    IntentState::Wanted => settled.push((address.clone(), topic.clone(), IntentState::Confirmed)),
+                    IntentState::Removing => settled.push((address.clone(), topic.clone(), IntentState::Removed)),
+                    _ => {}
+                }
             }
+        }
+        for (address, topic, state) in settled {
+            self.write_intent(&address, &topic, state);
         }
     }
 

@@ -73,6 +73,7 @@ impl Engine {
         if self.pending.is_empty() {
             self.dispatch.all_applied();
             self.meeting.all_applied();
+            self.requests.all_applied();
         }
         self.take_in_applied();
     }
