@@ -79,6 +79,7 @@ impl Engine {
             self.bind(&address, slot);
             return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
         }
+        self.check_not_set_back(node, id)?;
         self.say_proof(id, node, known.map(|(_, secret, confirmed)| (secret, confirmed)));
         Ok(())
     }
@@ -92,6 +93,20 @@ impl Engine {
             self.bind(&address, PeerSlot::SELF);
         }
         refused(GoodbyeCode::Duplicate, "this is the node itself")
+    }
+
+    /// A peer that speaks for an earlier opening than we met, or for another one of the same number, has an older copy
+    /// of its log. What it and we think was delivered is then not the same, and would be lost or come twice.
+    fn check_not_set_back(&self, node: NodeId, id: SessionId) -> Result<(), Refused> {
+        let Some(hello) = self.sessions.get(id).and_then(|session| session.hello.as_ref()) else { return Ok(()) };
+        let Some(known) = self.known_peer(node).filter(|known| known.incarnation == hello.incarnation) else {
+            return Ok(());
+        };
+        let is_another = known.epoch == hello.epoch && known.nonce != hello.nonce;
+        if hello.epoch < known.epoch || is_another {
+            return refused(GoodbyeCode::ProtocolError, "the peer's log was set back to an older copy");
+        }
+        Ok(())
     }
 
     fn is_other_than_bound(&self, address: &str, node: NodeId) -> bool {
@@ -130,6 +145,7 @@ impl Engine {
         if !proof::verify(&mac, &secret, &challenge, hello.node, own, Role::Dialler) {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
+        self.check_not_set_back(hello.node, id)?;
         self.resolve_simultaneous(id, &hello)?;
         let confirmed = known.as_ref().is_some_and(|peer| peer.secret_confirmed);
         let slot = self.remember_peer(known, &hello, secret, confirmed)?;
