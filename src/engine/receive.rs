@@ -108,8 +108,9 @@ impl Engine {
     fn handle_resume(&mut self, id: SessionId, slot: PeerSlot, cursors: &[(StreamId, Position)]) -> Result<(), Refused> {
         self.confirm_secret(slot);
         let mut frames = Vec::new();
+        let mut ends = Vec::new();
         for (stream, _) in cursors.iter().filter(|(id, _)| !self.state.streams.contains_key(id)) {
-            Body::StreamEnd { stream: *stream, last: Position(0) }.append_to(&mut frames);
+            Body::StreamEnd { stream: *stream, last: Position(0) }.append_to(&mut ends);
         }
         if let Some(session) = self.sessions.get_mut(id) {
             session.phase = Phase::Established;
@@ -142,6 +143,12 @@ impl Engine {
         }
         if let Some(session) = self.sessions.get_mut(id).filter(|_| !frames.is_empty()) {
             session.say(Lsn(0), frames);
+        }
+        // A crash may yet bring back a stream whose end is not durable, and the peer would no longer know how far it
+        // accepted it.
+        let applied = Lsn(self.state.index.end().0 - 1);
+        if let Some(session) = self.sessions.get_mut(id).filter(|_| !ends.is_empty()) {
+            session.say(applied, ends);
         }
         Ok(())
     }
@@ -264,9 +271,10 @@ impl Engine {
         if first > expected {
             return protocol(format!("stream {stream} goes on at {first}, and {expected} was expected"));
         }
-        let is_new = expected == Position(1) && !self.state.inbound.contains_key(&(slot, stream));
-        let streams = self.state.inbound.range((slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0))).count();
-        if is_new && streams >= INBOUND_STREAMS_PER_PEER_MAX {
+        let theirs = (slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0));
+        let staged = self.staged.range(theirs.clone()).filter(|(key, _)| !self.state.inbound.contains_key(key));
+        let streams = self.state.inbound.range(theirs).count() + staged.count();
+        if expected == Position(1) && streams >= INBOUND_STREAMS_PER_PEER_MAX {
             return protocol("more streams than a peer may have");
         }
         let known = expected.since(first).min(u64::from(count));

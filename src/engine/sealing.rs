@@ -72,6 +72,7 @@ impl Engine {
         self.has_unapplied = false;
         if self.pending.is_empty() {
             self.dispatch.all_applied();
+            self.staged.clear();
             self.meeting.all_applied();
             self.requests.all_applied();
         }
@@ -124,9 +125,6 @@ impl Engine {
                 Applied::Run { slot, stream, last, lsn, bytes } => {
                     let session = self.sessions.of_peer(slot).map(|session| session.id);
                     self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes, session });
-                    if self.staged.get(&(slot, stream)) == Some(&last) {
-                        self.staged.remove(&(slot, stream));
-                    }
                 }
                 Applied::Streams => {
                     self.refresh_cursors();
