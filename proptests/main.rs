@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod recovery;
+mod handling;
 mod nodes;
+mod scene;
 mod tidy;
 mod wire_codec;
