@@ -60,6 +60,13 @@ pub const LOCK_ATTEMPTS: u32 = 5;
 /// The pause between two such attempts, in milliseconds.
 pub const LOCK_PAUSE_MS: u64 = 20;
 
+/// How long an opening waits for what a process that was killed a moment ago left in the kernel's hands: writes to
+/// the log that still go on, and the socket that it listened on. In milliseconds.
+pub const PREDECESSOR_WAIT_MS: u64 = 2_000;
+
+/// The pause between two looks at that, in milliseconds.
+pub const PREDECESSOR_PAUSE_MS: u64 = 5;
+
 /// Room in a batch for its trailer. A batch is sealed when its trailer is full.
 pub const TRAILER_BYTES_MAX: usize = 64 << 10;
 

@@ -1,11 +1,12 @@
 //! Opening a node: the directory, the log, the socket, and the thread that the engine lives on.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -21,7 +22,7 @@ use super::listener::Listener;
 use super::mailbox::Mail;
 use super::prewriter::{Answer, Prewriter, Speed};
 use super::recover::{RecoverError, RecoverMode, Recovered, recover};
-use super::segment_file::SegmentFile;
+use super::segment_file::{SegmentFile, wait_for_writers};
 use super::segment_files::SegmentFiles;
 use super::shared::Shared;
 use super::staging::Staging;
@@ -34,6 +35,7 @@ use crate::engine::routing::Routing;
 use crate::engine::state::State;
 use crate::format::segment::segment_name;
 use crate::ids::{Incarnation, Lsn, NodeId, SegmentNumber};
+use crate::limits::{PREDECESSOR_PAUSE_MS, PREDECESSOR_WAIT_MS};
 use crate::log::chunk::{Chunk, ChunkDefect};
 use crate::log::group_commit::{GroupCommit, LogPosition};
 use crate::log::segments::{Segment, Segments};
@@ -219,6 +221,7 @@ fn engine_thread(options: &NodeOptions, sender: oneshot::Sender<Result<Node, Ope
 fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     probe()?;
     let directory = Arc::new(Directory::open(&options.directory)?);
+    wait_for_predecessor(&directory)?;
     let (listener, bound, advertised) = listen(options)?;
     let Replayed { state, recovered } = replay(&options.directory, RecoverMode::Repair)?;
     let recovery = describe(&recovered);
@@ -248,6 +251,15 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     Ok((parts, node))
 }
 
+/// A process that was killed may have writes under way: nothing is read before they are done.
+fn wait_for_predecessor(directory: &Directory) -> Result<(), DirectoryError> {
+    for number in directory.list()?.segments {
+        let path = directory.path_of(&segment_name(number));
+        wait_for_writers(&path).map_err(|error| DirectoryError::io("wait for writes to", &path, error))?;
+    }
+    Ok(())
+}
+
 /// What the prewriter answers goes into the mailbox from now on.
 fn forward(mail: std::sync::mpsc::Receiver<Answer>, shared: &Arc<Shared>) -> Result<(), OpenError> {
     let shared = Arc::clone(shared);
@@ -259,7 +271,7 @@ fn forward(mail: std::sync::mpsc::Receiver<Answer>, shared: &Arc<Shared>) -> Res
 fn listen(options: &NodeOptions) -> Result<(Listener, String, String), OpenError> {
     let failed = |source| OpenError::Bind { address: options.bind.to_string(), source };
     let sockets = options.bind.resolve().map_err(failed)?;
-    let socket = TcpListener::bind(&sockets[..]).map_err(failed)?;
+    let socket = bind(&sockets).map_err(failed)?;
     let listener = Listener::new(socket);
     let port = listener.local_addr().map_err(failed)?.port();
     let bound = options.bind.with_port(port);
@@ -271,6 +283,19 @@ fn listen(options: &NodeOptions) -> Result<(Listener, String, String), OpenError
         None => bound.to_string(),
     };
     Ok((listener, bound.to_string(), advertised))
+}
+
+/// Takes the address. The kernel gives back that of a process that was killed a little after the process is gone.
+fn bind(sockets: &[SocketAddr]) -> io::Result<TcpListener> {
+    for _ in 0..PREDECESSOR_WAIT_MS / PREDECESSOR_PAUSE_MS {
+        match TcpListener::bind(sockets) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(PREDECESSOR_PAUSE_MS));
+            }
+            bound => return bound,
+        }
+    }
+    TcpListener::bind(sockets)
 }
 
 /// What is needed to find or make the segments that the log goes on in.

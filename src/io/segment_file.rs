@@ -15,30 +15,35 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
 use crate::io::buffer::{Buffer, SharedBuffer};
-use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, RESUBMISSIONS_MAX};
+use crate::limits::{
+    BATCH_BYTES_MAX, BLOCK_BYTES, PREDECESSOR_PAUSE_MS, PREDECESSOR_WAIT_MS, RESUBMISSIONS_MAX,
+};
 
 /// A segment's file, open for reading and writing. A clone is the same open file.
 #[derive(Clone, Debug)]
 pub struct SegmentFile {
-    file: Arc<File>,
+    file: Arc<Flock<File>>,
     direct: bool,
 }
 
 impl SegmentFile {
     /// Opens an existing file so that a write that returned is on stable storage: O_DIRECT and O_DSYNC, or O_DSYNC
-    /// alone where the file system refuses O_DIRECT.
+    /// alone where the file system refuses O_DIRECT. While it is open, or an operation on it goes on, a shared lock is
+    /// held by which [`wait_for_writers`] sees it.
     ///
     /// # Errors
-    /// As from open(2).
+    /// As from open(2) and flock(2).
     pub fn open(path: &Path) -> io::Result<SegmentFile> {
         let (file, direct) = open_direct(OpenOptions::new().read(true).write(true), OFlag::O_DSYNC, path)?;
+        let file = Flock::lock(file, FlockArg::LockSharedNonblock).map_err(|(_, error)| error)?;
         Ok(SegmentFile { file: Arc::new(file), direct })
     }
 
@@ -134,13 +139,34 @@ impl SegmentFile {
     }
 }
 
+/// Waits until no process has the segment at `path` open for writing, at most for [`PREDECESSOR_WAIT_MS`].
+///
+/// A process that was killed is gone before its operations are: the kernel carries on with a write that was submitted,
+/// and it may reach the disk after a successor has read the log, or has written to the same place. The operation holds
+/// the open file, and that holds the lock, until it is done. The caller holds the directory's lock, so nobody new comes.
+///
+/// # Errors
+/// As from open(2) and flock(2); `TimedOut` if the writes do not end.
+pub fn wait_for_writers(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    for _ in 0..PREDECESSOR_WAIT_MS / PREDECESSOR_PAUSE_MS {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(_) => return Ok(()),
+            Err((unlocked, Errno::EWOULDBLOCK)) => file = unlocked,
+            Err((_, error)) => return Err(error.into()),
+        }
+        std::thread::sleep(Duration::from_millis(PREDECESSOR_PAUSE_MS));
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "writes of a process that has ended do not end"))
+}
+
 /// Takes out of a completed operation what it held.
 struct Completed<M>(PhantomData<M>);
 
 impl<M> OneshotOutputTransform for Completed<M> {
     type Output = (io::Result<usize>, M);
     /// Leaked if the operation is abandoned: see the head of this file.
-    type StoredData = ManuallyDrop<(M, Arc<File>)>;
+    type StoredData = ManuallyDrop<(M, Arc<Flock<File>>)>;
 
     fn transform_oneshot_output(self, held: Self::StoredData, completion: cqueue::Entry) -> Self::Output {
         let (memory, _file) = ManuallyDrop::into_inner(held);
