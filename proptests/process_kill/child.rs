@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use resolute::{Bus, Envelope};
 
 use super::journal;
@@ -71,12 +70,12 @@ async fn publish(role: &str) -> Outcome {
     let journal = journal::append(&journal::path(variable(DIRECTORY).as_ref(), role));
     let mut finish = Box::pin(told_to_finish());
     let ready = bus.subscribers(TOPIC, super::victims::SUBSCRIBERS.len());
-    tokio::select! {
-        ready = ready => ready?,
-        () = &mut finish => return Err("the end came before the subscribers did".into()),
-    }
+    let mut over = tokio::select! {
+        ready = ready => ready.map(|()| false)?,
+        () = &mut finish => true,
+    };
     let mut number = life * NUMBERS_PER_LIFE;
-    while (&mut finish).now_or_never().is_none() {
+    while !over {
         let first = number;
         let mut tickets = Vec::new();
         // Groups of all sizes, and messages too: from nearly nothing to more than one block.
@@ -93,7 +92,7 @@ async fn publish(role: &str) -> Outcome {
             entries.push_str(&journal::entry(&format!("{number} {id}")));
         }
         std::io::Write::write_all(&mut &journal, entries.as_bytes())?;
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        over = tokio::time::timeout(Duration::from_millis(30), &mut finish).await.is_ok();
     }
     let left = bus.drain(Duration::from_secs(60)).await?;
     if !left.is_empty() {
