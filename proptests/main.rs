@@ -4,6 +4,7 @@
 
 mod recovery;
 mod handling;
+mod lifecycle;
 mod nodes;
 mod scene;
 mod tidy;
