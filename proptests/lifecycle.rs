@@ -147,7 +147,7 @@ async fn a_bus_that_is_dropped_closes_by_itself() {
         let bus = plain(directory.path()).await;
         assert_eq!(status(&bus).await.epoch, epoch);
         if epoch > 1 {
-            assert_eq!(status(&bus).await.recovery, "clean");
+            assert_eq!(status(&bus).await.recovery, "closed cleanly");
         }
         drop(bus);
         until("the lock to be released", async || {

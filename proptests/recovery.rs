@@ -42,7 +42,13 @@ fn scan(image: &Image) -> (Vec<Seen>, Result<Tail, ScanError>) {
         scan.show::<Infallible>(bytes, &mut |place, view| {
             let header = view.header;
             let offset = place.offset as usize;
-            seen.push((header.number().0, place.segment.0, offset, header.first_lsn().0, view.records.to_vec()));
+            seen.push((
+                header.number().0,
+                place.segment.0,
+                offset,
+                header.first_lsn().0,
+                view.records.to_vec(),
+            ));
             Ok(())
         })
         .unwrap();

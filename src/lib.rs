@@ -1,4 +1,4 @@
-//! A brokerless durable service bus for Linux.
+#![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
 pub mod bus;
@@ -12,15 +12,16 @@ pub mod io;
 pub mod limits;
 #[doc(hidden)]
 pub mod log;
+pub mod manual;
 #[doc(hidden)]
 pub mod time;
 #[doc(hidden)]
 pub mod wire;
 
 pub use bus::{
-    Batch, Builder, Bus, Deliveries, Delivery, DestinationStatus, DrainReport, Envelope, Error, FromEnvelope, Handled,
-    Handler, HandlerError, Header, IntoTopics, Json, Message, NotDecoded, Receipt, Serve, Status, Subscription, Ticket,
-    WantedTopic,
+    Batch, Builder, Bus, Deliveries, Delivery, DestinationStatus, DrainReport, Envelope, Error, FromEnvelope,
+    Handled, Handler, HandlerError, Header, IntoTopics, Json, Message, NotDecoded, Receipt, Serve, Status,
+    Subscription, Ticket, WantedTopic,
 };
 pub use engine::config::Retry;
 pub use ids::{MessageId, NodeId};

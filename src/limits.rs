@@ -60,12 +60,12 @@ pub const LOCK_ATTEMPTS: u32 = 5;
 /// The pause between two such attempts, in milliseconds.
 pub const LOCK_PAUSE_MS: u64 = 20;
 
-/// How long an opening waits for what a process that was killed a moment ago left in the kernel's hands: writes to
-/// the log that still go on, and the socket that it listened on. In milliseconds.
-pub const PREDECESSOR_WAIT_MS: u64 = 2_000;
+/// How long an opening waits for the address that a process which was killed a moment ago listened at: the kernel gives
+/// it back a little after the process is gone. In milliseconds.
+pub const BIND_WAIT_MS: u64 = 1_000;
 
-/// The pause between two looks at that, in milliseconds.
-pub const PREDECESSOR_PAUSE_MS: u64 = 5;
+/// The pause between two tries to listen there, in milliseconds.
+pub const BIND_PAUSE_MS: u64 = 5;
 
 /// Room in a batch for its trailer. A batch is sealed when its trailer is full.
 pub const TRAILER_BYTES_MAX: usize = 64 << 10;
@@ -79,6 +79,13 @@ pub const EXTENT_BYTES: u32 = 64 << 10;
 
 /// Extents of one batch: so many runs fit its trailer.
 pub const EXTENTS_MAX: usize = TRAILER_BYTES_MAX / 8;
+
+/// Room in a batch for the records that a new route may need before its message: a set of as many streams as there can
+/// be peers, and a new stream.
+pub const ROUTE_RECORD_BYTES_MAX: usize = PEERS_MAX * 8 + (4 << 10);
+
+/// Bytes of the records of an atomic batch.
+pub const ATOMIC_BYTES_MAX: usize = BATCH_RECORD_BYTES_MAX - ROUTE_RECORD_BYTES_MAX;
 
 /// The largest record, its header included.
 pub const RECORD_BYTES_MAX: usize = 256 << 10;
@@ -120,6 +127,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// When the disk has no room for a next segment, this part (one in so many bytes) of the last one takes no more
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;
+
+/// How long an opening waits for a write that a killed process left behind, in milliseconds.
+pub const DEAD_WRITERS_MS: u64 = 5_000;
 
 /// Segments that are open at once.
 pub const OPEN_SEGMENTS_MAX: usize = 64;
@@ -216,7 +226,8 @@ const _: () = assert!(
 const _: () = assert!(RUN_BYTES_MAX >= RECORD_BYTES_MAX, "a run must hold the largest record");
 const _: () = assert!(FRAME_BYTES_MAX >= RUN_BYTES_MAX + 64);
 const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
-const _: () = assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
+const _: () =
+    assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
 const _: () = assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);

@@ -96,7 +96,11 @@ fn a_repair_keeps_the_cut_bytes_aside_and_a_second_one_finds_nothing_to_do() {
 
             let (seen_again, repaired) = on_disk(directory.path(), RecoverMode::Repair);
             let repaired = repaired.unwrap();
-            assert_eq!((&seen_again, &repaired.tail), (&seen, &looked.tail), "a repair does what was reported");
+            assert_eq!(
+                (&seen_again, &repaired.tail),
+                (&seen, &looked.tail),
+                "a repair does what was reported"
+            );
             assert_eq!(repaired, looked);
             if let Some(torn) = &repaired.torn {
                 let from = torn.cut.offset as usize;
@@ -151,7 +155,10 @@ fn the_first_batch_of_a_log_may_be_torn_too() {
         let repaired = on_disk(directory.path(), RecoverMode::Repair).1.unwrap();
         let expected = if kept == 0 { Verdict::Fresh } else { Verdict::Torn };
         assert_eq!(repaired.tail.verdict, expected);
-        assert_eq!((repaired.tail.next_batch.0, repaired.tail.next_lsn.0, repaired.tail.log_id), (1, 1, None));
+        assert_eq!(
+            (repaired.tail.next_batch.0, repaired.tail.next_lsn.0, repaired.tail.log_id),
+            (1, 1, None)
+        );
         let again = on_disk(directory.path(), RecoverMode::Repair).1.unwrap();
         assert_eq!(again.tail.verdict, Verdict::Fresh);
     }
@@ -225,7 +232,13 @@ fn life() -> impl Strategy<Value = Life> {
     let kept = proptest::collection::vec(0..16_u64, 2);
     let durable = proptest::collection::vec(bytes(), 0..5);
     (durable, in_flight, kept, any::<bool>(), proptest::bool::weighted(0.2)).prop_map(
-        |(durable, in_flight, kept, prepare_next, close)| Life { durable, in_flight, kept, prepare_next, close },
+        |(durable, in_flight, kept, prepare_next, close)| Life {
+            durable,
+            in_flight,
+            kept,
+            prepare_next,
+            close,
+        },
     )
 }
 

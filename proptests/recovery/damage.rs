@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use resolute::format::checksum::checksum;
 use resolute::format::segment::segment_name;
+use resolute::ids::{Lsn, SegmentNumber};
+use resolute::io::recover::{RecoverError, RecoverMode};
 use resolute::log::recovery::{Affected, Corrupt, ScanError};
 use resolute::log::tail::Tail;
 use resolute::log::verdict::{Corruption, Verdict};
-use resolute::ids::{Lsn, SegmentNumber};
-use resolute::io::recover::{RecoverError, RecoverMode};
 
 use super::written_log::{Image, Written, WrittenLog, put_on_disk, take_from_disk};
 use super::{SEGMENT_BYTES, all_seen, body, on_disk, scan};
@@ -20,7 +20,10 @@ fn three_segments() -> WrittenLog {
             log.roll();
         }
         for batch in 0..4 {
-            log.append(&[body(segment * 10 + batch, 50), body(segment * 10 + batch + 5, 2000 * batch as usize)]);
+            log.append(&[
+                body(segment * 10 + batch, 50),
+                body(segment * 10 + batch + 5, 2000 * batch as usize),
+            ]);
         }
     }
     log
@@ -72,8 +75,10 @@ fn a_segment_that_is_gone_is_named_and_so_are_its_records() {
     image.remove(&2);
     let (seen, tail) = scan(&image);
     assert_eq!(seen, all_seen(&log.batches[..4]));
-    let affected = Affected { first: Some(Lsn(log.batches[4].first_lsn)), end: Some(Lsn(log.batches[8].first_lsn)) };
-    let expected = Corrupt { kind: Corruption::MissingSegment, segment: SegmentNumber(2), offset: 0, affected };
+    let affected =
+        Affected { first: Some(Lsn(log.batches[4].first_lsn)), end: Some(Lsn(log.batches[8].first_lsn)) };
+    let expected =
+        Corrupt { kind: Corruption::MissingSegment, segment: SegmentNumber(2), offset: 0, affected };
     assert_eq!(corrupt(tail), expected);
 }
 
@@ -101,7 +106,10 @@ fn the_last_batch_of_a_finished_segment_is_never_cut() {
         let found = corrupt(scan(&image).1);
         assert_eq!((found.kind, found.segment.0), (Corruption::SealedSegment, 1));
         assert_eq!(found.offset as usize, last.offset);
-        assert_eq!(found.affected, Affected { first: Some(Lsn(last.first_lsn)), end: Some(Lsn(last.end_lsn)) });
+        assert_eq!(
+            found.affected,
+            Affected { first: Some(Lsn(last.first_lsn)), end: Some(Lsn(last.end_lsn)) }
+        );
     }
 }
 

@@ -20,7 +20,10 @@ fn a_directory_without_a_written_segment_is_a_fresh_log() {
         let (seen, recovered) = on_disk(directory.path(), RecoverMode::Repair);
         let tail = recovered.unwrap().tail;
         assert_eq!((seen.len(), tail.verdict, tail.log_id), (0, Verdict::Fresh, None));
-        assert_eq!((tail.next_batch.0, tail.next_lsn.0, tail.active, tail.append_at), (1, 1, SegmentNumber(1), 0));
+        assert_eq!(
+            (tail.next_batch.0, tail.next_lsn.0, tail.active, tail.append_at),
+            (1, 1, SegmentNumber(1), 0)
+        );
     }
 }
 
@@ -36,7 +39,10 @@ fn a_next_segment_of_zeros_or_of_an_earlier_life_is_blank() {
         let (seen, tail) = scan(&image);
         let tail = tail.unwrap();
         assert_eq!(seen, all_seen(&log.batches));
-        assert_eq!((tail.verdict, tail.active.0, tail.append_at as usize), (Verdict::Unclosed, 2, last.end()));
+        assert_eq!(
+            (tail.verdict, tail.active.0, tail.append_at as usize),
+            (Verdict::Unclosed, 2, last.end())
+        );
         assert_eq!(tail.blank, [SegmentNumber(3)]);
     }
 }
@@ -65,7 +71,10 @@ fn a_segment_filled_to_its_last_byte_goes_on_in_the_next() {
         log.append(&[body(i, 100)]);
     }
     let tail = scan(&log.image).1.unwrap();
-    assert_eq!((tail.append_at as usize, tail.in_flight.len(), tail.verdict), (4 * 4096, 0, Verdict::Unclosed));
+    assert_eq!(
+        (tail.append_at as usize, tail.in_flight.len(), tail.verdict),
+        (4 * 4096, 0, Verdict::Unclosed)
+    );
     log.roll();
     log.append(&[body(5, 100)]);
     assert_eq!(scan(&log.image).0, all_seen(&log.batches));
@@ -79,7 +88,8 @@ fn the_facts_of_each_segment_are_those_of_its_batches() {
     log.roll();
     log.append(&[body(4, 10)]);
     let facts = scan(&log.image).1.unwrap().segments;
-    let plain: Vec<_> = facts.iter().map(|s| (s.number.0, s.first_batch.0, s.first_lsn.0, s.end_lsn.0)).collect();
+    let plain: Vec<_> =
+        facts.iter().map(|s| (s.number.0, s.first_batch.0, s.first_lsn.0, s.end_lsn.0)).collect();
     assert_eq!(plain, [(1, 1, 1, 4), (2, 3, 4, 5)]);
     assert!(facts.iter().all(|s| s.file_bytes as usize == SEGMENT_BYTES));
 }
@@ -118,4 +128,16 @@ fn a_caller_that_refuses_a_batch_ends_the_recovery() {
     let missing = directory.path().join("nowhere");
     let refused = recover::<Infallible>(&missing, RecoverMode::Repair, &mut |_, _| Ok(()));
     assert!(matches!(refused, Err(RecoverError::Io { .. })));
+}
+
+#[test]
+fn a_closed_log_is_clean_even_where_the_file_shows_only_the_inside_of_an_old_batch() {
+    let mut log = WrittenLog::new(SEGMENT_BYTES);
+    log.append(&[body(1, 12_000)]);
+    log.image.insert(2, log.image[&1].clone());
+    log.roll();
+    log.append(&[body(2, 100)]);
+    assert_eq!(scan(&log.image).1.unwrap().verdict, Verdict::Torn, "without a header it may be anything");
+    log.close();
+    assert_eq!(scan(&log.image).1.unwrap().verdict, Verdict::Clean);
 }

@@ -113,8 +113,7 @@ impl WrittenLog {
         let mut bytes = vec![0; used.next_multiple_of(4096)];
         bytes[BATCH_HEADER_BYTES..used].copy_from_slice(&records);
         let facts = BatchFacts { durable_batch: BatchNumber(durable), closing, ..self.facts };
-        let header =
-            seal(&mut bytes, records.len(), Lsn(self.next_lsn), bodies.len() as u32, &[], &facts);
+        let header = seal(&mut bytes, records.len(), Lsn(self.next_lsn), bodies.len() as u32, &[], &facts);
         let written = Written {
             number: header.number().0,
             segment: header.segment().0,

@@ -188,7 +188,8 @@ impl Builder {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let named = self.name.iter().map(|name| ("name (bytes)", name.len() as u64, 0, NAME_BYTES_MAX as u64));
+        let named =
+            self.name.iter().map(|name| ("name (bytes)", name.len() as u64, 0, NAME_BYTES_MAX as u64));
         let ranges = [
             ("concurrency", self.concurrency as u64, 1, 65_536),
             ("segment_bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
@@ -200,10 +201,16 @@ impl Builder {
         ];
         for (option, value, min, max) in ranges.into_iter().chain(named) {
             if !(min..=max).contains(&value) {
-                return Err(Error::Option { option, value: value.to_string(), range: format!("{min} to {max}") });
+                return Err(Error::Option {
+                    option,
+                    value: value.to_string(),
+                    range: format!("{min} to {max}"),
+                });
             }
         }
-        let odd = |option, value: String, range: &str| Err(Error::Option { option, value, range: range.to_owned() });
+        let odd = |option, value: String, range: &str| {
+            Err(Error::Option { option, value, range: range.to_owned() })
+        };
         if !self.segment_bytes.is_multiple_of(BLOCK_BYTES as u64) {
             return odd("segment_bytes", self.segment_bytes.to_string(), "a multiple of 4096");
         }

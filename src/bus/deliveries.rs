@@ -49,7 +49,13 @@ impl Bus {
         let dispatcher = Dispatcher::new(self.shared().clone(), Registry::new(Vec::new(), 1, None));
         dispatcher.begin();
         let out = Arc::new(AtomicU64::new(0));
-        Ok(Deliveries { bus: self.clone(), topics, dispatcher: Some(dispatcher), handlers: Some(handlers), out })
+        Ok(Deliveries {
+            bus: self.clone(),
+            topics,
+            dispatcher: Some(dispatcher),
+            handlers: Some(handlers),
+            out,
+        })
     }
 }
 

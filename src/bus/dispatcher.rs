@@ -130,14 +130,21 @@ impl Dispatcher {
         self.matching = matching;
     }
 
-    fn start_several(&mut self, taken: &Taken, probe: Envelope, matching: &[usize], started: &mut Vec<Started>) {
+    fn start_several(
+        &mut self,
+        taken: &Taken,
+        probe: Envelope,
+        matching: &[usize],
+        started: &mut Vec<Started>,
+    ) {
         let tracked = AtSeveral { waiting: matching.len(), done: vec![], failed: vec![], envelope: probe };
         self.tracked.insert(taken.lsn, tracked);
         for index in matching {
             let handler = self.registry.handler(*index);
             let (lsns, envelopes) = if handler.kind == Kind::All {
                 let Some(lsns) = self.registry.complete(*index) else { continue };
-                let envelopes = lsns.iter().filter_map(|lsn| self.tracked.get(lsn)).map(|t| t.envelope.clone());
+                let envelopes =
+                    lsns.iter().filter_map(|lsn| self.tracked.get(lsn)).map(|t| t.envelope.clone());
                 (lsns.clone(), envelopes.collect())
             } else {
                 (vec![taken.lsn], vec![taken.envelope(&handler.name)])

@@ -160,7 +160,11 @@ impl<T: serde::Serialize> TryFrom<&Json<T>> for super::Message {
 }
 
 /// The id of a message: its publisher, the life of that one's log, and the number that its record had there.
-pub(super) fn id_of(node: crate::ids::NodeId, incarnation: crate::ids::Incarnation, record: &[u8]) -> MessageId {
+pub(super) fn id_of(
+    node: crate::ids::NodeId,
+    incarnation: crate::ids::Incarnation,
+    record: &[u8],
+) -> MessageId {
     // Invariant: the record was verified before it was logged, and again if it was read back.
     let header = RecordHeader::parse(record).expect("a record is damaged in memory");
     MessageId { node, incarnation, lsn: Lsn(header.lsn.get()) }

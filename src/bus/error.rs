@@ -52,7 +52,9 @@ pub enum Error {
     #[error("the staging buffer is full")]
     Full,
     /// The disk has no room. Nothing was stored; what is there is still delivered, and makes room.
-    #[error("the disk has no room for another segment of the log: free some, or wait until messages are delivered")]
+    #[error(
+        "the disk has no room for another segment of the log: free some, or wait until messages are delivered"
+    )]
     DiskFull,
     /// Nothing is known of that address.
     #[error("nothing is known of that address")]

@@ -57,7 +57,9 @@ where
     Fut: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<HandlerError>,
 {
-    Box::new(move |envelopes| guarded(|| handler(envelopes).map(|outcome| outcome.map_err(Into::into)).boxed()))
+    Box::new(move |envelopes| {
+        guarded(|| handler(envelopes).map(|outcome| outcome.map_err(Into::into)).boxed())
+    })
 }
 
 /// A panic, in the call itself or in what it returns, is a failure like any other.
@@ -73,7 +75,8 @@ fn guarded(call: impl FnOnce() -> Pin<Box<dyn Future<Output = Handled> + Send>>)
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the handler panicked: {}", text.unwrap_or("no reason given"))
 }
 

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::Error;
-use crate::format::message::{MessageDefect, MessageParts, check_topic, extension, put_extension, put_topics};
+use crate::format::message::{
+    MessageDefect, MessageParts, check_topic, extension, put_extension, put_topics,
+};
 use crate::io::clock;
 use crate::limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX, TOPICS_MAX};
 

@@ -7,7 +7,7 @@ use super::{Bus, Error, IntoTopics, Message, Receipt, Ticket, checked_address};
 use crate::format::checksum::checksum_more;
 use crate::format::record::FLAG_COMMAND;
 use crate::io::staging::{Gate, NotStaged, Prepared, Target};
-use crate::limits::BATCH_RECORD_BYTES_MAX;
+use crate::limits::ATOMIC_BYTES_MAX;
 
 /// A message and where it goes.
 #[derive(Clone, Debug)]
@@ -46,7 +46,11 @@ impl Bus {
     ///
     /// # Errors
     /// [`Error::InvalidMessage`], [`Error::DiskFull`], [`Error::Storage`], [`Error::Closed`].
-    pub async fn publish(&self, topics: impl IntoTopics, message: impl Into<Message>) -> Result<Receipt, Error> {
+    pub async fn publish(
+        &self,
+        topics: impl IntoTopics,
+        message: impl Into<Message>,
+    ) -> Result<Receipt, Error> {
         self.publish_nowait(topics, message).await?.wait().await
     }
 
@@ -55,7 +59,11 @@ impl Bus {
     ///
     /// # Errors
     /// As [`Bus::publish`].
-    pub async fn publish_nowait(&self, topics: impl IntoTopics, message: impl Into<Message>) -> Result<Ticket, Error> {
+    pub async fn publish_nowait(
+        &self,
+        topics: impl IntoTopics,
+        message: impl Into<Message>,
+    ) -> Result<Ticket, Error> {
         let outgoing = Outgoing::new(message.into(), topics, None)?;
         self.stage(&outgoing).await
     }
@@ -74,7 +82,12 @@ impl Bus {
     ///
     /// # Errors
     /// [`Error::InvalidAddress`], and as [`Bus::publish`].
-    pub async fn send(&self, address: &str, topics: impl IntoTopics, message: impl Into<Message>) -> Result<Receipt, Error> {
+    pub async fn send(
+        &self,
+        address: &str,
+        topics: impl IntoTopics,
+        message: impl Into<Message>,
+    ) -> Result<Receipt, Error> {
         self.send_nowait(address, topics, message).await?.wait().await
     }
 
@@ -93,7 +106,6 @@ impl Bus {
     }
 
     /// Begins a batch: events and commands of which all or none are stored, whatever happens.
-    #[must_use]
     pub fn batch(&self) -> Batch {
         Batch { bus: self.clone(), messages: Vec::new() }
     }
@@ -122,7 +134,7 @@ impl Bus {
     fn not_staged(&self, not: NotStaged) -> Error {
         match not {
             NotStaged::Full => Error::Full,
-            NotStaged::TooLarge(bytes) => Error::BatchTooLarge { bytes, max: BATCH_RECORD_BYTES_MAX },
+            NotStaged::TooLarge(bytes) => Error::BatchTooLarge { bytes, max: ATOMIC_BYTES_MAX },
             NotStaged::Gate(gate) => Error::of_gate(gate, self.shared()),
         }
     }
@@ -150,7 +162,12 @@ impl Batch {
     ///
     /// # Errors
     /// [`Error::InvalidAddress`], [`Error::InvalidMessage`].
-    pub fn send(mut self, address: &str, topics: impl IntoTopics, message: impl Into<Message>) -> Result<Batch, Error> {
+    pub fn send(
+        mut self,
+        address: &str,
+        topics: impl IntoTopics,
+        message: impl Into<Message>,
+    ) -> Result<Batch, Error> {
         self.messages.push(Outgoing::new(message.into(), topics, Some(checked_address(address)?))?);
         Ok(self)
     }
@@ -174,7 +191,8 @@ impl Batch {
     /// As [`Batch::commit`].
     pub async fn commit_nowait(self) -> Result<Vec<Ticket>, Error> {
         let shared = self.bus.shared();
-        let prepared: Vec<Prepared<'_>> = self.messages.iter().map(Outgoing::prepare).collect::<Result<_, _>>()?;
+        let prepared: Vec<Prepared<'_>> =
+            self.messages.iter().map(Outgoing::prepare).collect::<Result<_, _>>()?;
         loop {
             let room = shared.staging.room();
             match shared.staging.stage_atomic(&prepared) {

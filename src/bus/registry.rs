@@ -27,7 +27,10 @@ pub(super) struct Registration {
 
 impl std::fmt::Debug for Registration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registration").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Registration")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,7 +56,11 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new(handlers: Vec<Registration>, concurrency: usize, timeout: Option<std::time::Duration>) -> Registry {
+    pub(super) fn new(
+        handlers: Vec<Registration>,
+        concurrency: usize,
+        timeout: Option<std::time::Duration>,
+    ) -> Registry {
         let mut by_topic: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, handler) in handlers.iter().enumerate() {
             for topic in &handler.topics {
@@ -79,7 +86,13 @@ impl Registry {
     }
 
     /// The handlers that are to be called for message `lsn` with those topics, and are not in `skip`.
-    pub(super) fn matching<'t>(&mut self, lsn: Lsn, topics: impl Iterator<Item = &'t str>, skip: &[String], out: &mut Vec<usize>) {
+    pub(super) fn matching<'t>(
+        &mut self,
+        lsn: Lsn,
+        topics: impl Iterator<Item = &'t str>,
+        skip: &[String],
+        out: &mut Vec<usize>,
+    ) {
         out.clear();
         for topic in topics {
             let Some(indexes) = self.by_topic.get(topic) else { continue };

@@ -58,7 +58,14 @@ impl Dials {
     }
 
     /// The connection to `address` ended, or was never made.
-    pub(super) fn ended(&mut self, address: &str, id: SessionId, worked: bool, now: Monotonic, entropy: &mut Entropy) {
+    pub(super) fn ended(
+        &mut self,
+        address: &str,
+        id: SessionId,
+        worked: bool,
+        now: Monotonic,
+        entropy: &mut Entropy,
+    ) {
         if self.by_address.get(address).is_some_and(|dial| dial.state == Try::Connected(id)) {
             self.again(address, worked, now, entropy);
         }
@@ -122,7 +129,8 @@ impl Engine {
         if self.failed || self.closing || self.dials.next_at().is_none_or(|at| at > now) {
             return;
         }
-        let due = self.dials.by_address.iter().filter(|(_, dial)| matches!(dial.state, Try::At(at) if at <= now));
+        let due =
+            self.dials.by_address.iter().filter(|(_, dial)| matches!(dial.state, Try::At(at) if at <= now));
         let due: Vec<String> = due.map(|(address, _)| address.clone()).collect();
         for address in due {
             let with = self.peer_at(&address).filter(|_| !is_to_be_bound(&self.state, &address));
@@ -141,7 +149,9 @@ impl Engine {
     /// The peer that is known to answer at an address, or says so.
     fn peer_at(&self, address: &str) -> Option<PeerSlot> {
         let bound = self.state.addresses.get(address).and_then(|known| known.bound);
-        let says = || self.state.peers.values().find(|peer| !peer.removed && peer.address == address).map(|p| p.slot);
+        let says = || {
+            self.state.peers.values().find(|peer| !peer.removed && peer.address == address).map(|p| p.slot)
+        };
         bound.or_else(says)
     }
 

@@ -1,14 +1,14 @@
 //! Handing messages to handlers, and what becomes of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
+use super::Pending;
 use super::backoff::retry_pause_ms;
 use super::effect::{Dispatch, DispatchProgress, Outcome, Outcomes};
 use super::inbox::{HandlerState, Progress, is_dead};
 use super::ranges::LsnSet;
 use super::state::State;
-use super::Pending;
 use crate::format::control::Control;
 use crate::ids::{Lsn, LsnRange};
 use crate::limits::{DISPATCH_BYTES_MAX, REASON_BYTES_MAX};
@@ -24,6 +24,12 @@ pub struct Dispatching {
     due: BTreeSet<(Monotonic, Lsn)>,
     /// Messages that wait for that; they are passed over when they are come across.
     waiting: BTreeSet<Lsn>,
+    /// Messages that were called again before dispatch came across them: it passes over them too.
+    ahead: BTreeSet<Lsn>,
+    /// Messages that came into the inbox after dispatch had passed their place in the log.
+    behind: LsnSet,
+    /// What was decided of messages and is not applied yet.
+    decided: BTreeMap<Lsn, Progress>,
     /// Messages at handlers.
     out: LsnSet,
 }
@@ -31,15 +37,32 @@ pub struct Dispatching {
 impl Dispatching {
     /// Messages that failed in an earlier opening wait out what is left of their pause.
     pub(super) fn restore(&mut self, state: &State, now: Now) {
-        self.due.clear();
-        self.waiting.clear();
-        for (lsn, progress) in state.inbox.progress() {
-            if let Some(at) = next_attempt(progress) {
-                let left_ms = at.0.saturating_sub(now.wall.0) / 1_000_000;
-                self.due.insert((now.monotonic.plus_millis(left_ms), *lsn));
-                self.waiting.insert(*lsn);
-            }
+        let applied = state.inbox.progress().iter().filter(|(lsn, _)| !self.decided.contains_key(lsn));
+        let all: Vec<(Lsn, Option<Wall>)> =
+            applied.chain(&self.decided).map(|(l, p)| (*l, next_attempt(p))).collect();
+        for (lsn, at) in all.into_iter().filter_map(|(lsn, at)| Some((lsn, at?))) {
+            self.call_again(lsn, now, at);
         }
+    }
+
+    fn call_again(&mut self, lsn: Lsn, now: Now, at: Wall) {
+        let left_ms = at.0.saturating_sub(now.wall.0).div_ceil(1_000_000);
+        self.due.insert((now.monotonic.plus_millis(left_ms), lsn));
+        self.waiting.insert(lsn);
+    }
+
+    /// Messages that were published before are in the inbox now. Those that dispatch has yet to come across it finds
+    /// by itself.
+    pub(super) fn came_late(&mut self, range: LsnRange) {
+        let end = range.end().min(self.next);
+        if range.first < end {
+            self.behind.insert(LsnRange { first: range.first, count: end.since(range.first) });
+        }
+    }
+
+    /// Everything that was decided is applied.
+    pub(super) fn all_applied(&mut self) {
+        self.decided.clear();
     }
 
     pub(super) fn next_at(&self) -> Option<Monotonic> {
@@ -60,7 +83,8 @@ impl Engine {
     /// Someone polls the handlers from now on, or no longer does: what they had and did not report comes again.
     pub fn handle_serving(&mut self, now: Now, serving: bool) {
         self.now = now;
-        self.dispatch = Dispatching { serving, ..Dispatching::default() };
+        let decided = std::mem::take(&mut self.dispatch.decided);
+        self.dispatch = Dispatching { serving, decided, ..Dispatching::default() };
         self.dispatch.restore(&self.state, now);
     }
 
@@ -79,41 +103,63 @@ impl Engine {
     }
 
     fn poll_due(&mut self) -> Option<Dispatch> {
-        while let Some((at, lsn)) = self.dispatch.due.first().copied().filter(|(at, _)| *at <= self.now.monotonic) {
-            if !self.state.inbox.contains(lsn) {
-                self.dispatch.due.remove(&(at, lsn));
-                self.dispatch.waiting.remove(&lsn);
-                continue;
-            }
-            let dispatch = self.dispatch_one(lsn)?;
+        while let Some((at, lsn)) =
+            self.dispatch.due.first().copied().filter(|(at, _)| *at <= self.now.monotonic)
+        {
+            let dispatch = if self.state.inbox.contains(lsn) { Some(self.dispatch_one(lsn)?) } else { None };
             self.dispatch.due.remove(&(at, lsn));
             self.dispatch.waiting.remove(&lsn);
-            return Some(dispatch);
+            if lsn >= self.dispatch.next {
+                self.dispatch.ahead.insert(lsn);
+            }
+            if dispatch.is_some() {
+                return dispatch;
+            }
         }
         None
     }
 
     fn poll_next(&mut self, count_max: u64) -> Option<Dispatch> {
         loop {
-            let run = self.state.inbox.next_run(self.dispatch.next)?;
+            let late = self.dispatch.behind.iter().next();
+            let (from, limit) =
+                late.map_or((self.dispatch.next, Lsn(u64::MAX)), |late| (late.first, late.end()));
+            let run = self.state.inbox.next_run(from).filter(|run| run.range.first < limit);
+            let Some(run) = run else {
+                self.dispatch.behind.remove(late?);
+                continue;
+            };
             let first = run.range.first;
             if first > self.commit.durable() {
                 return None;
             }
-            if let Some(progress) = self.state.inbox.progress().get(&first) {
-                if is_dead(progress) || self.dispatch.waiting.contains(&first) {
-                    self.dispatch.next = first.plus(1);
-                    continue;
-                }
-                let dispatch = self.dispatch_one(first)?;
-                self.dispatch.next = first.plus(1);
-                return Some(dispatch);
+            // Handled before and not logged yet: those who serve may be others by now.
+            let handled = self.handled.iter_from(first).next();
+            if let Some(handled) = handled.filter(|handled| handled.first == first) {
+                self.passed(from, handled.end().min(limit));
+                continue;
             }
-            let special = self.state.inbox.progress().range(first..).next().map(|(lsn, _)| *lsn);
-            let end = run.range.end().min(self.commit.durable().plus(1)).min(special.unwrap_or(Lsn(u64::MAX)));
+            if let Some(progress) = self.progress_at(first) {
+                let passed = is_dead(progress)
+                    || self.dispatch.waiting.contains(&first)
+                    || self.dispatch.ahead.contains(&first)
+                    || self.dispatch.out.contains(first);
+                let dispatch = if passed { None } else { Some(self.dispatch_one(first)?) };
+                self.dispatch.ahead.remove(&first);
+                self.passed(from, first.plus(1));
+                if dispatch.is_some() {
+                    return dispatch;
+                }
+                continue;
+            }
+            let known = self.state.inbox.progress().range(first..).next().map(|(lsn, _)| *lsn);
+            let decided = self.dispatch.decided.range(first..).next().map(|(lsn, _)| *lsn);
+            let handled = handled.map(|handled| handled.first);
+            let special = known.into_iter().chain(decided).chain(handled).min().unwrap_or(limit);
+            let end = run.range.end().min(self.commit.durable().plus(1)).min(special).min(limit);
             let slices = self.fetch(first, end.since(first).min(count_max), DISPATCH_BYTES_MAX)?;
             let range = LsnRange { first, count: slices.count };
-            self.dispatch.next = range.end();
+            self.passed(from, range.end());
             self.dispatch.out.insert(range);
             return Some(Dispatch {
                 range,
@@ -125,12 +171,26 @@ impl Engine {
         }
     }
 
+    /// Everything from `from` up to `end` was come across.
+    fn passed(&mut self, from: Lsn, end: Lsn) {
+        if self.dispatch.behind.contains(from) {
+            self.dispatch.behind.remove(LsnRange { first: from, count: end.since(from) });
+        } else {
+            self.dispatch.next = end;
+        }
+    }
+
+    /// What is known of a message, decided though it may not be applied yet.
+    fn progress_at(&self, lsn: Lsn) -> Option<&Progress> {
+        self.dispatch.decided.get(&lsn).or_else(|| self.state.inbox.progress().get(&lsn))
+    }
+
     fn dispatch_one(&mut self, lsn: Lsn) -> Option<Dispatch> {
         let run = self.state.inbox.next_run(lsn)?;
         let slices = self.fetch(lsn, 1, DISPATCH_BYTES_MAX)?;
         let range = LsnRange { first: lsn, count: 1 };
         self.dispatch.out.insert(range);
-        let progress = self.state.inbox.progress().get(&lsn).map(|progress| self.progress_of(progress));
+        let progress = self.progress_at(lsn).map(|progress| self.progress_of(progress));
         Some(Dispatch {
             range,
             pieces: slices.pieces,
@@ -144,7 +204,9 @@ impl Engine {
         let mut known = DispatchProgress::default();
         for (handler, state) in progress {
             match state {
-                HandlerState::Failing { attempts, next_at, .. } if *next_at <= self.now.wall.plus_millis(1) => {
+                HandlerState::Failing { attempts, next_at, .. }
+                    if *next_at <= self.now.wall.plus_millis(1) =>
+                {
                     known.attempts.insert(handler.clone(), *attempts);
                 }
                 _ => known.skip.push(handler.clone()),
@@ -180,7 +242,10 @@ impl Engine {
     fn handle_outcome(&mut self, outcome: Outcome) {
         let Outcome { lsn, done, failed } = outcome;
         self.dispatch.out.remove(LsnRange { first: lsn, count: 1 });
-        let mut progress = self.state.inbox.progress().get(&lsn).cloned().unwrap_or_default();
+        if !self.state.inbox.contains(lsn) {
+            return;
+        }
+        let mut progress = self.progress_at(lsn).cloned().unwrap_or_default();
         for handler in &done {
             progress.insert(handler.clone(), HandlerState::Done);
         }
@@ -197,11 +262,10 @@ impl Engine {
             return;
         }
         if let Some(at) = next_attempt(&progress) {
-            let pause_ms = at.0.saturating_sub(self.now.wall.0) / 1_000_000;
-            self.dispatch.due.insert((self.now.monotonic.plus_millis(pause_ms), lsn));
-            self.dispatch.waiting.insert(lsn);
+            self.dispatch.call_again(lsn, self.now, at);
         }
         self.write_down(lsn, &progress);
+        self.dispatch.decided.insert(lsn, progress);
     }
 
     fn failure(&mut self, attempts: u32, reason: String) -> HandlerState {
@@ -213,7 +277,7 @@ impl Engine {
     }
 
     fn write_down(&mut self, lsn: Lsn, progress: &Progress) {
-        let known = self.state.inbox.progress().get(&lsn);
+        let known = self.progress_at(lsn);
         let (mut first, mut last) = (Vec::new(), Vec::new());
         for (handler, state) in progress {
             if known.and_then(|known| known.get(handler)) == Some(state) {

@@ -24,7 +24,7 @@ impl Engine {
     /// Queues our hello.
     pub(super) fn say_hello(&mut self, id: SessionId) {
         let (identity, config) = (self.state.identity, &self.config);
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get(id) else { return };
         let hello = Hello {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
@@ -41,8 +41,9 @@ impl Engine {
         };
         let mut frame = Vec::new();
         hello.append_to(&mut frame);
-        // That there is such a node must be durable before anyone hears of it.
-        session.say(Lsn(1), frame);
+        // That there is such a node, and this opening of its log, must be durable before anyone hears of it: a peer
+        // that remembers an opening which a crash took would take the next one for a copy of an older log.
+        self.pending.push_back(Pending::Frame { session: id, frame, opens: false });
     }
 
     pub(super) fn handle_hello(&mut self, id: SessionId, body: &[u8]) -> Result<(), Refused> {
@@ -73,7 +74,10 @@ impl Engine {
             return refused(GoodbyeCode::ProtocolError, "another node answered at this address before");
         }
         if let Some((slot, ..)) = known
-            && self.sessions.of_peer(slot).is_some_and(|other| other.is_known() && other.opening() == Some((epoch, nonce)))
+            && self
+                .sessions
+                .of_peer(slot)
+                .is_some_and(|other| other.is_known() && other.opening() == Some((epoch, nonce)))
         {
             self.bind(&address, slot);
             return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
@@ -85,7 +89,10 @@ impl Engine {
     /// Our own hello came back: the address that was dialled is our own, or someone has a copy of our directory.
     fn handle_own_hello(&mut self, dialled: Option<String>, nonce: u64) -> Result<(), Refused> {
         if nonce != self.config.nonce {
-            return refused(GoodbyeCode::Clone, "two live nodes have one identity: one directory is a copy of the other");
+            return refused(
+                GoodbyeCode::Clone,
+                "two live nodes have one identity: one directory is a copy of the other",
+            );
         }
         if let Some(address) = dialled {
             self.bind(&address, PeerSlot::SELF);
@@ -112,7 +119,12 @@ impl Engine {
         session.phase = Phase::AwaitEstablished;
     }
 
-    pub(super) fn handle_proof(&mut self, id: SessionId, mac: [u8; 32], proposed: Option<[u8; 16]>) -> Result<(), Refused> {
+    pub(super) fn handle_proof(
+        &mut self,
+        id: SessionId,
+        mac: [u8; 32],
+        proposed: Option<[u8; 16]>,
+    ) -> Result<(), Refused> {
         let own = self.state.identity.id;
         let Some(session) = self.sessions.get(id) else { return Ok(()) };
         let (Phase::AwaitProof, Some(hello)) = (session.phase, session.hello.clone()) else {
@@ -124,7 +136,9 @@ impl Engine {
             (Some(peer), _) if peer.secret_confirmed => peer.secret,
             (_, Some(proposed)) => proposed,
             (Some(peer), None) => peer.secret,
-            (None, None) => return refused(GoodbyeCode::ProofFailed, "we never met, and no secret was proposed"),
+            (None, None) => {
+                return refused(GoodbyeCode::ProofFailed, "we never met, and no secret was proposed");
+            }
         };
         if !proof::verify(&mac, &secret, &challenge, hello.node, own, Role::Dialler) {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
@@ -150,7 +164,9 @@ impl Engine {
             .iter()
             .filter(same_node)
             .filter(live)
-            .map(|other| (other.id, other.dialled.is_some(), other.opening() == Some((hello.epoch, hello.nonce))))
+            .map(|other| {
+                (other.id, other.dialled.is_some(), other.opening() == Some((hello.epoch, hello.nonce)))
+            })
             .collect();
         for (other, we_dialled, same_opening) in others {
             if we_dialled && same_opening && own < hello.node {
@@ -164,7 +180,8 @@ impl Engine {
     pub(super) fn handle_established(&mut self, id: SessionId, mac: [u8; 32]) -> Result<(), Refused> {
         let own = self.state.identity.id;
         let Some(session) = self.sessions.get(id) else { return Ok(()) };
-        let (Phase::AwaitEstablished, Some(hello), Some(secret)) = (session.phase, session.hello.clone(), session.secret)
+        let (Phase::AwaitEstablished, Some(hello), Some(secret)) =
+            (session.phase, session.hello.clone(), session.secret)
         else {
             return refused(GoodbyeCode::ProtocolError, "a session is established that nobody proved");
         };
@@ -227,9 +244,12 @@ impl Engine {
     fn establish(&mut self, id: SessionId, slot: PeerSlot, secret: [u8; 16]) {
         // The frame goes out when all that was staged before it is durable: what is staged counts as accepted.
         let applied = self.state.inbound.keys().filter(|(from, _)| *from == slot);
-        let streams: BTreeSet<StreamId> =
-            applied.chain(self.staged.keys().filter(|(from, _)| *from == slot)).map(|(_, stream)| *stream).collect();
-        let cursors = streams.into_iter().map(|stream| (stream, Position(self.expected(slot, stream).0 - 1))).collect();
+        let streams: BTreeSet<StreamId> = applied
+            .chain(self.staged.keys().filter(|(from, _)| *from == slot))
+            .map(|(_, stream)| *stream)
+            .collect();
+        let cursors =
+            streams.into_iter().map(|stream| (stream, Position(self.expected(slot, stream).0 - 1))).collect();
         let mut frame = Vec::new();
         Body::Resume { cursors }.append_to(&mut frame);
         self.pending.push_back(Pending::Frame { session: id, frame, opens: true });
@@ -241,7 +261,8 @@ impl Engine {
         session.peer = Some(slot);
         session.interest_due = true;
         session.heard_at = now;
-        let (node, name) = (session.node().unwrap_or_default(), session.hello.as_ref().map(|h| h.name.clone()));
+        let (node, name) =
+            (session.node().unwrap_or_default(), session.hello.as_ref().map(|h| h.name.clone()));
         self.events.push_back(Event::Note(Note::Established { node, name: name.unwrap_or_default() }));
     }
 
@@ -260,6 +281,9 @@ impl Engine {
         if bound.is_none() {
             let control = Control::AddressBound { address: address.to_owned(), slot };
             self.pending.push_back(Pending::Control(control));
+            if slot == PeerSlot::SELF {
+                self.settle_local_intents(address);
+            }
         }
     }
 

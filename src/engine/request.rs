@@ -111,7 +111,8 @@ impl Engine {
 
     /// What was written down, and what is about to be, of the wishes at an address.
     fn intents(&self, address: &str) -> BTreeMap<String, IntentState> {
-        let mut intents = self.state.addresses.get(address).map(|known| known.intents.clone()).unwrap_or_default();
+        let mut intents =
+            self.state.addresses.get(address).map(|known| known.intents.clone()).unwrap_or_default();
         for pending in &self.pending {
             if let Pending::Control(Control::Intent { address: of, topic, state }) = pending
                 && of == address
@@ -132,7 +133,8 @@ impl Engine {
         }
         let local = self.slot_at(address) == Some(PeerSlot::SELF);
         let state = if local { IntentState::Confirmed } else { IntentState::Wanted };
-        let wanted = |known: Option<&IntentState>| matches!(known, Some(IntentState::Wanted | IntentState::Confirmed));
+        let wanted =
+            |known: Option<&IntentState>| matches!(known, Some(IntentState::Wanted | IntentState::Confirmed));
         let new: Vec<String> = topics.into_iter().filter(|topic| !wanted(known.get(topic))).collect();
         self.change_intents(address, &new, state, local.then_some(true));
         self.pending.push_back(Pending::Done(id));
@@ -168,7 +170,9 @@ impl Engine {
             || self.state.streams.values().any(|stream| queued(&stream.owner))
             || !self.intents(address).is_empty();
         // A subscriber that nobody ever dialled is known by the address that it gave itself.
-        let slot = slot.or_else(|| self.state.peers.values().find(|p| !p.removed && p.address == address).map(|p| p.slot));
+        let slot = slot.or_else(|| {
+            self.state.peers.values().find(|p| !p.removed && p.address == address).map(|p| p.slot)
+        });
         if slot.is_none() && !known || slot == Some(PeerSlot::SELF) {
             self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
             return;
@@ -186,16 +190,31 @@ impl Engine {
         self.pending.push_back(Pending::Done(id));
     }
 
-    /// The node is at home at its own addresses: what it wants of itself needs no network.
+    /// The node is at home at its own addresses: what it wants of itself, or sends there, needs no network. Those that it
+    /// had in an earlier opening and wants nothing of are forgotten.
     pub(super) fn bind_own_addresses(&mut self) {
-        for address in self.config.own_addresses.clone() {
-            let queue = |owner: &StreamOwner| matches!(owner, StreamOwner::Address(a) if *a == address);
-            let used = self.state.addresses.contains_key(&address)
-                || self.state.streams.values().any(|stream| queue(&stream.owner));
-            if used {
-                self.bind(&address, PeerSlot::SELF);
+        let own = self.config.own_addresses.clone();
+        for (address, known) in &self.state.addresses {
+            if known.bound == Some(PeerSlot::SELF) && known.intents.is_empty() && !own.contains(address) {
+                let control = Control::AddressRemoved { address: address.clone() };
+                self.pending.push_back(Pending::Control(control));
             }
         }
+        own.iter()
+            .filter(|address| !address.is_empty())
+            .for_each(|address| self.bind(address, PeerSlot::SELF));
+    }
+
+    /// An address turned out to be the node's own: what is wanted there is wanted of itself.
+    pub(super) fn settle_local_intents(&mut self, address: &str) {
+        let (wanted, ended): (Vec<_>, Vec<_>) = self
+            .intents(address)
+            .into_iter()
+            .partition(|(_, state)| matches!(state, IntentState::Wanted | IntentState::Confirmed));
+        let topics =
+            |of: Vec<(String, IntentState)>| of.into_iter().map(|(topic, _)| topic).collect::<Vec<_>>();
+        self.change_intents(address, &topics(wanted), IntentState::Confirmed, Some(true));
+        self.change_intents(address, &topics(ended), IntentState::Removed, Some(false));
     }
 
     /// Wishes changed, here or in what the publisher knows: sessions say what is new, and those who wait are told.
@@ -204,7 +223,8 @@ impl Engine {
         for session in sessions.iter_mut().filter(|session| session.is_known()) {
             let Some(slot) = session.peer else { continue };
             let open = |state: &IntentState| matches!(state, IntentState::Wanted | IntentState::Removing);
-            session.interest_due |= state.addresses_of(slot).any(|(_, known)| known.intents.values().any(open));
+            session.interest_due |=
+                state.addresses_of(slot).any(|(_, known)| known.intents.values().any(open));
         }
         requests.confirmed.retain(|(id, address, topics)| {
             let known = state.addresses.get(address);
@@ -233,8 +253,14 @@ impl Engine {
 
     /// Whether nothing is owed to anyone and nothing waits for a handler.
     fn is_drained(&self) -> bool {
-        let said = self.acks.iter().all(|(id, heard)| self.state.streams.get(id).is_none_or(|s| s.acked >= *heard));
-        let owed: u64 = self.state.streams.values().map(|stream| stream.next.0 - 1 - stream.acked.max(Position(0)).0).sum();
+        let said =
+            self.acks.iter().all(|(id, heard)| self.state.streams.get(id).is_none_or(|s| s.acked >= *heard));
+        let owed: u64 = self
+            .state
+            .streams
+            .values()
+            .map(|stream| stream.next.0 - 1 - stream.acked.max(Position(0)).0)
+            .sum();
         said && owed == 0 && self.state.inbox.waiting() == 0 && self.handled.count() == 0
     }
 

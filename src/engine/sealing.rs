@@ -28,7 +28,10 @@ impl Engine {
     /// Whether a batch may be sealed now.
     #[must_use]
     pub fn may_seal(&self) -> SealPermit {
-        if self.failed || !self.commit.may_submit() || self.segments.must_wait_for_idle() && !self.commit.is_idle() {
+        if self.failed
+            || !self.commit.may_submit()
+            || self.segments.must_wait_for_idle() && !self.commit.is_idle()
+        {
             return SealPermit::No;
         }
         match (self.segments.must_roll(), self.segments.may_roll()) {
@@ -52,7 +55,13 @@ impl Engine {
     }
 
     /// Makes the batch whole, in its buffer. `closing` says that nothing follows.
-    pub fn seal(&mut self, builder: BatchBuilder, buffer: &mut [u8], owed: &mut Vec<OwedRun>, closing: bool) -> Sealed {
+    pub fn seal(
+        &mut self,
+        builder: BatchBuilder,
+        buffer: &mut [u8],
+        owed: &mut Vec<OwedRun>,
+        closing: bool,
+    ) -> Sealed {
         assert!(self.commit.may_submit());
         let facts = self.commit.facts(self.segments.active().number, closing);
         let batch = builder.seal(buffer, owed, &facts);
@@ -69,6 +78,9 @@ impl Engine {
         let applied = self.state.apply_batch(sealed.place, &chunk, &mut self.applied);
         applied.expect("a record of our own making makes no sense");
         self.resident.sealed(chunk);
+        if self.pending.is_empty() {
+            self.dispatch.all_applied();
+        }
         self.take_in_applied();
     }
 
@@ -126,6 +138,7 @@ impl Engine {
                     refresh = true;
                 }
                 Applied::Addresses => refresh = true,
+                Applied::Inbox(range) => self.dispatch.came_late(range),
             }
         }
         if refresh {

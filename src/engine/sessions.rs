@@ -9,7 +9,10 @@ use super::effect::{Close, Note, SessionId};
 use super::session::{Phase, SendCursor, Session};
 use crate::format::control::StreamOwner;
 use crate::ids::{Lsn, PeerSlot, StreamId};
-use crate::limits::{HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, SESSION_TIMEOUT_MS, SESSIONS_UNESTABLISHED_MAX};
+use crate::limits::{
+    HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, SEND_BYTES_IN_FLIGHT_MAX, SESSION_TIMEOUT_MS,
+    SESSIONS_UNESTABLISHED_MAX,
+};
 use crate::time::{Monotonic, Now};
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
@@ -143,7 +146,9 @@ impl Engine {
 
     /// Ends a session with a reason that the peer is told.
     pub(super) fn end_session(&mut self, id: SessionId, code: GoodbyeCode, reason: &str) {
-        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else { return };
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
+            return;
+        };
         session.phase = Phase::Over;
         session.frames.clear();
         let mut frame = Vec::new();
@@ -163,9 +168,16 @@ impl Engine {
 
     /// Which connection is to be closed next. Its goodbye comes out of [`Engine::poll_transmit`] before.
     pub fn poll_close(&mut self) -> Option<Close> {
-        let next = self.sessions.closes.front()?;
-        let said = self.sessions.get(next.session).is_none_or(|session| session.frames.is_empty());
-        if said { self.sessions.closes.pop_front() } else { None }
+        // A socket that takes nothing more never takes the goodbye either: it is closed without one, and keeps none
+        // of the others waiting.
+        let sessions = &self.sessions;
+        let is_said = |close: &Close| {
+            sessions
+                .get(close.session)
+                .is_none_or(|s| s.frames.is_empty() || s.in_flight >= SEND_BYTES_IN_FLIGHT_MAX)
+        };
+        let at = sessions.closes.iter().position(is_said)?;
+        self.sessions.closes.remove(at)
     }
 
     /// Heartbeats, and sessions that are silent for too long.
@@ -181,7 +193,10 @@ impl Engine {
                 late.push((session.id, "the handshake took too long"));
             } else if now >= session.heard_at.plus_millis(SESSION_TIMEOUT_MS) {
                 late.push((session.id, "nothing was heard"));
-            } else if session.is_known() && now >= session.said_at.plus_millis(HEARTBEAT_MS) && session.in_flight == 0 {
+            } else if session.is_known()
+                && now >= session.said_at.plus_millis(HEARTBEAT_MS)
+                && session.in_flight == 0
+            {
                 let mut frame = Vec::new();
                 Body::Heartbeat.append_to(&mut frame);
                 session.say(Lsn(0), frame);

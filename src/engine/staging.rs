@@ -56,6 +56,7 @@ impl Engine {
                 return;
             }
             self.checkpoint.pop_front();
+            self.checkpoint_end = stager.last_lsn();
         }
         self.stage_pending(stager);
     }
@@ -102,7 +103,8 @@ impl Engine {
                 Pending::Done(request) => self.done.push_back((stager.last_lsn(), *request)),
                 Pending::Frame { session, frame, opens } => {
                     let (after, frame, opens) = (stager.last_lsn(), frame.clone(), *opens);
-                    if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over) {
+                    if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over)
+                    {
                         session.frames.push_back(Said { after, frame, opens });
                     }
                 }

@@ -13,7 +13,7 @@ use crate::time::Now;
 use crate::wire::bodies::Body;
 
 /// Bytes of a run's frame beside its records.
-const RUN_OVERHEAD: usize = FRAME_HEADER_BYTES + RUN_HEADER_BYTES;
+pub(super) const RUN_OVERHEAD: usize = FRAME_HEADER_BYTES + RUN_HEADER_BYTES;
 
 /// What one session sends next.
 struct NextRun {
@@ -55,7 +55,8 @@ impl Engine {
         if session.in_flight >= SEND_BYTES_IN_FLIGHT_MAX {
             return None;
         }
-        let control = session.frames.pop_front_if(|said| said.after <= durable);
+        let speakable = session.frames.front().is_some_and(|said| said.after <= durable);
+        let control = if speakable { session.frames.pop_front() } else { None };
         let (after, pieces) = match control {
             Some(said) => {
                 session.opened |= said.opens;
@@ -91,7 +92,8 @@ impl Engine {
     /// All that we want of the peer.
     fn interest_of(&mut self, id: SessionId) -> Option<Bytes> {
         let Engine { state, sessions, .. } = self;
-        let session = sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened && s.interest_due)?;
+        let session =
+            sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened && s.interest_due)?;
         let slot = session.peer?;
         session.interest_due = false;
         session.interest_generation += 1;
@@ -143,7 +145,8 @@ impl Engine {
             match &mut best {
                 Some((_, first)) if first.lsn < next.lsn => bound = bound.min(next.lsn),
                 best => {
-                    bound = best.as_ref().map_or(bound, |(_, other)| bound.min(other.lsn.max(next.lsn.plus(1))));
+                    bound =
+                        best.as_ref().map_or(bound, |(_, other)| bound.min(other.lsn.max(next.lsn.plus(1))));
                     *best = Some((*cursor, next));
                 }
             }

@@ -138,7 +138,7 @@ pub enum BatchDefect {
     /// Written by a later version of this program.
     #[error("the batch has format version {0}, and this program reads up to {FORMAT_VERSION}")]
     NewerFormat(u16),
-    /// Lengths that do not add up, under a good checksum.
+    /// Lengths or numbers that do not add up, under a good checksum.
     #[error("the lengths in the batch's header do not add up")]
     Lengths,
     /// The batch is longer than what is there.
@@ -176,12 +176,15 @@ impl BatchHeader {
         if header.version.get() > FORMAT_VERSION {
             return Err(BatchDefect::NewerFormat(header.version.get()));
         }
-        let used = BATCH_HEADER_BYTES as u64 + u64::from(header.records_bytes.get()) + u64::from(header.trailer_bytes.get());
+        let used = BATCH_HEADER_BYTES as u64
+            + u64::from(header.records_bytes.get())
+            + u64::from(header.trailer_bytes.get());
         let batch_bytes = header.batch_bytes.get() as usize;
         let fits = used <= batch_bytes as u64
             && batch_bytes <= BATCH_BYTES_MAX
             && batch_bytes.is_multiple_of(BLOCK_BYTES)
-            && (header.trailer_bytes.get() as usize).is_multiple_of(OWED_RUN_BYTES);
+            && (header.trailer_bytes.get() as usize).is_multiple_of(OWED_RUN_BYTES)
+            && header.first_lsn.get().checked_add(u64::from(header.record_count.get())).is_some();
         if fits { Ok(header) } else { Err(BatchDefect::Lengths) }
     }
 
@@ -268,8 +271,14 @@ pub const fn padded(used: usize) -> usize {
 
 /// The checksum of the header checksums of the records that fill `bytes`. The records were just written, so nothing
 /// of them is verified; panics if their lengths do not add up.
-fn records_crc(mut bytes: &[u8]) -> u32 {
-    let mut crc = 0;
+#[must_use]
+pub fn records_crc(bytes: &[u8]) -> u32 {
+    records_crc_more(0, bytes)
+}
+
+/// As [`records_crc`], of what `crc` covers and the records in `bytes` after it.
+#[must_use]
+pub fn records_crc_more(mut crc: u32, mut bytes: &[u8]) -> u32 {
     while !bytes.is_empty() {
         // Invariant: only whole records are put into a batch.
         let (header, _) = RecordHeader::ref_from_prefix(bytes).expect("a record that is cut off");
@@ -283,13 +292,33 @@ fn records_crc(mut bytes: &[u8]) -> u32 {
 /// header, zeroes the rest of the last block, and says how many bytes are to be written.
 ///
 /// Panics if the batch does not fit the buffer: staging keeps room for the trailer.
-pub fn seal(buffer: &mut [u8], records_bytes: usize, first_lsn: Lsn, record_count: u32, owed: &[OwedRun], facts: &BatchFacts) -> BatchHeader {
+pub fn seal(
+    buffer: &mut [u8],
+    records_bytes: usize,
+    first_lsn: Lsn,
+    record_count: u32,
+    owed: &[OwedRun],
+    facts: &BatchFacts,
+) -> BatchHeader {
+    let crc = records_crc(&buffer[BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + records_bytes]);
+    seal_counted(buffer, records_bytes, crc, first_lsn, record_count, owed, facts)
+}
+
+/// As [`seal`], where [`records_crc`] was computed while the batch was filled.
+pub fn seal_counted(
+    buffer: &mut [u8],
+    records_bytes: usize,
+    records_crc: u32,
+    first_lsn: Lsn,
+    record_count: u32,
+    owed: &[OwedRun],
+    facts: &BatchFacts,
+) -> BatchHeader {
     let trailer = owed.as_bytes();
     let trailer_at = BATCH_HEADER_BYTES + records_bytes;
     let used = trailer_at + trailer.len();
     let batch_bytes = padded(used);
     assert!(batch_bytes <= buffer.len() && batch_bytes <= BATCH_BYTES_MAX);
-    let records_crc = records_crc(&buffer[BATCH_HEADER_BYTES..trailer_at]);
     buffer[trailer_at..used].copy_from_slice(trailer);
     buffer[used..batch_bytes].fill(0);
     let mut header = BatchHeader {
@@ -351,7 +380,10 @@ mod tests {
     fn a_sealed_batch_reads_back() {
         let bytes = sealed();
         let view = BatchView::parse_verified(&bytes).unwrap();
-        assert_eq!((view.header.number(), view.header.first_lsn(), view.header.end_lsn()), (BatchNumber(4), Lsn(10), Lsn(12)));
+        assert_eq!(
+            (view.header.number(), view.header.first_lsn(), view.header.end_lsn()),
+            (BatchNumber(4), Lsn(10), Lsn(12))
+        );
         assert_eq!(view.owed, [OwedRun { count: U32::new(2), set: U32::new(1) }]);
         assert_eq!(Records::new(view.records).count(), 2);
         assert_eq!(bytes.len(), BLOCK_BYTES);
@@ -384,6 +416,15 @@ mod tests {
         let view = BatchView::parse_verified(&bytes).unwrap();
         let used = BATCH_HEADER_BYTES + view.records.len() + view.owed.len() * OWED_RUN_BYTES;
         assert!(bytes[used..].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn records_beyond_the_largest_lsn_are_refused() {
+        let mut bytes = vec![0; BLOCK_BYTES];
+        seal(&mut bytes, 0, Lsn(u64::MAX - 1), 1, &[], &facts());
+        assert!(BatchHeader::parse(&bytes).is_ok());
+        seal(&mut bytes, 0, Lsn(u64::MAX - 1), 2, &[], &facts());
+        assert_eq!(BatchHeader::parse(&bytes).err(), Some(BatchDefect::Lengths));
     }
 
     #[test]

@@ -104,7 +104,10 @@ pub struct MessageParts<'a> {
 }
 
 /// Writes topics as they stand in a message, into a buffer that the caller keeps.
-pub fn put_topics<'t>(out: &mut Vec<u8>, topics: impl IntoIterator<Item = &'t str>) -> Result<(), MessageDefect> {
+pub fn put_topics<'t>(
+    out: &mut Vec<u8>,
+    topics: impl IntoIterator<Item = &'t str>,
+) -> Result<(), MessageDefect> {
     let mut count = 0;
     for topic in topics {
         check_topic(topic)?;

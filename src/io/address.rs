@@ -94,7 +94,17 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_told_why() {
-        for text in ["", "tcp://", "http://a:1", "tcp://a", "tcp://a:x", "tcp://a:70000", "tcp://:1", "tcp://a/b:1", "tcp://::1:1"] {
+        for text in [
+            "",
+            "tcp://",
+            "http://a:1",
+            "tcp://a",
+            "tcp://a:x",
+            "tcp://a:70000",
+            "tcp://:1",
+            "tcp://a/b:1",
+            "tcp://::1:1",
+        ] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
         let error = "a:1".parse::<Address>().unwrap_err().to_string();

@@ -204,7 +204,8 @@ mod tests {
     fn short_pieces_are_gathered_and_long_ones_are_not_copied() {
         let long = Bytes::from(vec![7; GATHER_BYTES_MAX]);
         let mut out: VecDeque<Bytes> =
-            [Bytes::from_static(b"a"), Bytes::from_static(b"b"), long.clone(), Bytes::from_static(b"c")].into();
+            [Bytes::from_static(b"a"), Bytes::from_static(b"b"), long.clone(), Bytes::from_static(b"c")]
+                .into();
         let pieces = gather(&mut out);
         assert!(out.is_empty());
         assert_eq!(pieces, [Bytes::from_static(b"ab"), long.clone(), Bytes::from_static(b"c")]);

@@ -38,13 +38,16 @@ impl Dialler {
         queue.waiting.push_back(address);
         if queue.threads < DIALS_AT_ONCE_MAX {
             let dialler = self.clone();
-            let spawned = std::thread::Builder::new().name("resolute-dial".to_owned()).spawn(move || dialler.run());
+            let spawned =
+                std::thread::Builder::new().name("resolute-dial".to_owned()).spawn(move || dialler.run());
             match spawned {
                 Ok(_) => queue.threads += 1,
                 Err(error) if queue.threads == 0 => {
                     let address = queue.waiting.pop_back();
                     drop(queue);
-                    address.into_iter().for_each(|address| (self.report)(address, Err(io::Error::from(error.kind()))));
+                    address
+                        .into_iter()
+                        .for_each(|address| (self.report)(address, Err(io::Error::from(error.kind()))));
                 }
                 // Those that run will come to it.
                 Err(_) => {}
@@ -67,7 +70,8 @@ impl Dialler {
 }
 
 fn connect(address: &str) -> io::Result<TcpStream> {
-    let parsed: Address = address.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let parsed: Address =
+        address.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
     for socket in parsed.resolve()? {
         match TcpStream::connect_timeout(&socket, Duration::from_millis(HANDSHAKE_TIMEOUT_MS)) {

@@ -46,6 +46,8 @@ enum Closing {
     Flushing,
     /// The closing batch is on its way.
     Sealed,
+    /// There was no room for one. What is on its way is waited for.
+    Last,
     /// Nothing is left to do.
     Over,
 }
@@ -86,6 +88,8 @@ pub struct Driver {
     /// Segments that are freed once nobody reads them.
     to_free: Vec<SegmentNumber>,
     closing: Closing,
+    /// Reads and writes of the log that the kernel has.
+    operations: usize,
 }
 
 impl Driver {
@@ -104,6 +108,7 @@ impl Driver {
             replies: BTreeMap::new(),
             to_free: Vec::new(),
             closing: Closing::No,
+            operations: 0,
         }
     }
 

@@ -22,7 +22,7 @@ use super::listener::Listener;
 use super::mailbox::Mail;
 use super::prewriter::{Answer, Prewriter, Speed};
 use super::recover::{RecoverError, RecoverMode, Recovered, recover};
-use super::segment_file::{SegmentFile, wait_for_writers};
+use super::segment_file::{SegmentFile, wait_for_dead_writers};
 use super::segment_files::SegmentFiles;
 use super::shared::Shared;
 use super::staging::Staging;
@@ -35,7 +35,7 @@ use crate::engine::routing::Routing;
 use crate::engine::state::State;
 use crate::format::segment::segment_name;
 use crate::ids::{Incarnation, Lsn, NodeId, SegmentNumber};
-use crate::limits::{PREDECESSOR_PAUSE_MS, PREDECESSOR_WAIT_MS};
+use crate::limits::{BIND_PAUSE_MS, BIND_WAIT_MS, WRITES_IN_FLIGHT_MAX};
 use crate::log::chunk::{Chunk, ChunkDefect};
 use crate::log::group_commit::{GroupCommit, LogPosition};
 use crate::log::segments::{Segment, Segments};
@@ -221,8 +221,11 @@ fn engine_thread(options: &NodeOptions, sender: oneshot::Sender<Result<Node, Ope
 fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     probe()?;
     let directory = Arc::new(Directory::open(&options.directory)?);
-    wait_for_predecessor(&directory)?;
     let (listener, bound, advertised) = listen(options)?;
+    for number in directory.list()?.segments.iter().rev().take(WRITES_IN_FLIGHT_MAX + 1) {
+        let path = directory.path_of(&segment_name(*number));
+        wait_for_dead_writers(&path).map_err(|error| DirectoryError::io("wait for", &path, error))?;
+    }
     let Replayed { state, recovered } = replay(&options.directory, RecoverMode::Repair)?;
     let recovery = describe(&recovered);
     if let Some(warning) = directory.durability_warning() {
@@ -245,19 +248,11 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     shared.durable.rise(engine.durable());
     forward(mail, &shared)?;
     let reporter = Arc::clone(&shared);
-    let dialler = Dialler::new(Arc::new(move |address, outcome| reporter.post(Mail::Dialled(address, outcome))));
+    let dialler =
+        Dialler::new(Arc::new(move |address, outcome| reporter.post(Mail::Dialled(address, outcome))));
     let node = Node { shared: Arc::clone(&shared), advertised, bound, thread: None };
     let parts = Parts { shared, engine, pool, directory, prewriter, files, listener, dialler, recovery };
     Ok((parts, node))
-}
-
-/// A process that was killed may have writes under way: nothing is read before they are done.
-fn wait_for_predecessor(directory: &Directory) -> Result<(), DirectoryError> {
-    for number in directory.list()?.segments {
-        let path = directory.path_of(&segment_name(number));
-        wait_for_writers(&path).map_err(|error| DirectoryError::io("wait for writes to", &path, error))?;
-    }
-    Ok(())
 }
 
 /// What the prewriter answers goes into the mailbox from now on.
@@ -271,7 +266,7 @@ fn forward(mail: std::sync::mpsc::Receiver<Answer>, shared: &Arc<Shared>) -> Res
 fn listen(options: &NodeOptions) -> Result<(Listener, String, String), OpenError> {
     let failed = |source| OpenError::Bind { address: options.bind.to_string(), source };
     let sockets = options.bind.resolve().map_err(failed)?;
-    let socket = bind(&sockets).map_err(failed)?;
+    let socket = bind_socket(&sockets).map_err(failed)?;
     let listener = Listener::new(socket);
     let port = listener.local_addr().map_err(failed)?.port();
     let bound = options.bind.with_port(port);
@@ -286,11 +281,11 @@ fn listen(options: &NodeOptions) -> Result<(Listener, String, String), OpenError
 }
 
 /// Takes the address. The kernel gives back that of a process that was killed a little after the process is gone.
-fn bind(sockets: &[SocketAddr]) -> io::Result<TcpListener> {
-    for _ in 0..PREDECESSOR_WAIT_MS / PREDECESSOR_PAUSE_MS {
+fn bind_socket(sockets: &[SocketAddr]) -> io::Result<TcpListener> {
+    for _ in 0..BIND_WAIT_MS / BIND_PAUSE_MS {
         match TcpListener::bind(sockets) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                std::thread::sleep(Duration::from_millis(PREDECESSOR_PAUSE_MS));
+                std::thread::sleep(Duration::from_millis(BIND_PAUSE_MS));
             }
             bound => return bound,
         }
@@ -323,7 +318,8 @@ impl Opening<'_> {
             let bytes = self.options.segment_bytes;
             return Ok((Segments::new(bytes, vec![first], bytes, 0), files));
         }
-        let found = tail.segments.iter().map(|s| Segment { number: s.number, first_lsn: s.first_lsn }).collect();
+        let found =
+            tail.segments.iter().map(|s| Segment { number: s.number, first_lsn: s.first_lsn }).collect();
         let active_bytes = tail.segments.last().map_or(0, |segment| segment.file_bytes);
         let mut segments = Segments::new(self.options.segment_bytes, found, active_bytes, tail.append_at);
         let path = self.directory.path_of(&segment_name(tail.active));
@@ -413,4 +409,3 @@ pub fn describe(recovered: &Recovered) -> String {
         None => recovered.tail.verdict.to_string(),
     }
 }
-

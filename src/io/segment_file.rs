@@ -7,7 +7,7 @@
 //! dropping it is sound, and costs its buffer for good.
 #![forbid(unsafe_code)]
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -19,31 +19,49 @@ use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
 use crate::io::buffer::{Buffer, SharedBuffer};
-use crate::limits::{
-    BATCH_BYTES_MAX, BLOCK_BYTES, PREDECESSOR_PAUSE_MS, PREDECESSOR_WAIT_MS, RESUBMISSIONS_MAX,
-};
+use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, DEAD_WRITERS_MS, RESUBMISSIONS_MAX};
+
+/// Waits until no write that a killed process left behind is on its way into the file at `path`.
+///
+/// The kernel gives back the lock of a data directory when the process that held it is gone, and may finish a write of
+/// that process later. For as long it holds the written file itself, and with it the lock that [`SegmentFile::open`] took
+/// on it.
+///
+/// # Errors
+/// The file cannot be opened, or is still being written after [`DEAD_WRITERS_MS`].
+pub fn wait_for_dead_writers(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    for _ in 0..DEAD_WRITERS_MS {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            // Locked, and unlocked when the file is closed; or no lock is to be had here.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "a process that is gone still writes to it"))
+}
 
 /// A segment's file, open for reading and writing. A clone is the same open file.
 #[derive(Clone, Debug)]
 pub struct SegmentFile {
-    file: Arc<Flock<File>>,
+    file: Arc<File>,
     direct: bool,
 }
 
 impl SegmentFile {
     /// Opens an existing file so that a write that returned is on stable storage: O_DIRECT and O_DSYNC, or O_DSYNC
-    /// alone where the file system refuses O_DIRECT. While it is open, or an operation on it goes on, a shared lock is
-    /// held by which [`wait_for_writers`] sees it.
+    /// alone where the file system refuses O_DIRECT.
     ///
     /// # Errors
-    /// As from open(2) and flock(2).
+    /// As from open(2).
     pub fn open(path: &Path) -> io::Result<SegmentFile> {
         let (file, direct) = open_direct(OpenOptions::new().read(true).write(true), OFlag::O_DSYNC, path)?;
-        let file = Flock::lock(file, FlockArg::LockSharedNonblock).map_err(|(_, error)| error)?;
+        // See `wait_for_dead_writers`. A file system that knows no such locks is no reason not to open a log.
+        drop(file.try_lock_shared());
         Ok(SegmentFile { file: Arc::new(file), direct })
     }
 
@@ -139,34 +157,13 @@ impl SegmentFile {
     }
 }
 
-/// Waits until no process has the segment at `path` open for writing, at most for [`PREDECESSOR_WAIT_MS`].
-///
-/// A process that was killed is gone before its operations are: the kernel carries on with a write that was submitted,
-/// and it may reach the disk after a successor has read the log, or has written to the same place. The operation holds
-/// the open file, and that holds the lock, until it is done. The caller holds the directory's lock, so nobody new comes.
-///
-/// # Errors
-/// As from open(2) and flock(2); `TimedOut` if the writes do not end.
-pub fn wait_for_writers(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    for _ in 0..PREDECESSOR_WAIT_MS / PREDECESSOR_PAUSE_MS {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(_) => return Ok(()),
-            Err((unlocked, Errno::EWOULDBLOCK)) => file = unlocked,
-            Err((_, error)) => return Err(error.into()),
-        }
-        std::thread::sleep(Duration::from_millis(PREDECESSOR_PAUSE_MS));
-    }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "writes of a process that has ended do not end"))
-}
-
 /// Takes out of a completed operation what it held.
 struct Completed<M>(PhantomData<M>);
 
 impl<M> OneshotOutputTransform for Completed<M> {
     type Output = (io::Result<usize>, M);
     /// Leaked if the operation is abandoned: see the head of this file.
-    type StoredData = ManuallyDrop<(M, Arc<Flock<File>>)>;
+    type StoredData = ManuallyDrop<(M, Arc<File>)>;
 
     fn transform_oneshot_output(self, held: Self::StoredData, completion: cqueue::Entry) -> Self::Output {
         let (memory, _file) = ManuallyDrop::into_inner(held);
@@ -282,6 +279,24 @@ mod tests {
         let (result, back) = file.read(pool.take(), 8 * BLOCK, 2 * BLOCK as u64).await;
         assert_eq!(result.unwrap(), 2 * BLOCK, "a read ends where the file does");
         assert_eq!(&back[..2 * BLOCK], &buffer[BLOCK..3 * BLOCK]);
+    }
+
+    #[test]
+    fn a_file_that_a_dead_process_still_writes_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("segment");
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let writer = SegmentFile::open(&path).unwrap();
+        let reader = SegmentFile::open(&path).unwrap();
+        drop(reader);
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || wait_for_dead_writers(&path)
+        });
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!waiting.is_finished());
+        drop(writer);
+        waiting.join().unwrap().unwrap();
     }
 
     #[test]

@@ -13,12 +13,8 @@ use crate::format::control::Control;
 use crate::format::message::MessageParts;
 use crate::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES};
 use crate::ids::{Lsn, SetId};
-use crate::limits::{BATCH_RECORD_BYTES_MAX, PEERS_MAX};
+use crate::limits::{ATOMIC_BYTES_MAX, ROUTE_RECORD_BYTES_MAX};
 use crate::log::batch_builder::BatchBuilder;
-
-/// Room for the records that a route which was not used before needs ahead of its message: a set of as many streams
-/// as there can be peers, and a new stream.
-const ROUTE_RECORD_BYTES: usize = PEERS_MAX * 8 + (4 << 10);
 
 /// Why nothing is staged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +113,13 @@ impl Staging {
     /// Staging for a log that goes on with record `next`. It is shut until the engine opens it.
     #[must_use]
     pub fn new(buffer: Buffer, next: Lsn, routing: Routing) -> Staging {
-        let inner =
-            Shelf { buffer, builder: BatchBuilder::new(next), routing, generation: 0, gate: Gate::Checkpoint };
+        let inner = Shelf {
+            buffer,
+            builder: BatchBuilder::new(next),
+            routing,
+            generation: 0,
+            gate: Gate::Checkpoint,
+        };
         Staging { inner: Mutex::new(inner), table: ArcSwap::default(), room: Notify::new() }
     }
 
@@ -137,7 +138,9 @@ impl Staging {
     fn look_up(&self, target: &Target<'_>) -> (u64, Option<Route>) {
         let table = self.table.load();
         let route = match target {
-            Target::Subscribers([topic]) if table.complete => Some(table.topics.get(topic).copied().unwrap_or_default()),
+            Target::Subscribers([topic]) if table.complete => {
+                Some(table.topics.get(topic).copied().unwrap_or_default())
+            }
             _ => None,
         };
         (table.generation, route)
@@ -155,7 +158,7 @@ impl Staging {
         let route = match route.filter(|_| locked.inner.generation == generation) {
             Some(route) => route,
             None => {
-                locked.check_room(bytes + ROUTE_RECORD_BYTES)?;
+                locked.check_room(bytes + ROUTE_RECORD_BYTES_MAX)?;
                 locked.route(&message.target)
             }
         };
@@ -164,14 +167,15 @@ impl Staging {
 
     /// Stages several messages that recovery keeps all or none of.
     pub fn stage_atomic(&self, messages: &[Prepared<'_>]) -> Result<Vec<Staged>, NotStaged> {
-        let bytes: usize = messages.iter().map(|message| RECORD_HEADER_BYTES + message.parts.body_bytes()).sum();
-        if bytes + ROUTE_RECORD_BYTES > BATCH_RECORD_BYTES_MAX {
+        let bytes: usize =
+            messages.iter().map(|message| RECORD_HEADER_BYTES + message.parts.body_bytes()).sum();
+        if bytes > ATOMIC_BYTES_MAX {
             return Err(NotStaged::TooLarge(bytes));
         }
         let mut locked = self.lock();
         let mut routes = Vec::with_capacity(messages.len());
         for message in messages {
-            locked.check_room(bytes + ROUTE_RECORD_BYTES)?;
+            locked.check_room(bytes + ROUTE_RECORD_BYTES_MAX)?;
             routes.push(locked.route(&message.target));
         }
         let last = routes.iter().rposition(|route| route.set != SetId::NONE);
@@ -214,7 +218,8 @@ impl Locked<'_> {
             return Staged { lsn: None, routed: 0 };
         }
         let Shelf { buffer, builder, .. } = &mut *self.inner;
-        let lsn = builder.push_message(buffer, &message.parts, message.body_crc, message.flags | flags, route.set);
+        let lsn =
+            builder.push_message(buffer, &message.parts, message.body_crc, message.flags | flags, route.set);
         Staged { lsn: Some(lsn), routed: route.routed }
     }
 

@@ -1,34 +1,33 @@
 //! How other threads wake the engine's: only when it sleeps, and only for what it could do something about.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-
 use tokio::sync::Notify;
 
-/// The bell of the engine's thread.
-///
-/// Whoever leaves something for the engine does so first, then rings. The engine, before it sleeps, first says what it
-/// would wake for and then looks once more whether something was left. Each side fences between its two steps, so
-/// that at least one of them sees the other's.
-#[derive(Debug, Default)]
+use super::wake_flags::WakeFlags;
+
+/// The bell of the engine's thread. [`WakeFlags`] says when it is rung.
+#[derive(Debug)]
 pub struct Wake {
-    records: AtomicBool,
-    mail: AtomicBool,
+    flags: WakeFlags,
     bell: Notify,
+}
+
+impl Default for Wake {
+    fn default() -> Wake {
+        Wake { flags: WakeFlags::new(), bell: Notify::new() }
+    }
 }
 
 impl Wake {
     /// A record was staged.
     pub fn record_staged(&self) {
-        fence(Ordering::SeqCst);
-        if self.records.load(Ordering::Relaxed) && self.records.swap(false, Ordering::AcqRel) {
+        if self.flags.take_records() {
             self.bell.notify_one();
         }
     }
 
     /// Something was put into the mailbox.
     pub fn mail_left(&self) {
-        fence(Ordering::SeqCst);
-        if self.mail.load(Ordering::Relaxed) && self.mail.swap(false, Ordering::AcqRel) {
+        if self.flags.take_mail() {
             self.bell.notify_one();
         }
     }
@@ -41,15 +40,12 @@ impl Wake {
     /// The engine is about to sleep. After this it looks once more for what was left. With no write to begin,
     /// publishers need not wake it: the end of a write will.
     pub fn arm(&self, for_records: bool) {
-        self.records.store(for_records, Ordering::Relaxed);
-        self.mail.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.flags.arm(for_records);
     }
 
     /// The engine is awake.
     pub fn disarm(&self) {
-        self.records.store(false, Ordering::Relaxed);
-        self.mail.store(false, Ordering::Relaxed);
+        self.flags.disarm();
     }
 
     /// What the engine sleeps on.

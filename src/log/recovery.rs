@@ -136,22 +136,29 @@ impl Scan {
         let mut at = 0;
         while is_last_window || bytes.len() - at >= BATCH_BYTES_MAX {
             let here = offset + at as u64;
-            match self.due.look(number, &bytes[at..]) {
+            let found = match self.due.look(number, &bytes[at..]) {
                 Look::Whole(view) => {
                     let place =
                         BatchPlace { segment: number, offset: here, bytes: view.header.batch_bytes.get() };
                     on_batch(place, &view)?;
                     self.passed(file, view.header);
                     at += place.bytes as usize;
+                    continue;
                 }
-                Look::Else(found) => return Ok(self.stopped(Stop { file, offset: here, found })),
-                Look::Newer(version) => return Ok(self.refuse_newer(number, here, version)),
+                Look::Else(found) => found,
                 // Deep in a segment this is part of a message that was here in an earlier life of the file.
-                Look::Foreign(_) if here > 0 => {
-                    return Ok(self.stopped(Stop { file, offset: here, found: Found::Nothing }));
+                Look::Foreign(_) if here > 0 => Found::Nothing,
+                Look::Foreign(log_id) => {
+                    self.refuse_foreign(number, log_id);
+                    return Ok(());
                 }
-                Look::Foreign(found) => return Ok(self.refuse_foreign(number, found)),
-            }
+                Look::Newer(version) => {
+                    self.refuse_newer(number, here, version);
+                    return Ok(());
+                }
+            };
+            self.stopped(Stop { file, offset: here, found });
+            return Ok(());
         }
         self.phase = Phase::Walk { file, offset: offset + at as u64 };
         Ok(())
@@ -195,8 +202,14 @@ impl Scan {
                 return self.walk(file, 0, bytes, on_batch);
             }
             Look::Else(found) => found,
-            Look::Newer(version) => return Ok(self.refuse_newer(number, 0, version)),
-            Look::Foreign(found) => return Ok(self.refuse_foreign(number, found)),
+            Look::Newer(version) => {
+                self.refuse_newer(number, 0, version);
+                return Ok(());
+            }
+            Look::Foreign(log_id) => {
+                self.refuse_foreign(number, log_id);
+                return Ok(());
+            }
         };
         let mut ahead = LookAhead::from(0);
         ahead.see(&self.due, 0, bytes);

@@ -67,7 +67,8 @@ impl Segments {
     /// the log: marks and cursors, not messages.
     #[must_use]
     pub fn is_in_reserve(&self) -> bool {
-        self.next == Next::DiskFull && self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION
+        self.next == Next::DiskFull
+            && self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION
     }
 
     /// The segment that is written.

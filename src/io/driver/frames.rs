@@ -30,6 +30,7 @@ impl Driver {
         let engine = &mut self.parts.engine;
         match input {
             Input::Written(batch, result) => {
+                self.operations -= 1;
                 match result {
                     Ok(()) => engine.handle_written(now, batch),
                     Err(error) => self.fail(error),
@@ -37,6 +38,7 @@ impl Driver {
                 self.write_done();
             }
             Input::Read(span, outcome) => {
+                self.operations -= 1;
                 self.parts.files.done(span.segment);
                 match outcome {
                     Err(error) => {
@@ -126,7 +128,8 @@ impl Driver {
 
     /// More is allowed to a peer that has proved who it is.
     fn frame_bytes_max(&self, id: SessionId) -> usize {
-        let known = self.parts.engine.sessions().get(id).is_some_and(crate::engine::session::Session::is_known);
+        let known =
+            self.parts.engine.sessions().get(id).is_some_and(crate::engine::session::Session::is_known);
         if known { FRAME_BYTES_MAX } else { crate::limits::HANDSHAKE_FRAME_BYTES_MAX }
     }
 
@@ -152,7 +155,7 @@ impl Driver {
             if !self.parts.shared.staging.lock().push_run(&accepted, &records[skip..]) {
                 return Taken::Blocked;
             }
-            engine.run_staged(&accepted);
+            engine.run_staged(&accepted, skip);
         }
         Taken::All
     }

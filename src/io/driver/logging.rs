@@ -72,6 +72,7 @@ impl Driver {
     fn submit(&mut self, sealed: Sealed, buffer: crate::io::buffer::SharedBuffer) {
         let (place, number) = (sealed.place, sealed.batch.header.number());
         let inputs = std::rc::Rc::clone(&self.inputs);
+        self.operations += 1;
         match self.parts.files.borrow_for_write(place.segment) {
             Err(error) => inputs.push(Input::Written(number, Err(error))),
             Ok(file) => self.spawn(async move {
@@ -98,6 +99,7 @@ impl Driver {
     pub(super) fn read_log(&mut self) {
         while let Some(span) = self.parts.engine.poll_read() {
             let inputs = std::rc::Rc::clone(&self.inputs);
+            self.operations += 1;
             match self.parts.files.borrow(span.segment) {
                 Err(error) => inputs.push(Input::Read(span, Err(error))),
                 Ok(file) => {

@@ -68,7 +68,10 @@ impl Driver {
                 engine.handle_prepared(number);
             }
             Answer::DiskFull { number } => {
-                tracing::warn!(segment = number.0, "the disk is full: publishing is refused once this segment is");
+                tracing::warn!(
+                    segment = number.0,
+                    "the disk is full: publishing is refused once this segment is"
+                );
                 engine.handle_disk_full(now);
             }
             // The log goes on in the segment it has, and tries again like with a full disk.

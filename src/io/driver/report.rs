@@ -39,7 +39,8 @@ impl Driver {
     /// Segments that nobody reads any more go.
     pub(super) fn free_idle(&mut self) {
         let files = &self.parts.files;
-        let (idle, busy) = std::mem::take(&mut self.to_free).into_iter().partition(|number| files.is_idle(*number));
+        let (idle, busy) =
+            std::mem::take(&mut self.to_free).into_iter().partition(|number| files.is_idle(*number));
         self.to_free = busy;
         let idle: Vec<_> = idle;
         idle.into_iter().for_each(|number| self.parts.prewriter.free(number));
@@ -47,14 +48,15 @@ impl Driver {
 
     /// Closing goes on: what is staged is written, then the batch that says that nothing follows.
     pub(super) fn go_on_closing(&mut self) {
-        let quiet = self.parts.engine.has_failed() || self.parts.engine.is_quiet() && self.is_staging_empty();
+        // What the kernel still reads or writes is waited for, even if it is of no use any more: a file that is in its
+        // hands cannot be opened again by another node.
+        let (failed, idle) = (self.parts.engine.has_failed(), self.operations == 0);
         match self.closing {
-            Closing::Flushing if quiet => {
-                self.closing = if self.write_closing_batch() { Closing::Sealed } else { Closing::Over };
+            Closing::Flushing if failed && idle => self.closing = Closing::Over,
+            Closing::Flushing if !failed && self.parts.engine.is_quiet() && self.is_staging_empty() => {
+                self.closing = if self.write_closing_batch() { Closing::Sealed } else { Closing::Last };
             }
-            Closing::Sealed if self.parts.engine.has_failed() || self.parts.engine.is_write_idle() => {
-                self.closing = Closing::Over;
-            }
+            Closing::Sealed | Closing::Last if idle => self.closing = Closing::Over,
             _ => {}
         }
         if self.closing == Closing::Over {
@@ -71,10 +73,14 @@ fn tell(note: &Note) {
     match note {
         Note::Established { node, name } => tracing::info!(%node, name, "session established"),
         Note::Ended { node: Some(node), reason } => tracing::info!(%node, reason, "session ended"),
-        Note::Ended { node: None, reason } => tracing::warn!(reason, "a connection ended before it was a session"),
+        Note::Ended { node: None, reason } => {
+            tracing::warn!(reason, "a connection ended before it was a session")
+        }
         Note::Mismatch { address, node } => {
             tracing::warn!(address, %node, "another node answers at this address than before; nothing is sent there");
         }
-        Note::Gap { node, count } => tracing::error!(%node, count, "messages are lost: one side went back to an older state"),
+        Note::Gap { node, count } => {
+            tracing::error!(%node, count, "messages are lost: one side went back to an older state")
+        }
     }
 }

@@ -1,0 +1,244 @@
+//! What must hold at every step, and what must hold when all is quiet.
+
+use resolute::engine::effect::{Dispatch, Transmit};
+use resolute::engine::inbox::HandlerState;
+use resolute::engine::session::Phase;
+use resolute::engine::state::State;
+use resolute::format::frame::{FrameKind, FrameView};
+use resolute::format::record::Records;
+use resolute::ids::{Lsn, NodeId, PeerSlot, Position, StreamId};
+use resolute::wire::bodies::Body;
+
+use super::model::{Entry, Model};
+use super::node::{RETRY, Up};
+use super::turn::handlers_of;
+use super::world::World;
+
+/// After each batch: the inbox of the engine is that of the model.
+pub fn state(model: &Model, up: &Up) {
+    let state = up.engine.state();
+    let Some(log) = model.logs.get(&state.identity.id) else { return };
+    let waiting = log.inbox.keys().filter(|lsn| !log.handled.contains_key(lsn));
+    let held =
+        state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)).flat_map(|run| run.range.first.0..run.range.end().0);
+    assert!(waiting.map(|lsn| lsn.0).eq(held), "the inbox is not what was accepted and not handled");
+}
+
+/// The durable state: that after the last batch that is.
+fn durable(up: &Up) -> &State {
+    up.snapshots.first_key_value().unwrap().1
+}
+
+/// Nothing is said that is not durable.
+pub fn transmit(model: &Model, up: &Up, transmit: &Transmit) {
+    let state = up.engine.state();
+    let (own, mark) = (state.identity.id, up.engine.durable());
+    assert!(transmit.after <= mark);
+    let session = up.engine.sessions().get(transmit.session).unwrap();
+    let bytes = transmit.pieces.concat();
+    let mut rest = &bytes[..];
+    while let Some((frame, length)) = FrameView::parse(rest).unwrap() {
+        rest = &rest[length..];
+        if let Some((_, records)) = frame.run() {
+            let all_durable = Records::new(records).all(|record| record.unwrap().lsn() <= mark);
+            assert!(all_durable, "a run of what is not durable");
+        } else if frame.kind == FrameKind::Hello {
+            assert_eq!(
+                durable(up).opening.nonce,
+                state.opening.nonce,
+                "a hello of an opening that is not durable"
+            );
+            assert_eq!(
+                durable(up).opening.epoch,
+                up.engine.epoch(),
+                "a hello of an opening that is not durable"
+            );
+        } else {
+            let body = Body::decode(frame.kind, frame.body).unwrap();
+            control(model.logs.get(&own).map(|log| (log, mark)), up, session.peer, &body);
+        }
+    }
+    assert!(rest.is_empty(), "a transmission is whole frames");
+}
+
+fn control(log: Option<(&super::model::Log, Lsn)>, up: &Up, peer: Option<PeerSlot>, body: &Body) {
+    match body {
+        Body::Resume { cursors } | Body::Ack { cursors, .. } => {
+            let (slot, (log, mark)) = (peer.unwrap(), log.unwrap());
+            for (stream, position) in cursors {
+                let accepted = log.accepted_up_to((slot, *stream), mark);
+                assert!(*position <= accepted, "position {position} of stream {stream} is not durable here");
+            }
+        }
+        Body::Established { .. } => {
+            assert!(durable(up).peers.contains_key(&peer.unwrap()), "a peer that is not written down");
+        }
+        Body::StreamEnd { stream, .. } => {
+            assert!(
+                !durable(up).streams.contains_key(stream),
+                "the end of a stream that a crash brings back"
+            );
+        }
+        _ => {}
+    }
+}
+
+/// What a handler is told of earlier calls is what happened, and what succeeded durably is not called again.
+pub fn progress(model: &Model, own: NodeId, lsn: Lsn, dispatch: &Dispatch) {
+    let log = &model.logs[&own];
+    let progress = dispatch.progress.clone().unwrap_or_default();
+    for (handler, attempts) in &progress.attempts {
+        let known = log.failures.get(&(lsn, handler.clone())).copied().unwrap_or(0);
+        assert_eq!(*attempts, known, "handler {handler} of {lsn} has failed so often");
+    }
+    for ((_, handler), _) in log.done.range((lsn, String::new())..(lsn.plus(1), String::new())) {
+        assert!(progress.skip.contains(handler), "handler {handler} of {lsn} is called again");
+    }
+    for (_, handler) in log.dead.range((lsn, String::new())..(lsn.plus(1), String::new())) {
+        assert!(
+            progress.skip.contains(handler),
+            "handler {handler} of {lsn} was given up and is called again"
+        );
+    }
+}
+
+impl World {
+    /// Heals everything, lets all come to rest, and looks at the end of it.
+    pub fn settle(&mut self) {
+        self.is_calm = true;
+        self.disks_full = false;
+        self.net.apart.clear();
+        for node in 0..self.nodes.len() {
+            self.start(node);
+            self.serve(node, true);
+        }
+        for _ in 0..40 {
+            self.run_ms(3_000);
+            if self.is_settled() {
+                break;
+            }
+        }
+        // Whoever dialled in vain for long tries again within ten seconds.
+        self.run_ms(12_000);
+        self.check_settled();
+    }
+
+    fn is_settled(&self) -> bool {
+        let rest = |up: &Up| {
+            let state = up.engine.state();
+            let owed: u64 = state
+                .streams
+                .iter()
+                .filter(|(_, s)| matches!(s.owner, resolute::format::control::StreamOwner::Peer(_)))
+                .map(|(_, s)| s.owed())
+                .sum();
+            up.engine.is_quiet() && up.builder.is_empty() && state.inbox.waiting() == 0 && owed == 0
+        };
+        self.nodes.iter().all(|node| node.up.as_ref().is_some_and(rest))
+    }
+
+    pub fn check_settled(&self) {
+        for node in &self.nodes {
+            let up = node.up.as_ref().unwrap();
+            let state = up.engine.state();
+            let own = state.identity.id;
+            assert!(up.engine.is_quiet(), "n{} is not quiet", node.index);
+            assert_eq!(state.inbox.waiting(), 0, "messages wait for handlers at n{}", node.index);
+            self.check_handled(node.index, own, state);
+            self.check_sessions(node.index, own, up);
+            let log = self.model.logs.get(&own);
+            assert!(log.is_none_or(|log| log.entries.len() as u64 <= state.index.end().0));
+        }
+        self.check_delivered();
+    }
+
+    fn check_delivered(&self) {
+        let live: Vec<NodeId> = self.nodes.iter().filter_map(|node| node.identity).collect();
+        for from in &live {
+            for to in &live {
+                if from == to
+                    || !self.model.logs.contains_key(from)
+                    || self.model.broken.contains(&(*to, *from))
+                {
+                    continue;
+                }
+                let missing = self.model.missing(*from, *to);
+                assert!(missing.is_empty(), "{to} lacks {missing:?} of {from}");
+            }
+        }
+        for node in &self.nodes {
+            let state = node.up.as_ref().unwrap().engine.state();
+            for (id, stream) in &state.streams {
+                let resolute::format::control::StreamOwner::Peer(slot) = stream.owner else { continue };
+                let alive = live.contains(&state.node_of(slot))
+                    && !self.model.broken.contains(&(state.node_of(slot), state.identity.id));
+                assert!(
+                    !alive || stream.owed() == 0,
+                    "n{} still owes {} on stream {id}",
+                    node.index,
+                    stream.owed()
+                );
+            }
+        }
+    }
+
+    /// Each handler of each message succeeded or gave up; what has no handler is parked.
+    fn check_handled(&self, index: usize, own: NodeId, state: &State) {
+        let Some(log) = self.model.logs.get(&own) else { return };
+        for (lsn, number) in &log.inbox {
+            let topics = match &self.model.sent[number].1 {
+                super::model::Sent::Event(topics) => topics.clone(),
+                super::model::Sent::Command(_) => vec!["cmd".to_owned()],
+            };
+            let handlers = handlers_of(&self.nodes[index], &topics);
+            if handlers.is_empty() {
+                assert!(
+                    state.inbox.parked().contains(*lsn),
+                    "n{index}: {lsn} has no handler and is not parked"
+                );
+            }
+            let given_up = |name: &String| {
+                let progress = state.inbox.progress().get(lsn).and_then(|progress| progress.get(name));
+                matches!(progress, Some(HandlerState::Dead { attempts, .. }) if *attempts >= RETRY.attempts_max)
+            };
+            for name in handlers.keys() {
+                let ran = self.runs.contains_key(&(own, *lsn, name.clone()));
+                assert!(ran || given_up(name), "n{index}: {name} never saw {lsn}");
+            }
+        }
+    }
+
+    /// One session with each peer, and no more.
+    fn check_sessions(&self, index: usize, own: NodeId, up: &Up) {
+        let established = |session: &&resolute::engine::session::Session| session.phase == Phase::Established;
+        let mut nodes: Vec<NodeId> =
+            up.engine.sessions().iter().filter(established).filter_map(|s| s.node()).collect();
+        let count = nodes.len();
+        nodes.sort_unstable();
+        nodes.dedup();
+        assert_eq!(nodes.len(), count, "n{index} has two sessions with one peer");
+        for topics in up.engine.state().addresses.iter().filter(|(_, known)| !known.intents.is_empty()) {
+            let Some(target) =
+                self.resolve(topics.0).filter(|target| *target != index && self.nodes[*target].reachable)
+            else {
+                continue;
+            };
+            let node = self.nodes[target].identity.unwrap();
+            let bound = topics.1.bound.is_none_or(|slot| up.engine.state().node_of(slot) == node);
+            let is_broken = self.model.broken.contains(&(own, node));
+            assert!(nodes.contains(&node) || !bound || is_broken, "n{index} has no session with n{target}");
+        }
+    }
+
+    /// Where a message of a publisher was accepted, in the order of the receiver's log.
+    pub fn accepted_numbers(&self, node: usize) -> Vec<u64> {
+        let own = self.nodes[node].identity.unwrap();
+        let entries = self.model.logs.get(&own).into_iter().flat_map(|log| log.entries.values());
+        entries
+            .filter_map(|e| if let Entry::Accepted { number, .. } = e { Some(*number) } else { None })
+            .collect()
+    }
+}
+
+/// Silences the compiler where a scenario names only some of these.
+pub fn _names(_: StreamId, _: Position) {}

@@ -1,0 +1,334 @@
+//! What the bus means, said naively: one map of what each log holds, and what follows from it.
+//!
+//! The model reads each batch as it is sealed, in the bytes of the log and nowhere else, and forgets what a crash
+//! took. From the records of a publisher it knows to whom each message is owed; from those of a receiver what was
+//! accepted. All that the bus promises is a sentence about these two.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use resolute::format::batch::BatchView;
+use resolute::format::control::{Accepted, Control};
+use resolute::format::message::MessageView;
+use resolute::format::record::{RecordKind, RecordView, Records};
+use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId, PeerSlot, Position, StreamId};
+
+/// The number in the payload of each message: never given twice in one simulation.
+pub type MessageNumber = u64;
+
+/// What the user asked for.
+#[derive(Clone, Debug)]
+pub enum Sent {
+    Event(Vec<String>),
+    Command(String),
+}
+
+/// One record of a log that the model cares for.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    Control(Control),
+    Message {
+        number: MessageNumber,
+        to: BTreeSet<PeerSlot>,
+        address: Option<String>,
+    },
+    Accepted {
+        number: MessageNumber,
+        from: NodeId,
+        incarnation: Incarnation,
+        lsn: Lsn,
+        slot: PeerSlot,
+        stream: StreamId,
+        position: Position,
+    },
+}
+
+/// One log, as it stands.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    pub entries: BTreeMap<Lsn, Entry>,
+    nodes: BTreeMap<PeerSlot, NodeId>,
+    topics: BTreeMap<PeerSlot, BTreeSet<String>>,
+    pub bound: BTreeMap<String, PeerSlot>,
+    /// Where each message of another node was accepted.
+    pub accepted: BTreeMap<(NodeId, Incarnation, Lsn), Lsn>,
+    /// Messages of this node and others that its handlers are to see.
+    pub inbox: BTreeMap<Lsn, MessageNumber>,
+    pub handled: BTreeMap<Lsn, Lsn>,
+    pub done: BTreeMap<(Lsn, String), Lsn>,
+    pub failures: BTreeMap<(Lsn, String), u32>,
+    pub dead: BTreeSet<(Lsn, String)>,
+    /// Positions up to which streams of peers were accepted.
+    pub cursors: BTreeMap<(PeerSlot, StreamId), Vec<(Lsn, Position)>>,
+    /// Messages whose destination was removed after them: nobody minds if they came.
+    pub excused: BTreeSet<(Lsn, PeerSlot)>,
+    pub excused_addresses: BTreeSet<Lsn>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    pub logs: BTreeMap<NodeId, Log>,
+    pub sent: BTreeMap<MessageNumber, (NodeId, Sent)>,
+    /// Pairs (receiver, publisher) of which one was set back or removed the other: messages may come twice or not.
+    pub broken: BTreeSet<(NodeId, NodeId)>,
+}
+
+pub fn number_of(record: &RecordView<'_>) -> MessageNumber {
+    let message = MessageView::parse(record.body).unwrap();
+    u64::from_le_bytes(message.payload[..8].try_into().unwrap())
+}
+
+impl Log {
+    pub fn node_of(&self, own: NodeId, slot: PeerSlot) -> NodeId {
+        if slot == PeerSlot::SELF { own } else { self.nodes[&slot] }
+    }
+
+    fn learn(&mut self, own: NodeId, lsn: Lsn, entry: &Entry) {
+        match entry {
+            Entry::Control(control) => self.learn_control(lsn, control),
+            Entry::Message { number, to, address } => {
+                let local = |address: &String| self.bound.get(address) == Some(&PeerSlot::SELF);
+                if to.contains(&PeerSlot::SELF) || address.as_ref().is_some_and(local) {
+                    self.inbox.insert(lsn, *number);
+                }
+            }
+            Entry::Accepted { number, from, incarnation, lsn: theirs, slot, stream, position } => {
+                let before = self.accepted.insert((*from, *incarnation, *theirs), lsn);
+                assert!(
+                    before.is_none(),
+                    "{own} has record {theirs} of {from} twice: at {before:?} and {lsn}"
+                );
+                self.inbox.insert(lsn, *number);
+                self.cursors.entry((*slot, *stream)).or_default().push((lsn, *position));
+            }
+        }
+    }
+
+    fn learn_control(&mut self, at: Lsn, control: &Control) {
+        match control {
+            Control::Peer(peer) => {
+                self.nodes.insert(peer.slot, peer.node);
+            }
+            Control::Subscriber { slot, added, topics } => {
+                let wanted = self.topics.entry(*slot).or_default();
+                for topic in topics {
+                    if *added {
+                        wanted.insert(topic.clone())
+                    } else {
+                        wanted.remove(topic)
+                    };
+                }
+            }
+            Control::AddressBound { address, slot } => {
+                self.bound.insert(address.clone(), *slot);
+                if *slot == PeerSlot::SELF {
+                    let theirs = |entry: &Entry| match entry {
+                        Entry::Message { number, address: Some(a), .. } if a == address => Some(*number),
+                        _ => None,
+                    };
+                    let excused = |lsn: &Lsn| self.excused_addresses.contains(lsn);
+                    let waiting = self.entries.iter().filter(|(lsn, _)| !excused(lsn));
+                    let waiting: Vec<_> =
+                        waiting.filter_map(|(lsn, entry)| Some((*lsn, theirs(entry)?))).collect();
+                    self.inbox.extend(waiting);
+                }
+            }
+            Control::PeerRemoved { slot, .. } => {
+                self.topics.remove(slot);
+                self.bound.retain(|_, bound| bound != slot);
+                self.excused.extend(self.entries.keys().map(|lsn| (*lsn, *slot)));
+                self.cursors.retain(|(from, _), _| from != slot);
+                let commands =
+                    self.entries.iter().filter(|(_, e)| matches!(e, Entry::Message { address: Some(_), .. }));
+                self.excused_addresses.extend(commands.map(|(lsn, _)| *lsn));
+            }
+            Control::AddressRemoved { address } => {
+                self.bound.remove(address);
+                let theirs =
+                    |entry: &Entry| matches!(entry, Entry::Message { address: Some(a), .. } if a == address);
+                let gone = self.entries.iter().filter(|(_, entry)| theirs(entry));
+                self.excused_addresses.extend(gone.map(|(lsn, _)| *lsn));
+            }
+            Control::Inbound { slot, stream, accepted, ended, .. } => {
+                if *ended {
+                    self.cursors.remove(&(*slot, *stream));
+                } else {
+                    self.cursors.entry((*slot, *stream)).or_default().push((at, *accepted));
+                }
+            }
+            Control::Handled(ranges) => {
+                for lsn in ranges.iter().flat_map(|range| range.first.0..range.end().0) {
+                    self.handled.insert(Lsn(lsn), at);
+                }
+            }
+            Control::HandlerDone { lsn, handler } => {
+                self.done.insert((*lsn, handler.clone()), at);
+            }
+            Control::Attempt { lsn, attempts, handler, .. } => {
+                self.failures.insert((*lsn, handler.clone()), *attempts);
+            }
+            Control::DeadLetter { lsn, handler, attempts, .. } => {
+                self.failures.insert((*lsn, handler.clone()), *attempts);
+                self.dead.insert((*lsn, handler.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// The last position of a peer's stream that is accepted at or below `durable`.
+    pub fn accepted_up_to(&self, key: (PeerSlot, StreamId), durable: Lsn) -> Position {
+        let rising = self.cursors.get(&key).into_iter().flatten();
+        rising.filter(|(lsn, _)| *lsn <= durable).map(|(_, position)| *position).max().unwrap_or_default()
+    }
+}
+
+impl Model {
+    /// A batch is being written.
+    pub fn sealed(&mut self, own: NodeId, view: &BatchView<'_>) {
+        let mut lsn = view.header.first_lsn();
+        let mut run: Option<(Accepted, u32)> = None;
+        let mut in_checkpoint = false;
+        for record in Records::new(view.records) {
+            let record = record.unwrap();
+            let entry = match (record.kind, &mut run) {
+                (RecordKind::Message, Some((accepted, done))) => {
+                    let entry = self.accepted(own, accepted, *done, &record);
+                    *done += 1;
+                    if *done == accepted.count {
+                        run = None;
+                    }
+                    Some(entry)
+                }
+                (RecordKind::Message, None) => Some(self.message(own, &record)),
+                (RecordKind::Accepted, _) => {
+                    run = Some((Accepted::decode(record.body).unwrap(), 0));
+                    None
+                }
+                (RecordKind::Carried, _) => None,
+                (kind, _) => Some(Entry::Control(Control::decode(kind, record.body).unwrap())),
+            };
+            match &entry {
+                Some(Entry::Control(Control::CheckpointBegin { .. })) => in_checkpoint = true,
+                Some(Entry::Control(Control::CheckpointEnd)) => in_checkpoint = false,
+                // A checkpoint says again what is known.
+                Some(entry) if !in_checkpoint => {
+                    let log = self.logs.entry(own).or_default();
+                    log.learn(own, lsn, entry);
+                    log.entries.insert(lsn, entry.clone());
+                }
+                _ => {}
+            }
+            lsn = lsn.plus(1);
+        }
+    }
+
+    fn message(&mut self, own: NodeId, record: &RecordView<'_>) -> Entry {
+        let number = number_of(record);
+        let log = self.logs.entry(own).or_default();
+        match &self.sent[&number] {
+            (from, Sent::Event(topics)) => {
+                assert_eq!(*from, own);
+                let wants = |wanted: &BTreeSet<String>| topics.iter().any(|topic| wanted.contains(topic));
+                let to: BTreeSet<PeerSlot> =
+                    log.topics.iter().filter(|(_, t)| wants(t)).map(|(slot, _)| *slot).collect();
+                assert!(!to.is_empty(), "a message nobody wants costs no record");
+                Entry::Message { number, to, address: None }
+            }
+            (_, Sent::Command(address)) => {
+                Entry::Message { number, to: BTreeSet::new(), address: Some(address.clone()) }
+            }
+        }
+    }
+
+    /// Nothing is accepted that was not published to this node and is not in the publisher's log.
+    fn accepted(&self, own: NodeId, run: &Accepted, index: u32, record: &RecordView<'_>) -> Entry {
+        let log = &self.logs[&own];
+        let (from, lsn, number) = (log.node_of(own, run.slot), record.lsn(), number_of(record));
+        let is_broken = self.broken.contains(&(own, from));
+        let theirs = &self.logs[&from];
+        match theirs.entries.get(&lsn) {
+            Some(Entry::Message { number: published, to, address }) => {
+                assert_eq!(*published, number, "{own} got another message as record {lsn} of {from}");
+                let is_mine = |slot: &PeerSlot| theirs.node_of(from, *slot) == own;
+                let bound = address.as_ref().and_then(|address| theirs.bound.get(address));
+                let wanted = to.iter().any(is_mine)
+                    || bound.is_some_and(is_mine)
+                    || theirs.excused_addresses.contains(&lsn);
+                assert!(wanted, "{own} got record {lsn} of {from}, which it does not want");
+            }
+            _ => assert!(is_broken, "{own} got record {lsn} of {from}, which is not in its log"),
+        }
+        if !is_broken {
+            self.check_order(own, from, run, lsn, theirs);
+        }
+        let position = run.first_position.plus(u64::from(index));
+        Entry::Accepted {
+            number,
+            from,
+            incarnation: run.incarnation,
+            lsn,
+            slot: run.slot,
+            stream: run.stream,
+            position,
+        }
+    }
+
+    /// Events of one publisher are accepted in the order in which they were published. Commands to an address that
+    /// was bound late come late.
+    fn check_order(&self, own: NodeId, from: NodeId, run: &Accepted, lsn: Lsn, theirs: &Log) {
+        let key = |lsn| (from, run.incarnation, lsn);
+        let later = self.logs[&own].accepted.range(key(lsn)..key(Lsn(u64::MAX))).next();
+        if let Some(((_, _, other), _)) = later {
+            let is_event =
+                |lsn: &Lsn| matches!(theirs.entries.get(lsn), Some(Entry::Message { address: None, .. }));
+            assert!(
+                !is_event(&lsn) || !is_event(other),
+                "{own} got record {lsn} of {from} after record {other}"
+            );
+        }
+    }
+
+    /// A crash took everything from `end` on.
+    pub fn crashed(&mut self, own: NodeId, end: Lsn) {
+        let Some(log) = self.logs.get_mut(&own) else { return };
+        let kept: BTreeMap<Lsn, Entry> =
+            std::mem::take(&mut log.entries).into_iter().filter(|(lsn, _)| *lsn < end).collect();
+        *log = Log::default();
+        for (lsn, entry) in kept {
+            log.learn(own, lsn, &entry);
+            log.entries.insert(lsn, entry);
+        }
+    }
+
+    /// Messages of `from` that `to` was promised and does not have.
+    pub fn missing(&self, from: NodeId, to: NodeId) -> Vec<(Lsn, MessageNumber)> {
+        let (theirs, ours) = (&self.logs[&from], self.logs.get(&to));
+        let has: BTreeSet<Lsn> = ours.map_or(BTreeSet::new(), |log| {
+            log.accepted.keys().filter(|(node, ..)| *node == from).map(|(_, _, lsn)| *lsn).collect()
+        });
+        let mut missing = Vec::new();
+        for (lsn, entry) in &theirs.entries {
+            let Entry::Message { number, to: slots, address } = entry else { continue };
+            let is_its = |slot: &&PeerSlot| theirs.node_of(from, **slot) == to;
+            let event =
+                slots.iter().find(is_its).is_some_and(|slot| !theirs.excused.contains(&(*lsn, *slot)));
+            let bound = address.as_ref().and_then(|address| theirs.bound.get(address));
+            let command =
+                bound.filter(|slot| is_its(slot)).is_some() && !theirs.excused_addresses.contains(lsn);
+            if (event || command) && !has.contains(lsn) {
+                missing.push((*lsn, *number));
+            }
+        }
+        missing
+    }
+
+    /// Whether a message that is dispatched is one that handlers may see.
+    pub fn check_dispatch(&self, own: NodeId, range: LsnRange, lsn: Lsn, number: MessageNumber) {
+        let log = &self.logs[&own];
+        assert_eq!(
+            log.inbox.get(&lsn),
+            Some(&number),
+            "{own} dispatches {lsn} of {range:?}, which was never accepted"
+        );
+        assert!(!log.handled.contains_key(&lsn), "{own} dispatches {lsn}, which is handled");
+    }
+}

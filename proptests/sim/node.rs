@@ -1,0 +1,194 @@
+//! One simulated node: what performs the effects of an engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use resolute::engine::Engine;
+use resolute::engine::config::{Config, Retry};
+use resolute::engine::effect::RequestId;
+use resolute::engine::routing::Routing;
+use resolute::engine::state::State;
+use resolute::format::batch::OwedRun;
+use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, NodeId};
+use resolute::limits::{BATCH_BYTES_MAX, SEGMENT_BYTES_MIN};
+use resolute::log::batch_builder::BatchBuilder;
+use resolute::log::group_commit::{GroupCommit, LogPosition};
+use resolute::log::segments::Segments;
+use resolute::time::{Monotonic, Now, Wall};
+
+use super::disk::{Disk, Recovered};
+use super::model::Model;
+use super::rng::Rng;
+
+pub const RETRY: Retry = Retry { initial_ms: 50, factor: 2.0, max_ms: 1000, attempts_max: 4 };
+
+pub fn at(nanos: u64) -> Now {
+    Now { monotonic: Monotonic(nanos), wall: Wall(nanos + 1_700_000_000_000_000_000) }
+}
+
+/// What a handler does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Fine,
+    Failing,
+    /// Fails, or gives messages back, so often in a hundred times.
+    Moody(u64),
+}
+
+/// A node whose process runs.
+pub struct Up {
+    pub engine: Engine,
+    pub routing: Routing,
+    pub builder: BatchBuilder,
+    pub buffer: Vec<u8>,
+    pub owed: Vec<OwedRun>,
+    /// The state after each batch that is not yet durable, and the last that is.
+    pub snapshots: BTreeMap<BatchNumber, State>,
+    pub wake_at: u64,
+    pub done: BTreeSet<RequestId>,
+    pub refused: BTreeSet<RequestId>,
+    pub serving: u32,
+    pub disk_full: bool,
+}
+
+/// A data directory and the machine around it.
+pub struct Node {
+    pub index: usize,
+    pub life: u32,
+    pub disk: Disk,
+    /// An older copy of the directory.
+    pub copy: Option<Disk>,
+    pub up: Option<Up>,
+    /// Handlers of each topic.
+    pub handlers: BTreeMap<String, BTreeMap<String, Mood>>,
+    /// Whether others can dial it.
+    pub reachable: bool,
+    /// Whether a segment was freed: from then on a replay begins later than the state did.
+    pub was_freed: bool,
+    /// The states that a crash may leave behind, and the last batch that was durable.
+    pub before: Option<(BTreeMap<BatchNumber, State>, BatchNumber)>,
+    pub identity: Option<NodeId>,
+}
+
+impl Node {
+    pub fn new(index: usize, reachable: bool) -> Node {
+        Node {
+            index,
+            life: 0,
+            disk: Disk::default(),
+            copy: None,
+            up: None,
+            handlers: BTreeMap::new(),
+            reachable,
+            was_freed: false,
+            before: None,
+            identity: None,
+        }
+    }
+
+    pub fn address(&self) -> String {
+        format!("n{}", self.index)
+    }
+
+    fn config(&self, state: &State, rng: &mut Rng) -> Config {
+        let mut seed = [0; 32];
+        seed.chunks_mut(8).for_each(|part| part.copy_from_slice(&rng.number().to_le_bytes()));
+        Config {
+            fresh_id: NodeId(u128::from(rng.number()) << 8 | self.index as u128),
+            fresh_incarnation: Incarnation(rng.number()),
+            epoch: Epoch(state.opening.epoch.0 + 1),
+            nonce: rng.number(),
+            name: format!("node {}", self.index),
+            advertised: if self.reachable { self.address() } else { String::new() },
+            own_addresses: vec![self.address()],
+            retry: RETRY,
+            inbox_bytes_max: 64 << 20,
+            seed,
+        }
+    }
+
+    /// Opens the directory: replays what is there and checks it against what was there before.
+    pub fn open(&mut self, now: u64, rng: &mut Rng, model: &mut Model) {
+        let found = self.disk.recover();
+        if let Some((snapshots, durable)) = self.before.take() {
+            assert!(found.last_batch >= durable, "a durable batch is gone");
+            if let Some(before) = snapshots.get(&found.last_batch) {
+                assert_same(before, &found.state, self.was_freed);
+            }
+        }
+        let Recovered { state, segments, offset, last_batch, previous_header_crc, next_lsn } = found;
+        if let Some(own) = self.identity {
+            model.crashed(own, next_lsn);
+        }
+        let config = self.config(&state, rng);
+        let position = LogPosition {
+            log_id: self.index as u64,
+            epoch: config.epoch,
+            nonce: config.nonce,
+            next_batch: last_batch.plus(1),
+            previous_header_crc,
+            next_lsn,
+        };
+        let segments = Segments::new(SEGMENT_BYTES_MIN, segments, SEGMENT_BYTES_MIN, offset);
+        let routing = Routing::of(&state);
+        let snapshots = BTreeMap::from([(last_batch, state.clone())]);
+        let engine = Engine::new(config, state, GroupCommit::new(position), segments, at(now));
+        self.life += 1;
+        self.identity = Some(engine.state().identity.id);
+        self.up = Some(Up {
+            engine,
+            routing,
+            builder: BatchBuilder::new(next_lsn),
+            buffer: vec![0; BATCH_BYTES_MAX],
+            owed: Vec::new(),
+            snapshots,
+            wake_at: u64::MAX,
+            done: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            serving: 0,
+            disk_full: false,
+        });
+    }
+}
+
+/// State after replay is the state before. Sums of bytes are as near as is known, which depends on where the log
+/// begins.
+fn assert_same(before: &State, after: &State, was_freed: bool) {
+    if !was_freed {
+        assert!(before == after, "before the crash:\n{before:#?}\nafter it:\n{after:#?}");
+    }
+    let flat = |state: &State| {
+        let inbox: Vec<_> =
+            state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)).map(|run| (run.range, run.origin)).collect();
+        let streams: Vec<_> = state
+            .streams
+            .iter()
+            .map(|(id, s)| {
+                let runs: Vec<_> = s.runs().iter().map(|run| (run.position, run.lsn, run.count)).collect();
+                (*id, s.owner.clone(), s.next, s.acked, s.ended, runs)
+            })
+            .collect();
+        format!(
+            "{:#?}",
+            (
+                (
+                    state.identity,
+                    state.opening.clone(),
+                    state.peers.clone(),
+                    state.addresses.clone(),
+                    streams
+                ),
+                (state.sets.clone(), state.inbound.clone(), state.subscribers.clone(), inbox),
+                (state.inbox.parked().clone(), state.inbox.progress().clone(), state.inbox.messages()),
+                (state.index.clone(), state.last_slot, state.last_stream, state.dropped),
+            )
+        )
+    };
+    let (before, after) = (flat(before), flat(after));
+    if before != after {
+        let differs = before.lines().zip(after.lines()).position(|(a, b)| a != b).unwrap_or(0);
+        let part = |text: &str| {
+            text.lines().skip(differs.saturating_sub(10)).take(20).collect::<Vec<_>>().join("\n")
+        };
+        panic!("before the crash:\n{}\nafter it:\n{}", part(&before), part(&after));
+    }
+}

@@ -1,0 +1,1 @@
+//! Each defect that the simulator found, as the shortest history that shows it.

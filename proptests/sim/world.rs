@@ -1,0 +1,403 @@
+//! Time, and all that happens in it: one queue of events, one clock, one source of chance.
+
+use std::collections::BTreeMap;
+
+use resolute::engine::effect::{Outcome, Outcomes, RequestId};
+use resolute::engine::request::Request;
+use resolute::format::checksum::checksum;
+use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::record::FLAG_COMMAND;
+use resolute::ids::{BatchNumber, Lsn, NodeId, SegmentNumber};
+use resolute::log::index::Span;
+use resolute::time::Wall;
+
+use super::disk::Disk;
+use super::model::{MessageNumber, Model, Sent};
+use super::net::{Connection, ConnectionId, End, Net, Weather};
+use super::node::{Mood, Node, at};
+use super::rng::Rng;
+
+pub const MS: u64 = 1_000_000;
+
+#[derive(Debug)]
+pub enum Event {
+    Wake(usize, u32),
+    Written(usize, u32, BatchNumber),
+    Read(usize, u32, Span),
+    Prepared(usize, u32, SegmentNumber),
+    Dialled(usize, u32, String),
+    Arrives(ConnectionId, usize, Vec<u8>),
+    Took(ConnectionId, usize, usize),
+    Noticed(ConnectionId, usize),
+    Outcomes(usize, u32, u32, Outcomes),
+    Start(usize),
+}
+
+pub struct World {
+    pub now: u64,
+    pub queue: BTreeMap<(u64, u64), Event>,
+    pub sequence: u64,
+    pub nodes: Vec<Node>,
+    pub net: Net,
+    pub weather: Weather,
+    pub rng: Rng,
+    pub model: Model,
+    /// What happened, in one number: the same seed gives the same.
+    pub trace: u64,
+    pub numbers: u64,
+    pub notes: Vec<(usize, resolute::engine::effect::Note)>,
+    /// The longest time that a write takes, in microseconds.
+    pub write_us: u64,
+    /// Disks have no room for another segment.
+    pub disks_full: bool,
+    /// Handlers that are moody are fine from now on.
+    pub is_calm: bool,
+    /// Of every run of a handler that was fine: whether it was told so durably is the model's to know.
+    pub runs: BTreeMap<(NodeId, Lsn, String), u64>,
+}
+
+impl World {
+    /// Nodes that are up; the addresses are `n0`, `n1`, and so on.
+    pub fn new(seed: u64, count: usize, weather: Weather) -> World {
+        let mut world = World {
+            now: 1_000 * MS,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            nodes: (0..count).map(|index| Node::new(index, true)).collect(),
+            net: Net::default(),
+            weather,
+            rng: Rng::new(seed),
+            model: Model::default(),
+            trace: seed,
+            numbers: 0,
+            notes: Vec::new(),
+            write_us: 2000,
+            disks_full: false,
+            is_calm: false,
+            runs: BTreeMap::new(),
+        };
+        (0..count).for_each(|node| world.start(node));
+        world
+    }
+
+    pub fn at(&mut self, time: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((time.max(self.now), self.sequence), event);
+    }
+
+    pub fn after_us(&mut self, least: u64, most: u64, event: Event) {
+        let time = self.now + self.rng.between(least, most.max(least)) * 1000;
+        self.at(time, event);
+    }
+
+    pub fn start(&mut self, node: usize) {
+        if self.nodes[node].up.is_none() {
+            self.nodes[node].open(self.now, &mut self.rng, &mut self.model);
+            self.turn(node);
+            self.serve(node, true);
+        }
+    }
+
+    /// The process dies, whatever it was doing.
+    pub fn crash(&mut self, node: usize) {
+        let Some(up) = self.nodes[node].up.take() else { return };
+        let durable = up.snapshots.keys().next().copied();
+        self.nodes[node].before = durable.map(|durable| (up.snapshots, durable));
+        self.nodes[node].disk.crash(&mut self.rng);
+        for (id, side) in self.net.of_node(node, self.nodes[node].life) {
+            self.hang_up(id, side);
+        }
+    }
+
+    /// One side lets go; the other learns of it sooner or later.
+    pub fn hang_up(&mut self, id: ConnectionId, side: usize) {
+        if let Some(connection) = self.net.connections.get_mut(&id) {
+            connection.ends[side].closed = true;
+            let most_us = if self.rng.chance(20) { 15_000_000 } else { self.weather.delay_ms * 1000 };
+            // What is on its way still arrives.
+            self.after_us(self.weather.delay_ms * 1000, most_us, Event::Noticed(id, 1 - side));
+        }
+        self.net.forget_closed();
+    }
+
+    /// A connection breaks; both sides learn of it sooner or later.
+    pub fn break_between(&mut self, a: usize, b: usize) {
+        let between = |connection: &&mut Connection| {
+            let nodes = [connection.ends[0].node, connection.ends[1].node];
+            nodes == [a, b] || nodes == [b, a]
+        };
+        let mut broken = Vec::new();
+        for connection in self.net.connections.iter_mut().map(|(id, c)| (id, c)) {
+            if between(&connection.1) {
+                broken.push(*connection.0);
+            }
+        }
+        for id in broken {
+            if let Some(connection) = self.net.connections.get_mut(&id) {
+                connection.broken = true;
+            }
+            for side in [0, 1] {
+                let most_us = if self.rng.chance(30) { 15_000_000 } else { 1000 };
+                self.after_us(1, most_us, Event::Noticed(id, side));
+            }
+        }
+    }
+
+    pub fn part(&mut self, a: usize, b: usize, apart: bool) {
+        let pair = (a.min(b), a.max(b));
+        if apart {
+            self.net.apart.insert(pair);
+            self.break_between(a, b);
+        } else {
+            self.net.apart.remove(&pair);
+        }
+    }
+
+    /// The directory is deleted: whoever starts there next is somebody else.
+    pub fn wipe(&mut self, node: usize) {
+        self.crash(node);
+        self.nodes[node].disk = Disk::default();
+        self.nodes[node].before = None;
+        self.nodes[node].identity = None;
+        self.nodes[node].was_freed = false;
+    }
+
+    pub fn copy(&mut self, node: usize) {
+        self.nodes[node].copy = Some(self.nodes[node].disk.clone());
+    }
+
+    /// An older copy of the directory takes its place.
+    pub fn restore(&mut self, node: usize) {
+        let Some(mut disk) = self.nodes[node].copy.clone() else { return };
+        self.crash(node);
+        disk.crash(&mut self.rng);
+        self.nodes[node].disk = disk;
+        self.nodes[node].before = None;
+        let Some(own) = self.nodes[node].identity else { return };
+        let others: Vec<NodeId> = self.model.logs.keys().copied().collect();
+        for other in others {
+            self.model.broken.extend([(own, other), (other, own)]);
+        }
+    }
+
+    pub fn serve(&mut self, node: usize, serving: bool) {
+        let now = at(self.now);
+        if let Some(up) = &mut self.nodes[node].up {
+            up.serving += 1;
+            up.engine.handle_serving(now, serving);
+            self.turn(node);
+        }
+    }
+
+    pub fn handler(&mut self, node: usize, topic: &str, name: &str, mood: Mood) {
+        self.nodes[node].handlers.entry(topic.to_owned()).or_default().insert(name.to_owned(), mood);
+    }
+
+    pub fn request(&mut self, node: usize, request: Request) -> RequestId {
+        self.numbers += 1;
+        let (id, now) = (RequestId(self.numbers), at(self.now));
+        if let Some(up) = &mut self.nodes[node].up {
+            up.engine.handle_request(now, id, request);
+            self.turn(node);
+        }
+        id
+    }
+
+    pub fn subscribe(&mut self, node: usize, address: &str, topic: &str) -> RequestId {
+        self.request(node, Request::Subscribe { address: address.to_owned(), topics: vec![topic.to_owned()] })
+    }
+
+    pub fn unsubscribe(&mut self, node: usize, address: &str, topic: &str) -> RequestId {
+        self.request(
+            node,
+            Request::Unsubscribe { address: address.to_owned(), topics: vec![topic.to_owned()] },
+        )
+    }
+
+    pub fn is_done(&self, node: usize, id: RequestId) -> bool {
+        self.nodes[node].up.as_ref().is_some_and(|up| up.done.contains(&id))
+    }
+
+    pub fn publish(&mut self, node: usize, topics: &[&str], payload_bytes: usize) -> Option<MessageNumber> {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        self.put(node, Sent::Event(topics), payload_bytes)
+    }
+
+    pub fn send(&mut self, node: usize, address: &str, payload_bytes: usize) -> Option<MessageNumber> {
+        self.put(node, Sent::Command(address.to_owned()), payload_bytes)
+    }
+
+    /// As publishers do it, in one critical section: route, stage what the routing needs, stage the message.
+    fn put(&mut self, node: usize, sent: Sent, payload_bytes: usize) -> Option<MessageNumber> {
+        let now = self.now;
+        let up = self.nodes[node].up.as_mut()?;
+        let most = payload_bytes + 4096;
+        if up.engine.is_in_checkpoint() || up.engine.is_disk_full() || !up.builder.has_room(most) {
+            return None;
+        }
+        let mut records = Vec::new();
+        let (route, names, flags) = match &sent {
+            Sent::Event(topics) => {
+                (up.routing.route(topics.iter().map(String::as_str), &mut records), topics.clone(), 0)
+            }
+            Sent::Command(address) => {
+                (up.routing.route_address(address, &mut records), vec!["cmd".to_owned()], FLAG_COMMAND)
+            }
+        };
+        if route.routed == 0 {
+            return None;
+        }
+        for record in &records {
+            up.builder.push_control(&mut up.buffer, record);
+        }
+        self.numbers += 1;
+        let number = self.numbers;
+        let mut payload = vec![0x5a; payload_bytes.max(8)];
+        payload[..8].copy_from_slice(&number.to_le_bytes());
+        let mut topics = Vec::new();
+        put_topics(&mut topics, names.iter().map(String::as_str)).unwrap();
+        let parts = MessageParts::new(Wall(now), &topics, &[], &payload).unwrap();
+        let crc = checksum(&parts.pieces().concat());
+        up.builder.push_message(&mut up.buffer, &parts, crc, flags, route.set);
+        let own = up.engine.state().identity.id;
+        self.model.sent.insert(number, (own, sent));
+        let life = self.nodes[node].life;
+        self.at(now, Event::Wake(node, life));
+        Some(number)
+    }
+
+    /// Lets so much time pass.
+    pub fn run_ms(&mut self, ms: u64) {
+        self.run_us(ms * 1000);
+    }
+
+    pub fn run_us(&mut self, us: u64) {
+        let end = self.now + us * 1000;
+        while let Some(((time, _), event)) = self.queue.pop_first() {
+            if time > end {
+                self.at(time, event);
+                break;
+            }
+            self.now = time;
+            self.happen(event);
+        }
+        self.now = end;
+    }
+
+    fn is_alive(&self, node: usize, life: u32) -> bool {
+        self.nodes[node].up.is_some() && self.nodes[node].life == life
+    }
+
+    fn happen(&mut self, event: Event) {
+        let now = at(self.now);
+        match event {
+            Event::Start(node) => self.start(node),
+            Event::Wake(node, life)
+            | Event::Written(node, life, _)
+            | Event::Read(node, life, _)
+            | Event::Prepared(node, life, _)
+            | Event::Dialled(node, life, _)
+            | Event::Outcomes(node, life, ..)
+                if !self.is_alive(node, life) => {}
+            Event::Wake(node, _) => self.turn(node),
+            Event::Written(node, _, batch) => {
+                self.nodes[node].disk.end_write(batch);
+                let up = self.nodes[node].up.as_mut().unwrap();
+                up.engine.handle_written(now, batch);
+                let durable = up.engine.durable();
+                let last = up
+                    .snapshots
+                    .iter()
+                    .rfind(|(_, state)| state.index.end() <= durable.plus(1))
+                    .map(|(b, _)| *b);
+                up.snapshots.retain(|batch, _| Some(*batch) >= last);
+                self.turn(node);
+            }
+            Event::Read(node, _, span) => {
+                let bytes = self.nodes[node].disk.read(&span);
+                self.nodes[node].up.as_mut().unwrap().engine.handle_read(now, &span, bytes).unwrap();
+                self.turn(node);
+            }
+            Event::Prepared(node, _, number) => {
+                if self.disks_full {
+                    self.nodes[node].up.as_mut().unwrap().engine.handle_disk_full(now);
+                } else {
+                    self.nodes[node].disk.prepare(number);
+                    self.nodes[node].up.as_mut().unwrap().engine.handle_prepared(number);
+                }
+                self.turn(node);
+            }
+            Event::Dialled(node, life, address) => self.dialled(node, life, &address),
+            Event::Arrives(id, side, bytes) => self.arrives(id, side, &bytes),
+            Event::Took(id, side, bytes) => {
+                let Some((node, session)) = self.end_of(id, side) else { return };
+                self.nodes[node].up.as_mut().unwrap().engine.handle_sent(now, session, bytes);
+                self.turn(node);
+            }
+            Event::Noticed(id, side) => {
+                let Some((node, session)) = self.end_of(id, side) else { return };
+                self.net.connections.get_mut(&id).unwrap().ends[side].closed = true;
+                self.net.forget_closed();
+                self.nodes[node].up.as_mut().unwrap().engine.handle_disconnected(now, session, "it broke");
+                self.turn(node);
+            }
+            Event::Outcomes(node, _, serving, outcomes) => {
+                let up = self.nodes[node].up.as_mut().unwrap();
+                if up.serving == serving {
+                    let log = self.model.logs.get_mut(&up.engine.state().identity.id).unwrap();
+                    for Outcome { lsn, failed, .. } in &outcomes.mixed {
+                        for (name, _) in failed {
+                            *log.failures.entry((*lsn, name.clone())).or_default() += 1;
+                        }
+                    }
+                    up.engine.handle_outcomes(now, outcomes);
+                    self.turn(node);
+                }
+            }
+        }
+    }
+
+    fn end_of(&self, id: ConnectionId, side: usize) -> Option<(usize, resolute::engine::effect::SessionId)> {
+        let end = &self.net.connections.get(&id)?.ends[side];
+        (!end.closed && self.is_alive(end.node, end.life)).then_some((end.node, end.session))
+    }
+
+    fn dialled(&mut self, node: usize, life: u32, address: &str) {
+        let now = at(self.now);
+        let target = self.resolve(address).filter(|target| {
+            let there = &self.nodes[*target];
+            there.up.is_some() && there.reachable && (*target == node || !self.net.are_apart(node, *target))
+        });
+        let accepted = target.and_then(|target| {
+            let there = self.nodes[target].up.as_mut().unwrap();
+            Some((target, there.engine.handle_accepted(now)?))
+        });
+        let engine = &mut self.nodes[node].up.as_mut().unwrap().engine;
+        let Some((target, theirs)) = accepted else {
+            engine.handle_dial_failed(now, address);
+            return self.turn(node);
+        };
+        let ours = engine.handle_connected(now, address);
+        let ends = [End::new(node, life, ours), End::new(target, self.nodes[target].life, theirs)];
+        self.net.connections.insert(self.net.next, Connection { ends, broken: false });
+        self.net.next += 1;
+        self.turn(node);
+        self.turn(target);
+    }
+
+    /// `n1` and, as another name for it, `alias1`.
+    pub fn resolve(&self, address: &str) -> Option<usize> {
+        let digits = address.strip_prefix("alias").or_else(|| address.strip_prefix('n'))?;
+        digits.parse().ok().filter(|index| *index < self.nodes.len())
+    }
+
+    fn arrives(&mut self, id: ConnectionId, side: usize, bytes: &[u8]) {
+        if self.end_of(id, side).is_none() || self.net.connections[&id].broken {
+            return;
+        }
+        let end = &mut self.net.connections.get_mut(&id).unwrap().ends[side];
+        end.backlog.extend(bytes);
+        let node = end.node;
+        self.turn(node);
+    }
+}
