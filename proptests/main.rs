@@ -4,9 +4,12 @@
 
 mod codec;
 mod golden;
+mod handling;
+mod lifecycle;
 mod manual;
 mod nodes;
 mod recovery;
+mod scene;
 mod sim;
 mod tidy;
 mod wake_model;

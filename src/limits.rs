@@ -60,6 +60,13 @@ pub const LOCK_ATTEMPTS: u32 = 5;
 /// The pause between two such attempts, in milliseconds.
 pub const LOCK_PAUSE_MS: u64 = 20;
 
+/// How long an opening waits for the address that a process which was killed a moment ago listened at: the kernel gives
+/// it back a little after the process is gone. In milliseconds.
+pub const BIND_WAIT_MS: u64 = 1_000;
+
+/// The pause between two tries to listen there, in milliseconds.
+pub const BIND_PAUSE_MS: u64 = 5;
+
 /// Room in a batch for its trailer. A batch is sealed when its trailer is full.
 pub const TRAILER_BYTES_MAX: usize = 64 << 10;
 

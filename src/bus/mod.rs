@@ -217,5 +217,9 @@ impl Bus {
 
 fn checked_address(address: &str) -> Result<String, Error> {
     let parsed: crate::io::address::Address = address.parse()?;
+    if parsed.port() == 0 {
+        let reason = "port 0 stands for any free port, and nobody can be reached there";
+        return Err(crate::io::address::NotAnAddress { text: address.to_owned(), reason }.into());
+    }
     Ok(parsed.to_string())
 }

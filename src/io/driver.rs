@@ -151,9 +151,10 @@ impl Driver {
         self.parts.engine.handle_time(now);
         self.parts.shared.handoff.ring_alarm(now.monotonic);
         self.log(now);
-        self.read_log();
         self.speak();
         self.hand_over();
+        // After all those who may find that something must be read: nothing else would wake us for it.
+        self.read_log();
         self.report(now);
         self.free_idle();
         self.go_on_closing();

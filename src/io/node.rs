@@ -1,11 +1,12 @@
 //! Opening a node: the directory, the log, the socket, and the thread that the engine lives on.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -34,7 +35,7 @@ use crate::engine::routing::Routing;
 use crate::engine::state::State;
 use crate::format::segment::segment_name;
 use crate::ids::{Incarnation, Lsn, NodeId, SegmentNumber};
-use crate::limits::WRITES_IN_FLIGHT_MAX;
+use crate::limits::{BIND_PAUSE_MS, BIND_WAIT_MS, WRITES_IN_FLIGHT_MAX};
 use crate::log::chunk::{Chunk, ChunkDefect};
 use crate::log::group_commit::{GroupCommit, LogPosition};
 use crate::log::segments::{Segment, Segments};
@@ -265,7 +266,7 @@ fn forward(mail: std::sync::mpsc::Receiver<Answer>, shared: &Arc<Shared>) -> Res
 fn listen(options: &NodeOptions) -> Result<(Listener, String, String), OpenError> {
     let failed = |source| OpenError::Bind { address: options.bind.to_string(), source };
     let sockets = options.bind.resolve().map_err(failed)?;
-    let socket = TcpListener::bind(&sockets[..]).map_err(failed)?;
+    let socket = bind_socket(&sockets).map_err(failed)?;
     let listener = Listener::new(socket);
     let port = listener.local_addr().map_err(failed)?.port();
     let bound = options.bind.with_port(port);
@@ -277,6 +278,19 @@ fn listen(options: &NodeOptions) -> Result<(Listener, String, String), OpenError
         None => bound.to_string(),
     };
     Ok((listener, bound.to_string(), advertised))
+}
+
+/// Takes the address. The kernel gives back that of a process that was killed a little after the process is gone.
+fn bind_socket(sockets: &[SocketAddr]) -> io::Result<TcpListener> {
+    for _ in 0..BIND_WAIT_MS / BIND_PAUSE_MS {
+        match TcpListener::bind(sockets) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(BIND_PAUSE_MS));
+            }
+            bound => return bound,
+        }
+    }
+    TcpListener::bind(sockets)
 }
 
 /// What is needed to find or make the segments that the log goes on in.
