@@ -56,11 +56,12 @@ impl Engine {
             return refused(GoodbyeCode::ProtocolError, "a second hello");
         }
         let (node, credit) = (hello.node, hello.credit_bytes);
-        let (epoch, nonce) = (hello.epoch, hello.nonce);
+        let (epoch, nonce, challenge) = (hello.epoch, hello.nonce, hello.challenge);
         session.hello = Some(hello);
         session.allowed = credit;
         let dialled = session.dialled.clone();
         if node == self.state.identity.id {
+            let dialled = dialled.or_else(|| self.dialled_itself(challenge));
             return self.handle_own_hello(dialled, nonce);
         }
         let Some(address) = dialled else {
@@ -99,6 +100,15 @@ impl Engine {
             self.bind(&address, PeerSlot::SELF);
         }
         refused(GoodbyeCode::Duplicate, "this is the node itself")
+    }
+
+    /// The address at which this node dialled itself, if the challenge that came is one of its own: nobody else knows it.
+    fn dialled_itself(&self, challenge: [u8; 16]) -> Option<String> {
+        let own = self
+            .sessions
+            .iter()
+            .find(|session| session.dialled.is_some() && session.challenge == challenge)?;
+        own.dialled.clone()
     }
 
     /// A peer that speaks for an earlier opening than we met, or for another one of the same number, has an older copy
