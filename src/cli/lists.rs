@@ -18,7 +18,7 @@ use crate::bus::inspect::{
 struct Shown<T> {
     header: &'static [&'static str],
     row: fn(&T) -> Vec<String>,
-    json: fn(&T) -> Result<Value, serde_json::Error>,
+    json: fn(&T, &mut Output) -> Result<Wrote, Failure>,
     empty: &'static str,
 }
 
@@ -27,7 +27,7 @@ pub fn keys(arguments: &Inspect) -> Result<(), Failure> {
     let shown = Shown {
         header: &["id", "where"],
         row: |key: &Key| vec![key.id.to_string(), places(key).join(", ")],
-        json: |key| Ok(json!({ "id": key.id.to_string(), "places": places(key) })),
+        json: |key, out| out.json(&json!({ "id": key.id.to_string(), "places": places(key) })),
         empty: "no messages",
     };
     list(arguments, snapshot.keys(), &shown)
@@ -38,7 +38,9 @@ pub fn subscribers(arguments: &Inspect) -> Result<(), Failure> {
     let shown = Shown {
         header: &["topic", "name", "address", "node"],
         row: |s: &Subscriber| vec![s.topic.clone(), s.name.clone(), s.address.clone(), s.node.clone()],
-        json: |s| Ok(json!({ "topic": s.topic, "name": s.name, "address": s.address, "node": s.node })),
+        json: |s, out| {
+            out.json(&json!({ "topic": s.topic, "name": s.name, "address": s.address, "node": s.node }))
+        },
         empty: "no subscribers",
     };
     list(arguments, snapshot.subscribers().map(Ok), &shown)
@@ -77,17 +79,17 @@ pub fn outgoing(arguments: &Inspect) -> Result<(), Failure> {
             let to = [owed.address.clone(), owed.stream.to_string(), owed.position.to_string()];
             message_row(&owed.message, to)
         },
-        json: |owed| {
+        json: |owed, out| {
             #[derive(Serialize)]
             struct Line<'a> {
+                #[serde(flatten)]
+                message: MessageLine,
                 destination: &'a str,
                 node: Option<&'a str>,
                 stream: u64,
                 position: u64,
-                #[serde(flatten)]
-                message: MessageLine,
             }
-            serde_json::to_value(Line {
+            out.json(&Line {
                 destination: &owed.address,
                 node: owed.node.as_deref(),
                 stream: owed.stream,
@@ -108,17 +110,17 @@ pub fn dead_letters(arguments: &Inspect) -> Result<(), Failure> {
             let why = [dead.handler.clone(), dead.attempts.to_string(), dead.reason.clone(), time(dead.at)];
             message_row(&dead.message, why)
         },
-        json: |dead| {
+        json: |dead, out| {
             #[derive(Serialize)]
             struct Line<'a> {
+                #[serde(flatten)]
+                message: MessageLine,
                 handler: &'a str,
                 attempts: u32,
                 reason: &'a str,
                 dead_at: String,
-                #[serde(flatten)]
-                message: MessageLine,
             }
-            serde_json::to_value(Line {
+            out.json(&Line {
                 handler: &dead.handler,
                 attempts: dead.attempts,
                 reason: &dead.reason,
@@ -141,8 +143,7 @@ fn list<T>(
     for entry in entries {
         let entry = entry?;
         let wrote = if arguments.json {
-            let line = (shown.json)(&entry).map_err(|error| Failure::io("write JSON", &error.into()))?;
-            out.json(&line)?
+            (shown.json)(&entry, &mut out)?
         } else {
             table.push(&mut out, (shown.row)(&entry))?
         };
@@ -156,15 +157,15 @@ fn list<T>(
     out.finish().map(drop)
 }
 
-fn waiting_json(waiting: &WaitingMessage) -> Result<Value, serde_json::Error> {
+fn waiting_json(waiting: &WaitingMessage, out: &mut Output) -> Result<Wrote, Failure> {
     #[derive(Serialize)]
     struct Line {
-        handlers: Vec<Value>,
         #[serde(flatten)]
         message: MessageLine,
+        handlers: Vec<Value>,
     }
     let handlers = waiting.handlers.iter().map(attempts_json).collect();
-    serde_json::to_value(Line { handlers, message: MessageLine::new(&waiting.message) })
+    out.json(&Line { message: MessageLine::new(&waiting.message), handlers })
 }
 
 fn attempts_json(of: &Attempts) -> Value {

@@ -1,7 +1,7 @@
 //! Tables for people.
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ContentArrangement, Table, TableComponent};
 
 use super::exit::Failure;
 use super::output::{Output, Wrote, stdout_is_terminal};
@@ -50,6 +50,9 @@ impl Rows {
 fn blank(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY);
+    for between_rows in [TableComponent::HorizontalLines, TableComponent::MiddleIntersections] {
+        table.remove_style(between_rows);
+    }
     // In a pipe lines have no width to fit.
     if stdout_is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);

@@ -200,9 +200,13 @@ impl Progress {
         let mut distinct = 0;
         a.follow(&base.join("sent"), &mut |line| distinct += u64::from(number(line).is_some())).map_err(failed)?;
         *sent += distinct;
-        let mut take = |line: &[u8]| drop(number(line).map(|number| acknowledged.insert(number)));
+        let mut take = |line: &[u8]| {
+            acknowledged.insert(number(line).unwrap_or(0));
+        };
         b.follow(&base.join("acknowledged"), &mut take).map_err(failed)?;
-        let mut take = |line: &[u8]| drop(welcome(line).map(|(number, _)| handled.insert(number)));
+        let mut take = |line: &[u8]| {
+            handled.insert(welcome(line).map_or(0, |(number, _)| number));
+        };
         c.follow(&base.join("welcomes"), &mut take).map_err(failed)
     }
 }
