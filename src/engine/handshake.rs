@@ -61,7 +61,7 @@ impl Engine {
         session.allowed = credit;
         let dialled = session.dialled.clone();
         if node == self.state.identity.id {
-            return self.handle_own_hello(dialled, nonce);
+            return self.handle_own_hello(id, nonce);
         }
         let Some(address) = dialled else {
             session.phase = Phase::AwaitProof;
@@ -85,13 +85,18 @@ impl Engine {
     }
 
     /// Our own hello came back: the address that was dialled is our own, or someone has a copy of our directory.
-    fn handle_own_hello(&mut self, dialled: Option<String>, nonce: u64) -> Result<(), Refused> {
+    fn handle_own_hello(&mut self, id: SessionId, nonce: u64) -> Result<(), Refused> {
         if nonce != self.config.nonce {
             return refused(GoodbyeCode::Clone, "two live nodes have one identity: one directory is a copy of the other");
         }
-        if let Some(address) = dialled {
-            self.bind(&address, PeerSlot::SELF);
-        }
+        let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
+        let Some(address) = session.dialled.clone() else {
+            // The end that dialled must hear us to know whom it reached.
+            session.phase = Phase::AwaitProof;
+            self.say_hello(id);
+            return Ok(());
+        };
+        self.bind(&address, PeerSlot::SELF);
         refused(GoodbyeCode::Duplicate, "this is the node itself")
     }
 
