@@ -180,9 +180,12 @@ impl World {
     /// Puts bytes on their way, as bad as the weather is.
     fn carry(&mut self, id: ConnectionId, side: usize, transmit: &Transmit) {
         let bytes = transmit.pieces.concat();
-        self.after_us(10, 500, Event::Took(id, side, bytes.len()));
         let connection = &self.net.connections[&id];
         let pair = (connection.ends[side].node, connection.ends[1 - side].node);
+        if self.stuck.contains(&pair) {
+            return;
+        }
+        self.after_us(10, 500, Event::Took(id, side, bytes.len()));
         let is_run = FrameView::parse(&bytes).unwrap().unwrap().0.kind == FrameKind::Run;
         let mut frames = vec![bytes];
         if is_run {

@@ -1,6 +1,6 @@
 //! Time, and all that happens in it: one queue of events, one clock, one source of chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use resolute::engine::effect::{Outcome, Outcomes, RequestId};
 use resolute::engine::request::Request;
@@ -50,6 +50,8 @@ pub struct World {
     pub write_us: u64,
     /// Disks have no room for another segment.
     pub disks_full: bool,
+    /// Connections from one node to another whose sockets take nothing.
+    pub stuck: BTreeSet<(usize, usize)>,
     /// Handlers that are moody are fine from now on.
     pub is_calm: bool,
     /// Of every run of a handler that was fine: whether it was told so durably is the model's to know.
@@ -73,6 +75,7 @@ impl World {
             notes: Vec::new(),
             write_us: 2000,
             disks_full: false,
+            stuck: BTreeSet::new(),
             is_calm: false,
             runs: BTreeMap::new(),
         };
