@@ -188,7 +188,10 @@ impl World {
         self.after_us(10, 500, Event::Took(id, side, bytes.len()));
         let is_run = FrameView::parse(&bytes).unwrap().unwrap().0.kind == FrameKind::Run;
         let mut frames = vec![bytes];
-        if is_run {
+        // What was held back comes behind whatever is said next, if only a heartbeat: nothing is lost on the way.
+        if let Some(held) = self.net.held.remove(&(id, side)) {
+            frames.push(held);
+        } else if is_run {
             let history = self.net.history.entry(pair).or_default();
             history.push(frames[0].clone());
             if history.len() > 20 {
@@ -201,9 +204,7 @@ impl World {
             if self.rng.chance(self.weather.replayed) {
                 frames.push(any);
             }
-            if let Some(held) = self.net.held.remove(&(id, side)) {
-                frames.push(held);
-            } else if self.rng.chance(self.weather.reordered) {
+            if self.rng.chance(self.weather.reordered) {
                 self.net.held.insert((id, side), frames.remove(0));
             }
         }
