@@ -40,8 +40,16 @@ fn much_traffic(seed: u64, crashes: bool) -> World {
         world.publish(0, &["a"], 20_000);
         world.send(0, "nowhere", 10_000);
     }
+    // What the publisher wants of itself waits while nobody serves there, and is handled while it is carried forward.
+    world.serve(0, false);
+    world.subscribe(0, "n0", "own");
+    world.handler(0, "own", "one", Mood::Moody(30));
+    world.handler(0, "own", "two", Mood::Moody(30));
     world.run_ms(100);
-    world.unsubscribe(2, "n0", "a");
+    for _ in 0..40 {
+        world.publish(0, &["own"], 20_000);
+        world.run_ms(2);
+    }
     let mut sent = 0;
     world.part(0, 2, true);
     while sent < 700 {
@@ -55,6 +63,10 @@ fn much_traffic(seed: u64, crashes: bool) -> World {
             world.run_ms(100);
         }
         world.run_ms(12);
+        if sent > 400 && world.rng.chance(10) {
+            let serving = world.rng.chance(50);
+            world.serve(0, serving);
+        }
         if crashes && world.rng.chance(2) {
             let node = world.rng.below(2) as usize;
             world.crash(node);

@@ -73,8 +73,13 @@ fn a_wish_that_changes_while_it_is_confirmed_is_kept() {
 fn a_wish_is_not_confirmed_before_the_publisher_has_it() {
     let mut world = World::new(1, 2, Weather::FAIR);
     world.part(0, 1, true);
-    world.subscribe(1, "n0", "a");
-    assert!(!requests(&mut world, 1, Request::Confirmed { address: "n0".into(), topics: vec!["a".into()] }));
+    let (address, topics) = ("n0".to_owned(), vec!["a".to_owned()]);
+    let wish = Request::Subscribe { address: address.clone(), topics: topics.clone() };
+    let ids = world.request_at_once(1, vec![wish, Request::Confirmed { address, topics }]);
+    world.run_ms(500);
+    assert!(world.is_done(1, ids[0]) && !world.is_done(1, ids[1]));
+    world.settle();
+    assert!(world.is_done(1, ids[1]));
 }
 
 // Wishes at another name of the node itself stayed open, and its commands waited for the next opening.
@@ -159,8 +164,12 @@ fn a_socket_that_takes_nothing_keeps_no_other_from_being_closed() {
         world.publish(0, &["a"], 60_000);
         world.run_ms(2);
     }
-    world.part(0, 1, true);
-    world.run_ms(60_000);
+    // It breaks, and the publisher never hears of it.
+    world.net.connections.values_mut().filter(|c| c.ends.iter().any(|end| end.node == 1)).for_each(|c| c.broken = true);
+    world.run_ms(30_000);
     world.stuck.clear();
+    world.run_ms(30_000);
     world.settle();
+    let sessions = world.nodes[0].up.as_ref().unwrap().engine.sessions().iter().count();
+    assert_eq!(sessions, 2, "what ended is closed");
 }

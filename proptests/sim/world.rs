@@ -116,6 +116,9 @@ impl World {
     pub fn hang_up(&mut self, id: ConnectionId, side: usize) {
         if let Some(connection) = self.net.connections.get_mut(&id) {
             connection.ends[side].closed = true;
+            if connection.broken {
+                return self.net.forget_closed();
+            }
             let most_us = if self.rng.chance(20) { 15_000_000 } else { self.weather.delay_ms * 1000 };
             // What is on its way still arrives.
             self.after_us(self.weather.delay_ms * 1000, most_us, Event::Noticed(id, 1 - side));
@@ -140,6 +143,10 @@ impl World {
                 connection.broken = true;
             }
             for side in [0, 1] {
+                // Some breaks are only found out by silence.
+                if self.rng.chance(20) {
+                    continue;
+                }
                 let most_us = if self.rng.chance(30) { 15_000_000 } else { 1000 };
                 self.after_us(1, most_us, Event::Noticed(id, side));
             }
@@ -204,6 +211,19 @@ impl World {
             self.turn(node);
         }
         id
+    }
+
+    /// Several requests in one turn.
+    pub fn request_at_once(&mut self, node: usize, requests: Vec<Request>) -> Vec<RequestId> {
+        let now = at(self.now);
+        let mut ids = Vec::new();
+        for request in requests {
+            self.numbers += 1;
+            ids.push(RequestId(self.numbers));
+            self.nodes[node].up.as_mut().unwrap().engine.handle_request(now, RequestId(self.numbers), request);
+        }
+        self.turn(node);
+        ids
     }
 
     pub fn subscribe(&mut self, node: usize, address: &str, topic: &str) -> RequestId {
