@@ -88,6 +88,40 @@ fn the_log_is_freed_though_somebody_stays_away_and_nobody_answers() {
     assert_eq!(world.nodes[1].up.as_ref().unwrap().engine.state().inbox.dead(), 1);
 }
 
+/// What a publisher wants of itself waits in the oldest segment, and is handled at the moment when it is carried
+/// forward; then it dies.
+fn handled_while_carried(seed: u64) {
+    let mut world = World::new(seed, 2, Weather::FAIR);
+    world.write_us = 15_000;
+    world.serve(0, false);
+    world.subscribe(0, "n0", "own");
+    world.subscribe(1, "n0", "c");
+    world.handler(0, "own", "one", Mood::Moody(40));
+    world.handler(1, "c", "one", Mood::Fine);
+    world.run_ms(500);
+    for _ in 0..60 {
+        world.publish(0, &["own"], 10_000);
+        world.run_ms(3);
+    }
+    // A file is prepared ahead of need.
+    while world.nodes[0].disk.segments() < 5 {
+        world.publish(0, &["c"], 60_000);
+        world.publish(0, &["c"], 60_000);
+        world.run_ms(5);
+    }
+    world.serve(0, true);
+    let crash_at = world.rng.between(1, 120);
+    for ms in 0..150 {
+        if ms == crash_at {
+            world.crash(0);
+            world.start(0);
+        }
+        world.publish(0, &["c"], 100);
+        world.run_ms(1);
+    }
+    world.settle();
+}
+
 fn cases(count: u32) -> ProptestConfig {
     ProptestConfig { cases: count, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -104,7 +138,12 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(4))]
+    #![proptest_config(cases(6))]
+
+    #[test]
+    fn what_is_carried_forward_is_neither_revived_nor_lost(seed in any::<u64>()) {
+        handled_while_carried(seed);
+    }
 
     #[test]
     fn the_log_is_freed_over_crashes(seed in any::<u64>()) {
