@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use resolute::engine::request::Request;
+
 use super::net::Weather;
 use super::node::Mood;
 use super::steps::{self, Step, step};
@@ -138,7 +140,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(6))]
+    #![proptest_config(cases(std::env::var("SIM_LONG").map_or(4, |n| n.parse().unwrap())))]
 
     #[test]
     fn what_is_carried_forward_is_neither_revived_nor_lost(seed in any::<u64>()) {
@@ -184,4 +186,65 @@ proptest! {
         });
         prop_assert_eq!(&traces[0], &traces[1]);
     }
+}
+
+#[test]
+fn a_removed_destination_is_owed_nothing_and_may_come_again() {
+    let mut world = World::new(3, 2, Weather::FAIR);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.publish(0, &["a"], 10);
+    world.run_ms(500);
+    world.crash(1);
+    for _ in 0..5 {
+        assert!(world.publish(0, &["a"], 10).is_some());
+    }
+    world.run_ms(100);
+    let remove = |address: &str| Request::RemoveDestination { address: address.into() };
+    let id = world.request(0, remove("n1"));
+    world.run_ms(100);
+    assert!(world.is_done(0, id));
+    assert!(world.publish(0, &["a"], 10).is_none(), "nobody is left who wants it");
+    world.crash(0);
+    world.start(0);
+    world.run_ms(100);
+    let state = world.nodes[0].up.as_ref().unwrap().engine.state();
+    assert_eq!((state.owed(), state.dropped), (0, 5));
+    // Each side forgets the other before they meet as strangers.
+    world.start(1);
+    world.run_ms(3000);
+    assert_eq!(world.accepted_numbers(1).len(), 1, "who was removed is refused");
+    world.request(1, remove("n0"));
+    world.run_ms(100);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(15_000);
+    for _ in 0..3 {
+        assert!(world.publish(0, &["a"], 10).is_some());
+    }
+    world.settle();
+    assert_eq!(world.accepted_numbers(1).len(), 4);
+}
+
+#[test]
+fn a_full_disk_refuses_messages_and_goes_on_when_there_is_room() {
+    let mut world = World::new(4, 2, Weather::FAIR);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.part(0, 1, true);
+    world.disks_full = true;
+    let mut refused = 0;
+    for _ in 0..400 {
+        refused += u64::from(world.publish(0, &["a"], 60_000).is_none());
+        world.run_ms(5);
+    }
+    assert!(refused > 100, "{refused}");
+    world.part(0, 1, false);
+    world.run_ms(20_000);
+    assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().owed(), 0, "what is owed goes out all the same");
+    world.disks_full = false;
+    world.run_ms(3000);
+    assert!(world.publish(0, &["a"], 60_000).is_some());
+    world.settle();
 }
