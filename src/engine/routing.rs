@@ -117,7 +117,8 @@ impl Routing {
     /// The queue of an address becomes the peer's: its stream if it has none yet, and else one that ends.
     fn bind(&mut self, address: String, slot: PeerSlot, out: &mut Vec<Control>) {
         if let Some(queue) = self.queues.remove(&address) {
-            if self.peers.contains_key(&slot) {
+            let has_stream = self.peers.contains_key(&slot);
+            if has_stream {
                 if slot != PeerSlot::SELF {
                     out.push(Control::StreamEnded { id: queue });
                 }

@@ -55,7 +55,8 @@ impl Engine {
         if session.in_flight >= SEND_BYTES_IN_FLIGHT_MAX {
             return None;
         }
-        let control = session.frames.pop_front_if(|said| said.after <= durable);
+        let is_released = session.frames.front().is_some_and(|said| said.after <= durable);
+        let control = if is_released { session.frames.pop_front() } else { None };
         let (after, pieces) = match control {
             Some(said) => {
                 session.opened |= said.opens;
