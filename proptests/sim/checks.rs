@@ -6,7 +6,7 @@ use resolute::engine::session::Phase;
 use resolute::engine::state::State;
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::record::Records;
-use resolute::ids::{Lsn, NodeId, PeerSlot, Position, StreamId};
+use resolute::ids::{Lsn, NodeId, PeerSlot};
 use resolute::wire::bodies::Body;
 
 use super::model::{Entry, Model};
@@ -19,7 +19,8 @@ pub fn state(model: &Model, up: &Up) {
     let state = up.engine.state();
     let Some(log) = model.logs.get(&state.identity.id) else { return };
     let waiting = log.inbox.keys().filter(|lsn| !log.handled.contains_key(lsn));
-    let held = state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)).flat_map(|run| run.range.first.0..run.range.end().0);
+    let held =
+        state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)).flat_map(|run| run.range.first.0..run.range.end().0);
     assert!(waiting.map(|lsn| lsn.0).eq(held), "the inbox is not what was accepted and not handled");
 }
 
@@ -42,8 +43,16 @@ pub fn transmit(model: &Model, up: &Up, transmit: &Transmit) {
             let all_durable = Records::new(records).all(|record| record.unwrap().lsn() <= mark);
             assert!(all_durable, "a run of what is not durable");
         } else if frame.kind == FrameKind::Hello {
-            assert_eq!(durable(up).opening.nonce, state.opening.nonce, "a hello of an opening that is not durable");
-            assert_eq!(durable(up).opening.epoch, up.engine.epoch(), "a hello of an opening that is not durable");
+            assert_eq!(
+                durable(up).opening.nonce,
+                state.opening.nonce,
+                "a hello of an opening that is not durable"
+            );
+            assert_eq!(
+                durable(up).opening.epoch,
+                up.engine.epoch(),
+                "a hello of an opening that is not durable"
+            );
         } else {
             let body = Body::decode(frame.kind, frame.body).unwrap();
             control(model.logs.get(&own).map(|log| (log, mark)), up, session.peer, &body);
@@ -65,7 +74,10 @@ fn control(log: Option<(&super::model::Log, Lsn)>, up: &Up, peer: Option<PeerSlo
             assert!(durable(up).peers.contains_key(&peer.unwrap()), "a peer that is not written down");
         }
         Body::StreamEnd { stream, .. } => {
-            assert!(!durable(up).streams.contains_key(stream), "the end of a stream that a crash brings back");
+            assert!(
+                !durable(up).streams.contains_key(stream),
+                "the end of a stream that a crash brings back"
+            );
         }
         _ => {}
     }
@@ -83,7 +95,10 @@ pub fn progress(model: &Model, own: NodeId, lsn: Lsn, dispatch: &Dispatch) {
         assert!(progress.skip.contains(handler), "handler {handler} of {lsn} is called again");
     }
     for (_, handler) in log.dead.range((lsn, String::new())..(lsn.plus(1), String::new())) {
-        assert!(progress.skip.contains(handler), "handler {handler} of {lsn} was given up and is called again");
+        assert!(
+            progress.skip.contains(handler),
+            "handler {handler} of {lsn} was given up and is called again"
+        );
     }
 }
 
@@ -111,7 +126,12 @@ impl World {
     fn is_settled(&self) -> bool {
         let rest = |up: &Up| {
             let state = up.engine.state();
-            let owed: u64 = state.streams.iter().filter(|(_, s)| matches!(s.owner, resolute::format::control::StreamOwner::Peer(_))).map(|(_, s)| s.owed()).sum();
+            let owed: u64 = state
+                .streams
+                .iter()
+                .filter(|(_, s)| matches!(s.owner, resolute::format::control::StreamOwner::Peer(_)))
+                .map(|(_, s)| s.owed())
+                .sum();
             up.engine.is_quiet() && up.builder.is_empty() && state.inbox.waiting() == 0 && owed == 0
         };
         self.nodes.iter().all(|node| node.up.as_ref().is_some_and(rest))
@@ -136,7 +156,10 @@ impl World {
         let live: Vec<NodeId> = self.nodes.iter().filter_map(|node| node.identity).collect();
         for from in &live {
             for to in &live {
-                if from == to || !self.model.logs.contains_key(from) || self.model.broken.contains(&(*to, *from)) {
+                if from == to
+                    || !self.model.logs.contains_key(from)
+                    || self.model.broken.contains(&(*to, *from))
+                {
                     continue;
                 }
                 let missing = self.model.missing(*from, *to);
@@ -147,8 +170,14 @@ impl World {
             let state = node.up.as_ref().unwrap().engine.state();
             for (id, stream) in &state.streams {
                 let resolute::format::control::StreamOwner::Peer(slot) = stream.owner else { continue };
-                let alive = live.contains(&state.node_of(slot)) && !self.model.broken.contains(&(state.node_of(slot), state.identity.id));
-                assert!(!alive || stream.owed() == 0, "n{} still owes {} on stream {id}", node.index, stream.owed());
+                let alive = live.contains(&state.node_of(slot))
+                    && !self.model.broken.contains(&(state.node_of(slot), state.identity.id));
+                assert!(
+                    !alive || stream.owed() == 0,
+                    "n{} still owes {} on stream {id}",
+                    node.index,
+                    stream.owed()
+                );
             }
         }
     }
@@ -163,7 +192,10 @@ impl World {
             };
             let handlers = handlers_of(&self.nodes[index], &topics);
             if handlers.is_empty() {
-                assert!(state.inbox.parked().contains(*lsn), "n{index}: {lsn} has no handler and is not parked");
+                assert!(
+                    state.inbox.parked().contains(*lsn),
+                    "n{index}: {lsn} has no handler and is not parked"
+                );
             }
             let given_up = |name: &String| {
                 let progress = state.inbox.progress().get(lsn).and_then(|progress| progress.get(name));
@@ -179,13 +211,18 @@ impl World {
     /// One session with each peer, and no more.
     fn check_sessions(&self, index: usize, own: NodeId, up: &Up) {
         let established = |session: &&resolute::engine::session::Session| session.phase == Phase::Established;
-        let mut nodes: Vec<NodeId> = up.engine.sessions().iter().filter(established).filter_map(|s| s.node()).collect();
+        let mut nodes: Vec<NodeId> =
+            up.engine.sessions().iter().filter(established).filter_map(|s| s.node()).collect();
         let count = nodes.len();
         nodes.sort_unstable();
         nodes.dedup();
         assert_eq!(nodes.len(), count, "n{index} has two sessions with one peer");
         for topics in up.engine.state().addresses.iter().filter(|(_, known)| !known.intents.is_empty()) {
-            let Some(target) = self.resolve(topics.0).filter(|target| *target != index && self.nodes[*target].reachable) else { continue };
+            let Some(target) =
+                self.resolve(topics.0).filter(|target| *target != index && self.nodes[*target].reachable)
+            else {
+                continue;
+            };
             let node = self.nodes[target].identity.unwrap();
             let bound = topics.1.bound.is_none_or(|slot| up.engine.state().node_of(slot) == node);
             let is_broken = self.model.broken.contains(&(own, node));
@@ -197,9 +234,8 @@ impl World {
     pub fn accepted_numbers(&self, node: usize) -> Vec<u64> {
         let own = self.nodes[node].identity.unwrap();
         let entries = self.model.logs.get(&own).into_iter().flat_map(|log| log.entries.values());
-        entries.filter_map(|e| if let Entry::Accepted { number, .. } = e { Some(*number) } else { None }).collect()
+        entries
+            .filter_map(|e| if let Entry::Accepted { number, .. } = e { Some(*number) } else { None })
+            .collect()
     }
 }
-
-/// Silences the compiler where a scenario names only some of these.
-pub fn _names(_: StreamId, _: Position) {}

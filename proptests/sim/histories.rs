@@ -86,7 +86,11 @@ fn the_log_is_freed_though_somebody_stays_away_and_nobody_answers() {
         assert!(node.disk.segments() <= 5, "n{} holds {} segments", node.index, node.disk.segments());
     }
     assert!(world.nodes[0].was_freed && world.nodes[1].was_freed);
-    assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().owed(), 5, "what nobody answers to stays owed");
+    assert_eq!(
+        world.nodes[0].up.as_ref().unwrap().engine.state().owed(),
+        5,
+        "what nobody answers to stays owed"
+    );
     assert_eq!(world.nodes[1].up.as_ref().unwrap().engine.state().inbox.dead(), 1);
 }
 
@@ -125,7 +129,12 @@ fn handled_while_carried(seed: u64) {
 }
 
 fn cases(count: u32) -> ProptestConfig {
-    ProptestConfig { cases: count, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: count,
+        max_shrink_iters: 4000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
@@ -242,7 +251,11 @@ fn a_full_disk_refuses_messages_and_goes_on_when_there_is_room() {
     assert!(refused > 100, "{refused}");
     world.part(0, 1, false);
     world.run_ms(20_000);
-    assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().owed(), 0, "what is owed goes out all the same");
+    assert_eq!(
+        world.nodes[0].up.as_ref().unwrap().engine.state().owed(),
+        0,
+        "what is owed goes out all the same"
+    );
     world.disks_full = false;
     world.run_ms(3000);
     assert!(world.publish(0, &["a"], 60_000).is_some());

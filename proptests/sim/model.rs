@@ -26,8 +26,20 @@ pub enum Sent {
 #[derive(Clone, Debug)]
 pub enum Entry {
     Control(Control),
-    Message { number: MessageNumber, to: BTreeSet<PeerSlot>, address: Option<String> },
-    Accepted { number: MessageNumber, from: NodeId, incarnation: Incarnation, lsn: Lsn, slot: PeerSlot, stream: StreamId, position: Position },
+    Message {
+        number: MessageNumber,
+        to: BTreeSet<PeerSlot>,
+        address: Option<String>,
+    },
+    Accepted {
+        number: MessageNumber,
+        from: NodeId,
+        incarnation: Incarnation,
+        lsn: Lsn,
+        slot: PeerSlot,
+        stream: StreamId,
+        position: Position,
+    },
 }
 
 /// One log, as it stands.
@@ -81,7 +93,10 @@ impl Log {
             }
             Entry::Accepted { number, from, incarnation, lsn: theirs, slot, stream, position } => {
                 let before = self.accepted.insert((*from, *incarnation, *theirs), lsn);
-                assert!(before.is_none(), "{own} has record {theirs} of {from} twice: at {before:?} and {lsn}");
+                assert!(
+                    before.is_none(),
+                    "{own} has record {theirs} of {from} twice: at {before:?} and {lsn}"
+                );
                 self.inbox.insert(lsn, *number);
                 self.cursors.entry((*slot, *stream)).or_default().push((lsn, *position));
             }
@@ -96,7 +111,11 @@ impl Log {
             Control::Subscriber { slot, added, topics } => {
                 let wanted = self.topics.entry(*slot).or_default();
                 for topic in topics {
-                    if *added { wanted.insert(topic.clone()) } else { wanted.remove(topic) };
+                    if *added {
+                        wanted.insert(topic.clone())
+                    } else {
+                        wanted.remove(topic)
+                    };
                 }
             }
             Control::AddressBound { address, slot } => {
@@ -108,7 +127,8 @@ impl Log {
                     };
                     let excused = |lsn: &Lsn| self.excused_addresses.contains(lsn);
                     let waiting = self.entries.iter().filter(|(lsn, _)| !excused(lsn));
-                    let waiting: Vec<_> = waiting.filter_map(|(lsn, entry)| Some((*lsn, theirs(entry)?))).collect();
+                    let waiting: Vec<_> =
+                        waiting.filter_map(|(lsn, entry)| Some((*lsn, theirs(entry)?))).collect();
                     self.inbox.extend(waiting);
                 }
             }
@@ -117,12 +137,14 @@ impl Log {
                 self.bound.retain(|_, bound| bound != slot);
                 self.excused.extend(self.entries.keys().map(|lsn| (*lsn, *slot)));
                 self.cursors.retain(|(from, _), _| from != slot);
-                let commands = self.entries.iter().filter(|(_, e)| matches!(e, Entry::Message { address: Some(_), .. }));
+                let commands =
+                    self.entries.iter().filter(|(_, e)| matches!(e, Entry::Message { address: Some(_), .. }));
                 self.excused_addresses.extend(commands.map(|(lsn, _)| *lsn));
             }
             Control::AddressRemoved { address } => {
                 self.bound.remove(address);
-                let theirs = |entry: &Entry| matches!(entry, Entry::Message { address: Some(a), .. } if a == address);
+                let theirs =
+                    |entry: &Entry| matches!(entry, Entry::Message { address: Some(a), .. } if a == address);
                 let gone = self.entries.iter().filter(|(_, entry)| theirs(entry));
                 self.excused_addresses.extend(gone.map(|(lsn, _)| *lsn));
             }
@@ -206,11 +228,14 @@ impl Model {
             (from, Sent::Event(topics)) => {
                 assert_eq!(*from, own);
                 let wants = |wanted: &BTreeSet<String>| topics.iter().any(|topic| wanted.contains(topic));
-                let to: BTreeSet<PeerSlot> = log.topics.iter().filter(|(_, t)| wants(t)).map(|(slot, _)| *slot).collect();
+                let to: BTreeSet<PeerSlot> =
+                    log.topics.iter().filter(|(_, t)| wants(t)).map(|(slot, _)| *slot).collect();
                 assert!(!to.is_empty(), "a message nobody wants costs no record");
                 Entry::Message { number, to, address: None }
             }
-            (_, Sent::Command(address)) => Entry::Message { number, to: BTreeSet::new(), address: Some(address.clone()) },
+            (_, Sent::Command(address)) => {
+                Entry::Message { number, to: BTreeSet::new(), address: Some(address.clone()) }
+            }
         }
     }
 
@@ -225,7 +250,9 @@ impl Model {
                 assert_eq!(*published, number, "{own} got another message as record {lsn} of {from}");
                 let is_mine = |slot: &PeerSlot| theirs.node_of(from, *slot) == own;
                 let bound = address.as_ref().and_then(|address| theirs.bound.get(address));
-                let wanted = to.iter().any(is_mine) || bound.is_some_and(is_mine) || theirs.excused_addresses.contains(&lsn);
+                let wanted = to.iter().any(is_mine)
+                    || bound.is_some_and(is_mine)
+                    || theirs.excused_addresses.contains(&lsn);
                 assert!(wanted, "{own} got record {lsn} of {from}, which it does not want");
             }
             _ => assert!(is_broken, "{own} got record {lsn} of {from}, which is not in its log"),
@@ -234,7 +261,15 @@ impl Model {
             self.check_order(own, from, run, lsn, theirs);
         }
         let position = run.first_position.plus(u64::from(index));
-        Entry::Accepted { number, from, incarnation: run.incarnation, lsn, slot: run.slot, stream: run.stream, position }
+        Entry::Accepted {
+            number,
+            from,
+            incarnation: run.incarnation,
+            lsn,
+            slot: run.slot,
+            stream: run.stream,
+            position,
+        }
     }
 
     /// Events of one publisher are accepted in the order in which they were published. Commands to an address that
@@ -243,15 +278,20 @@ impl Model {
         let key = |lsn| (from, run.incarnation, lsn);
         let later = self.logs[&own].accepted.range(key(lsn)..key(Lsn(u64::MAX))).next();
         if let Some(((_, _, other), _)) = later {
-            let is_event = |lsn: &Lsn| matches!(theirs.entries.get(lsn), Some(Entry::Message { address: None, .. }));
-            assert!(!is_event(&lsn) || !is_event(other), "{own} got record {lsn} of {from} after record {other}");
+            let is_event =
+                |lsn: &Lsn| matches!(theirs.entries.get(lsn), Some(Entry::Message { address: None, .. }));
+            assert!(
+                !is_event(&lsn) || !is_event(other),
+                "{own} got record {lsn} of {from} after record {other}"
+            );
         }
     }
 
     /// A crash took everything from `end` on.
     pub fn crashed(&mut self, own: NodeId, end: Lsn) {
         let Some(log) = self.logs.get_mut(&own) else { return };
-        let kept: BTreeMap<Lsn, Entry> = std::mem::take(&mut log.entries).into_iter().filter(|(lsn, _)| *lsn < end).collect();
+        let kept: BTreeMap<Lsn, Entry> =
+            std::mem::take(&mut log.entries).into_iter().filter(|(lsn, _)| *lsn < end).collect();
         *log = Log::default();
         for (lsn, entry) in kept {
             log.learn(own, lsn, &entry);
@@ -269,9 +309,11 @@ impl Model {
         for (lsn, entry) in &theirs.entries {
             let Entry::Message { number, to: slots, address } = entry else { continue };
             let is_its = |slot: &&PeerSlot| theirs.node_of(from, **slot) == to;
-            let event = slots.iter().find(is_its).is_some_and(|slot| !theirs.excused.contains(&(*lsn, *slot)));
+            let event =
+                slots.iter().find(is_its).is_some_and(|slot| !theirs.excused.contains(&(*lsn, *slot)));
             let bound = address.as_ref().and_then(|address| theirs.bound.get(address));
-            let command = bound.filter(|slot| is_its(slot)).is_some() && !theirs.excused_addresses.contains(lsn);
+            let command =
+                bound.filter(|slot| is_its(slot)).is_some() && !theirs.excused_addresses.contains(lsn);
             if (event || command) && !has.contains(lsn) {
                 missing.push((*lsn, *number));
             }
@@ -282,7 +324,11 @@ impl Model {
     /// Whether a message that is dispatched is one that handlers may see.
     pub fn check_dispatch(&self, own: NodeId, range: LsnRange, lsn: Lsn, number: MessageNumber) {
         let log = &self.logs[&own];
-        assert_eq!(log.inbox.get(&lsn), Some(&number), "{own} dispatches {lsn} of {range:?}, which was never accepted");
+        assert_eq!(
+            log.inbox.get(&lsn),
+            Some(&number),
+            "{own} dispatches {lsn} of {range:?}, which was never accepted"
+        );
         assert!(!log.handled.contains_key(&lsn), "{own} dispatches {lsn}, which is handled");
     }
 }

@@ -77,7 +77,8 @@ impl Net {
     /// The connection and the side of a node's session.
     pub fn find(&self, node: usize, life: u32, session: SessionId) -> Option<(ConnectionId, usize)> {
         self.connections.iter().find_map(|(id, connection)| {
-            let is_it = |end: &End| end.node == node && end.life == life && end.session == session && !end.closed;
+            let is_it =
+                |end: &End| end.node == node && end.life == life && end.session == session && !end.closed;
             connection.ends.iter().position(is_it).map(|side| (*id, side))
         })
     }

@@ -47,7 +47,6 @@ pub struct Up {
     pub done: BTreeSet<RequestId>,
     pub refused: BTreeSet<RequestId>,
     pub serving: u32,
-    pub disk_full: bool,
 }
 
 /// A data directory and the machine around it.
@@ -148,7 +147,6 @@ impl Node {
             done: BTreeSet::new(),
             refused: BTreeSet::new(),
             serving: 0,
-            disk_full: false,
         });
     }
 }
@@ -160,15 +158,26 @@ fn assert_same(before: &State, after: &State, was_freed: bool) {
         assert!(before == after, "before the crash:\n{before:#?}\nafter it:\n{after:#?}");
     }
     let flat = |state: &State| {
-        let inbox: Vec<_> = state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)).map(|run| (run.range, run.origin)).collect();
-        let streams: Vec<_> = state.streams.iter().map(|(id, s)| {
-            let runs: Vec<_> = s.runs().iter().map(|run| (run.position, run.lsn, run.count)).collect();
-            (*id, s.owner.clone(), s.next, s.acked, s.ended, runs)
-        }).collect();
+        let inbox: Vec<_> =
+            state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)).map(|run| (run.range, run.origin)).collect();
+        let streams: Vec<_> = state
+            .streams
+            .iter()
+            .map(|(id, s)| {
+                let runs: Vec<_> = s.runs().iter().map(|run| (run.position, run.lsn, run.count)).collect();
+                (*id, s.owner.clone(), s.next, s.acked, s.ended, runs)
+            })
+            .collect();
         format!(
             "{:#?}",
             (
-                (state.identity, state.opening.clone(), state.peers.clone(), state.addresses.clone(), streams),
+                (
+                    state.identity,
+                    state.opening.clone(),
+                    state.peers.clone(),
+                    state.addresses.clone(),
+                    streams
+                ),
                 (state.sets.clone(), state.inbound.clone(), state.subscribers.clone(), inbox),
                 (state.inbox.parked().clone(), state.inbox.progress().clone(), state.inbox.messages()),
                 (state.index.clone(), state.last_slot, state.last_stream, state.dropped),
@@ -178,7 +187,9 @@ fn assert_same(before: &State, after: &State, was_freed: bool) {
     let (before, after) = (flat(before), flat(after));
     if before != after {
         let differs = before.lines().zip(after.lines()).position(|(a, b)| a != b).unwrap_or(0);
-        let part = |text: &str| text.lines().skip(differs.saturating_sub(10)).take(20).collect::<Vec<_>>().join("\n");
+        let part = |text: &str| {
+            text.lines().skip(differs.saturating_sub(10)).take(20).collect::<Vec<_>>().join("\n")
+        };
         panic!("before the crash:\n{}\nafter it:\n{}", part(&before), part(&after));
     }
 }

@@ -5,8 +5,8 @@ use resolute::engine::request::Request;
 
 use super::net::Weather;
 use super::node::Mood;
-use super::world::World;
 use super::steps::{self, Step};
+use super::world::World;
 
 // Each dial proposed a secret of its own, and after a crash the two nodes could never connect again.
 #[test]
@@ -92,7 +92,11 @@ fn a_node_is_its_own_peer_by_any_name() {
     world.subscribe(0, "alias0", "a");
     world.run_ms(50);
     world.send(0, "n0", 10);
-    assert!(requests(&mut world, 0, Request::Confirmed { address: "alias0".into(), topics: vec!["a".into()] }));
+    assert!(requests(
+        &mut world,
+        0,
+        Request::Confirmed { address: "alias0".into(), topics: vec!["a".into()] }
+    ));
     assert!(world.publish(0, &["a"], 10).is_some());
     world.settle();
     assert_eq!(world.runs.len(), 3);
@@ -165,7 +169,12 @@ fn a_socket_that_takes_nothing_keeps_no_other_from_being_closed() {
         world.run_ms(2);
     }
     // It breaks, and the publisher never hears of it.
-    world.net.connections.values_mut().filter(|c| c.ends.iter().any(|end| end.node == 1)).for_each(|c| c.broken = true);
+    world
+        .net
+        .connections
+        .values_mut()
+        .filter(|c| c.ends.iter().any(|end| end.node == 1))
+        .for_each(|c| c.broken = true);
     world.run_ms(30_000);
     world.stuck.clear();
     world.run_ms(30_000);

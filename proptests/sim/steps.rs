@@ -75,12 +75,22 @@ impl World {
         match *step {
             Step::Publish { node, topics: (one, other), count, bytes } => {
                 for _ in 0..count {
-                    self.publish(node, &[TOPICS[one], TOPICS[other]][..if one == other { 1 } else { 2 }], bytes);
+                    self.publish(
+                        node,
+                        &[TOPICS[one], TOPICS[other]][..if one == other { 1 } else { 2 }],
+                        bytes,
+                    );
                 }
             }
-            Step::Send { node, address } => drop(self.send(node, address, 50)),
-            Step::Subscribe { node, address, topic } => drop(self.subscribe(node, address, TOPICS[topic])),
-            Step::Unsubscribe { node, address, topic } => drop(self.unsubscribe(node, address, TOPICS[topic])),
+            Step::Send { node, address } => {
+                self.send(node, address, 50);
+            }
+            Step::Subscribe { node, address, topic } => {
+                self.subscribe(node, address, TOPICS[topic]);
+            }
+            Step::Unsubscribe { node, address, topic } => {
+                self.unsubscribe(node, address, TOPICS[topic]);
+            }
             Step::Crash { node, down_ms } => {
                 self.crash(node);
                 self.after_us(down_ms * 1000, down_ms * 1000, super::world::Event::Start(node));

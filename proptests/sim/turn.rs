@@ -59,7 +59,9 @@ impl World {
                 EngineEvent::Durable(lsn) => assert_eq!(lsn, up.engine.durable()),
                 EngineEvent::Done(id) => assert!(up.done.insert(id), "{id:?} is done twice"),
                 EngineEvent::Refused(id, _) => drop(up.refused.insert(id)),
-                EngineEvent::Prepare(number) => self.after_us(1000, 20_000, Event::Prepared(node, life, number)),
+                EngineEvent::Prepare(number) => {
+                    self.after_us(1000, 20_000, Event::Prepared(node, life, number))
+                }
                 EngineEvent::Free(number) => {
                     self.nodes[node].disk.free(number);
                     self.nodes[node].was_freed = true;
@@ -117,7 +119,9 @@ impl World {
             if !up.engine.accepts_runs() || !up.builder.has_room(records.len() + 256) {
                 return false;
             }
-            if let RunVerdict::Accept { accepted, skip } = up.engine.handle_run(now, end.session, run, records) {
+            if let RunVerdict::Accept { accepted, skip } =
+                up.engine.handle_run(now, end.session, run, records)
+            {
                 up.builder.push_run(&mut up.buffer, &accepted, &records[skip..]);
                 up.engine.run_staged(&accepted);
             }
@@ -234,7 +238,8 @@ impl World {
                     let record = record.unwrap();
                     let own = up.engine.state().identity.id;
                     self.model.check_dispatch(own, dispatch.range, lsn, number_of(&record));
-                    let topics: Vec<String> = MessageView::parse(record.body).unwrap().topics().map(str::to_owned).collect();
+                    let topics: Vec<String> =
+                        MessageView::parse(record.body).unwrap().topics().map(str::to_owned).collect();
                     self.handle(node, up, lsn, &topics, &dispatch, &mut outcomes);
                     lsn = lsn.plus(1);
                     count += 1;
@@ -266,7 +271,8 @@ impl World {
         let progress = dispatch.progress.clone().unwrap_or_default();
         let mut outcome = Outcome { lsn, done: Vec::new(), failed: Vec::new() };
         for (name, mood) in all.iter().filter(|(name, _)| !progress.skip.contains(name)) {
-            let moody = if self.is_calm { 0 } else { if let Mood::Moody(percent) = mood { *percent } else { 0 } };
+            let moody =
+                if self.is_calm { 0 } else { if let Mood::Moody(percent) = mood { *percent } else { 0 } };
             if self.rng.chance(moody / 4) {
                 outcomes.returned.push(lsn);
                 return;
@@ -294,7 +300,12 @@ impl World {
 }
 
 pub fn handlers_of(node: &Node, topics: &[String]) -> BTreeMap<String, Mood> {
-    topics.iter().filter_map(|topic| node.handlers.get(topic)).flatten().map(|(n, m)| (n.clone(), *m)).collect()
+    topics
+        .iter()
+        .filter_map(|topic| node.handlers.get(topic))
+        .flatten()
+        .map(|(n, m)| (n.clone(), *m))
+        .collect()
 }
 
 fn stage(up: &mut Up, begins_segment: bool) {

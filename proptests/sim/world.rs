@@ -133,7 +133,7 @@ impl World {
             nodes == [a, b] || nodes == [b, a]
         };
         let mut broken = Vec::new();
-        for connection in self.net.connections.iter_mut().map(|(id, c)| (id, c)) {
+        for connection in &mut self.net.connections {
             if between(&connection.1) {
                 broken.push(*connection.0);
             }
@@ -220,7 +220,11 @@ impl World {
         for request in requests {
             self.numbers += 1;
             ids.push(RequestId(self.numbers));
-            self.nodes[node].up.as_mut().unwrap().engine.handle_request(now, RequestId(self.numbers), request);
+            self.nodes[node].up.as_mut().unwrap().engine.handle_request(
+                now,
+                RequestId(self.numbers),
+                request,
+            );
         }
         self.turn(node);
         ids
@@ -231,7 +235,10 @@ impl World {
     }
 
     pub fn unsubscribe(&mut self, node: usize, address: &str, topic: &str) -> RequestId {
-        self.request(node, Request::Unsubscribe { address: address.to_owned(), topics: vec![topic.to_owned()] })
+        self.request(
+            node,
+            Request::Unsubscribe { address: address.to_owned(), topics: vec![topic.to_owned()] },
+        )
     }
 
     pub fn is_done(&self, node: usize, id: RequestId) -> bool {
@@ -260,7 +267,9 @@ impl World {
             Sent::Event(topics) => {
                 (up.routing.route(topics.iter().map(String::as_str), &mut records), topics.clone(), 0)
             }
-            Sent::Command(address) => (up.routing.route_address(address, &mut records), vec!["cmd".to_owned()], FLAG_COMMAND),
+            Sent::Command(address) => {
+                (up.routing.route_address(address, &mut records), vec!["cmd".to_owned()], FLAG_COMMAND)
+            }
         };
         if route.routed == 0 {
             return None;
@@ -323,7 +332,11 @@ impl World {
                 let up = self.nodes[node].up.as_mut().unwrap();
                 up.engine.handle_written(now, batch);
                 let durable = up.engine.durable();
-                let last = up.snapshots.iter().rfind(|(_, state)| state.index.end() <= durable.plus(1)).map(|(b, _)| *b);
+                let last = up
+                    .snapshots
+                    .iter()
+                    .rfind(|(_, state)| state.index.end() <= durable.plus(1))
+                    .map(|(b, _)| *b);
                 up.snapshots.retain(|batch, _| Some(*batch) >= last);
                 self.turn(node);
             }
