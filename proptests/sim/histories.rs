@@ -138,7 +138,7 @@ fn cases(count: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(std::env::var("SIM_CASES").map_or(100, |n| n.parse().unwrap())))]
+    #![proptest_config(cases(std::env::var("SIM_CASES").map_or(256, |n| n.parse().unwrap())))]
 
     #[test]
     fn nothing_is_lost_and_nothing_comes_twice(seed in any::<u64>(), steps in vec(step(false, true), 1..60)) {
