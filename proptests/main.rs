@@ -2,6 +2,15 @@
 // All of this is test code, though not all of it stands in a test function.
 #![allow(clippy::unwrap_used)]
 
+mod codec;
+mod golden;
+mod handling;
+mod lifecycle;
+mod manual;
+mod nodes;
+mod recovery;
+mod scene;
 mod sim;
 mod tidy;
+mod wake_model;
 mod wire_codec;

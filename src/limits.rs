@@ -60,6 +60,13 @@ pub const LOCK_ATTEMPTS: u32 = 5;
 /// The pause between two such attempts, in milliseconds.
 pub const LOCK_PAUSE_MS: u64 = 20;
 
+/// How long an opening waits for the address that a process which was killed a moment ago listened at: the kernel gives
+/// it back a little after the process is gone. In milliseconds.
+pub const BIND_WAIT_MS: u64 = 1_000;
+
+/// The pause between two tries to listen there, in milliseconds.
+pub const BIND_PAUSE_MS: u64 = 5;
+
 /// Room in a batch for its trailer. A batch is sealed when its trailer is full.
 pub const TRAILER_BYTES_MAX: usize = 64 << 10;
 
@@ -72,6 +79,13 @@ pub const EXTENT_BYTES: u32 = 64 << 10;
 
 /// Extents of one batch: so many runs fit its trailer.
 pub const EXTENTS_MAX: usize = TRAILER_BYTES_MAX / 8;
+
+/// Room in a batch for the records that a new route may need before its message: a set of as many streams as there can
+/// be peers, and a new stream.
+pub const ROUTE_RECORD_BYTES_MAX: usize = PEERS_MAX * 8 + (4 << 10);
+
+/// Bytes of the records of an atomic batch.
+pub const ATOMIC_BYTES_MAX: usize = BATCH_RECORD_BYTES_MAX - ROUTE_RECORD_BYTES_MAX;
 
 /// The largest record, its header included.
 pub const RECORD_BYTES_MAX: usize = 256 << 10;
@@ -100,6 +114,9 @@ pub const REASON_BYTES_MAX: usize = 1024;
 /// Bytes of all topics that one node subscribes to at one peer: they travel in one frame.
 pub const INTEREST_BYTES_MAX: usize = 512 << 10;
 
+/// Bytes of the log in memory at once while it is read back.
+pub const RECOVERY_WINDOW_BYTES: usize = 4 << 20;
+
 /// The smallest and the default and the largest segment.
 pub const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
@@ -110,6 +127,12 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// When the disk has no room for a next segment, this part (one in so many bytes) of the last one takes no more
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;
+
+/// How long an opening waits for a write that a killed process left behind, in milliseconds.
+pub const DEAD_WRITERS_MS: u64 = 5_000;
+
+/// Segments that are open at once.
+pub const OPEN_SEGMENTS_MAX: usize = 64;
 
 /// Bytes of a frame after its header, for every kind but runs.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
@@ -140,6 +163,24 @@ pub const CREDIT_BYTES: u64 = 4 << 20;
 
 /// Bytes written to a socket and not yet taken by it, for one session.
 pub const SEND_BYTES_IN_FLIGHT_MAX: usize = 2 << 20;
+
+/// Pieces shorter than this are copied together before they are written to a socket.
+pub const GATHER_BYTES_MAX: usize = 2 << 10;
+
+/// Bytes that one write to a socket begins with, and a little more.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Pieces of one write to a socket.
+pub const WRITE_PIECES_MAX: usize = 64;
+
+/// Connections that are being made at once.
+pub const DIALS_AT_ONCE_MAX: usize = 8;
+
+/// How long no peer is accepted after accepting one failed for want of descriptors or memory, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// How long a connection that is to be closed may take to say goodbye, in milliseconds.
+pub const GOODBYE_MS: u64 = 1_000;
 
 /// Peers that one node knows. A session from one more is refused.
 pub const PEERS_MAX: usize = 16_384;
@@ -185,7 +226,8 @@ const _: () = assert!(
 const _: () = assert!(RUN_BYTES_MAX >= RECORD_BYTES_MAX, "a run must hold the largest record");
 const _: () = assert!(FRAME_BYTES_MAX >= RUN_BYTES_MAX + 64);
 const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
-const _: () = assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
+const _: () =
+    assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
 const _: () = assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);
@@ -193,5 +235,6 @@ const _: () = assert!(PREWRITE_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () =
     assert!(BATCH_BYTES_MAX <= u32::MAX as usize, "the kernel counts the bytes of a write in 32 bits");
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
+const _: () = assert!(RECOVERY_WINDOW_BYTES >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);
 const _: () = assert!(TOPIC_BYTES_MAX <= u8::MAX as usize, "a topic's length is one byte");

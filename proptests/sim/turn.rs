@@ -123,7 +123,7 @@ impl World {
                 up.engine.handle_run(now, end.session, run, records)
             {
                 up.builder.push_run(&mut up.buffer, &accepted, &records[skip..]);
-                up.engine.run_staged(&accepted);
+                up.engine.run_staged(&accepted, skip);
             }
         } else {
             up.engine.handle_frame(now, end.session, &frame);

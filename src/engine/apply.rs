@@ -88,7 +88,12 @@ pub enum Applied {
 
 impl State {
     /// Takes in one batch: the records of `chunk`, which lie at `place`.
-    pub fn apply_batch(&mut self, place: BatchPlace, chunk: &Chunk, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
+    pub fn apply_batch(
+        &mut self,
+        place: BatchPlace,
+        chunk: &Chunk,
+        applied: &mut Vec<Applied>,
+    ) -> Result<(), ApplyDefect> {
         self.index.push(chunk.first(), chunk.end().since(chunk.first()), place);
         for extent in chunk.extents() {
             match extent.kind {
@@ -125,10 +130,17 @@ impl State {
         Ok(())
     }
 
-    fn apply_record(&mut self, lsn: Lsn, record: &RecordView<'_>, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
+    fn apply_record(
+        &mut self,
+        lsn: Lsn,
+        record: &RecordView<'_>,
+        applied: &mut Vec<Applied>,
+    ) -> Result<(), ApplyDefect> {
         let body = |defect| ApplyDefect::Body { lsn, defect };
         match record.kind {
-            RecordKind::Accepted => self.apply_accepted(lsn, &Accepted::decode(record.body).map_err(body)?, applied),
+            RecordKind::Accepted => {
+                self.apply_accepted(lsn, &Accepted::decode(record.body).map_err(body)?, applied)
+            }
             RecordKind::Carried => self.apply_carried(lsn, &Carried::decode(record.body).map_err(body)?),
             kind => {
                 let control = Control::decode(kind, record.body).map_err(body)?;
@@ -137,7 +149,12 @@ impl State {
         }
     }
 
-    fn apply_accepted(&mut self, lsn: Lsn, run: &Accepted, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
+    fn apply_accepted(
+        &mut self,
+        lsn: Lsn,
+        run: &Accepted,
+        applied: &mut Vec<Applied>,
+    ) -> Result<(), ApplyDefect> {
         let inbound = self.inbound.entry((run.slot, run.stream)).or_default();
         if run.first_position != inbound.accepted.plus(1) {
             return Err(ApplyDefect::OutOfOrder(lsn));
@@ -170,7 +187,12 @@ impl State {
     }
 
     /// Takes in one control record.
-    fn apply_control(&mut self, lsn: Lsn, control: Control, applied: &mut Vec<Applied>) -> Result<(), ApplyDefect> {
+    fn apply_control(
+        &mut self,
+        lsn: Lsn,
+        control: Control,
+        applied: &mut Vec<Applied>,
+    ) -> Result<(), ApplyDefect> {
         match (self.in_checkpoint, &control) {
             (InCheckpoint::Before | InCheckpoint::Loading, Control::CheckpointBegin { slots, streams }) => {
                 // One that was begun before and never ended counts for nothing.
@@ -194,15 +216,21 @@ impl State {
         match control {
             Control::Handled(ranges) => ranges.into_iter().for_each(|range| self.handled(range)),
             Control::Parked(ranges) => ranges.into_iter().for_each(|range| self.inbox.park(range)),
-            Control::Acked(cursors) => cursors.into_iter().for_each(|(id, position)| self.acked(id, position)),
+            Control::Acked(cursors) => {
+                cursors.into_iter().for_each(|(id, position)| self.acked(id, position))
+            }
             Control::Attempt { lsn, attempts, next_at, handler, reason } => {
                 self.inbox.set_progress(lsn, &handler, HandlerState::Failing { attempts, next_at, reason });
             }
-            Control::HandlerDone { lsn, handler } => self.inbox.set_progress(lsn, &handler, HandlerState::Done),
+            Control::HandlerDone { lsn, handler } => {
+                self.inbox.set_progress(lsn, &handler, HandlerState::Done)
+            }
             Control::DeadLetter { lsn, attempts, at, handler, reason } => {
                 self.inbox.set_progress(lsn, &handler, HandlerState::Dead { attempts, at, reason });
             }
-            Control::Node { id, incarnation, created } => self.identity = Identity { id, incarnation, created },
+            Control::Node { id, incarnation, created } => {
+                self.identity = Identity { id, incarnation, created }
+            }
             Control::Opened { epoch, nonce, at, name, address } => {
                 self.opening = Opening { epoch, nonce, at, name, address };
             }
@@ -331,7 +359,9 @@ impl State {
     /// What waited for an address is owed to the node that answers there; to this node itself if that is who.
     fn bind(&mut self, address: &str, slot: PeerSlot, applied: &mut Vec<Applied>) {
         let waits = |stream: &Stream| matches!(&stream.owner, StreamOwner::Address(a) if a == address);
-        let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) else { return };
+        let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) else {
+            return;
+        };
         if slot != PeerSlot::SELF {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.owner = StreamOwner::Peer(slot);

@@ -22,6 +22,9 @@ enum Try {
     Connected(SessionId),
 }
 
+/// Not tried: a session with whoever is there goes on.
+const LEFT_ALONE: Try = Try::At(Monotonic(u64::MAX));
+
 #[derive(Clone, Copy, Debug)]
 struct Dial {
     failures: u32,
@@ -40,7 +43,11 @@ impl Dials {
         let wanted = wanted(state, config);
         self.by_address.retain(|address, dial| wanted.contains(address) || !matches!(dial.state, Try::At(_)));
         for address in wanted {
-            self.by_address.entry(address).or_insert(Dial { failures: 0, state: Try::At(now) });
+            let to_be_bound = is_to_be_bound(state, &address);
+            let dial = self.by_address.entry(address).or_insert(Dial { failures: 0, state: Try::At(now) });
+            if to_be_bound && dial.state == LEFT_ALONE {
+                dial.state = Try::At(now);
+            }
         }
     }
 
@@ -51,7 +58,14 @@ impl Dials {
     }
 
     /// The connection to `address` ended, or was never made.
-    pub(super) fn ended(&mut self, address: &str, id: SessionId, worked: bool, now: Monotonic, entropy: &mut Entropy) {
+    pub(super) fn ended(
+        &mut self,
+        address: &str,
+        id: SessionId,
+        worked: bool,
+        now: Monotonic,
+        entropy: &mut Entropy,
+    ) {
         if self.by_address.get(address).is_some_and(|dial| dial.state == Try::Connected(id)) {
             self.again(address, worked, now, entropy);
         }
@@ -70,6 +84,16 @@ impl Dials {
             _ => None,
         });
         due.min()
+    }
+}
+
+/// Whether something waits for whoever answers at an address. That a peer says the address is its own does not count:
+/// only what answers there does.
+fn is_to_be_bound(state: &State, address: &str) -> bool {
+    let queued = |owner: &StreamOwner| matches!(owner, StreamOwner::Address(a) if a == address);
+    match state.addresses.get(address) {
+        Some(known) => known.bound.is_none(),
+        None => state.streams.values().any(|stream| queued(&stream.owner)),
     }
 }
 
@@ -105,14 +129,16 @@ impl Engine {
         if self.failed || self.closing || self.dials.next_at().is_none_or(|at| at > now) {
             return;
         }
-        let due = self.dials.by_address.iter().filter(|(_, dial)| matches!(dial.state, Try::At(at) if at <= now));
+        let due =
+            self.dials.by_address.iter().filter(|(_, dial)| matches!(dial.state, Try::At(at) if at <= now));
         let due: Vec<String> = due.map(|(address, _)| address.clone()).collect();
         for address in due {
-            let engaged = self.peer_at(&address).is_some_and(|slot| self.sessions.of_peer(slot).is_some());
+            let with = self.peer_at(&address).filter(|_| !is_to_be_bound(&self.state, &address));
+            let engaged = with.is_some_and(|slot| self.sessions.of_peer(slot).is_some());
             let Some(dial) = self.dials.by_address.get_mut(&address) else { continue };
             if engaged {
                 // It is looked at again when that session ends.
-                dial.state = Try::At(Monotonic(u64::MAX));
+                dial.state = LEFT_ALONE;
             } else {
                 dial.state = Try::Connecting;
                 self.events.push_back(Event::Dial(address));
@@ -123,7 +149,9 @@ impl Engine {
     /// The peer that is known to answer at an address, or says so.
     fn peer_at(&self, address: &str) -> Option<PeerSlot> {
         let bound = self.state.addresses.get(address).and_then(|known| known.bound);
-        let says = || self.state.peers.values().find(|peer| !peer.removed && peer.address == address).map(|p| p.slot);
+        let says = || {
+            self.state.peers.values().find(|peer| !peer.removed && peer.address == address).map(|p| p.slot)
+        };
         bound.or_else(says)
     }
 
@@ -131,7 +159,7 @@ impl Engine {
     pub(super) fn resume_dials(&mut self) {
         let now = self.now.monotonic;
         let Engine { dials, entropy, .. } = self;
-        for dial in dials.by_address.values_mut().filter(|dial| dial.state == Try::At(Monotonic(u64::MAX))) {
+        for dial in dials.by_address.values_mut().filter(|dial| dial.state == LEFT_ALONE) {
             dial.state = Try::At(now.plus_millis(dial_pause_ms(0, entropy)));
         }
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
+use super::Pending;
 use super::backoff::retry_pause_ms;
 use super::effect::{Dispatch, DispatchProgress, Outcome, Outcomes};
 use super::inbox::{HandlerState, Progress, is_dead};
 use super::ranges::LsnSet;
 use super::state::State;
-use super::Pending;
 use crate::format::control::Control;
 use crate::ids::{Lsn, LsnRange};
 use crate::limits::{DISPATCH_BYTES_MAX, REASON_BYTES_MAX};
@@ -38,7 +38,8 @@ impl Dispatching {
     /// Messages that failed in an earlier opening wait out what is left of their pause.
     pub(super) fn restore(&mut self, state: &State, now: Now) {
         let applied = state.inbox.progress().iter().filter(|(lsn, _)| !self.decided.contains_key(lsn));
-        let all: Vec<(Lsn, Option<Wall>)> = applied.chain(&self.decided).map(|(l, p)| (*l, next_attempt(p))).collect();
+        let all: Vec<(Lsn, Option<Wall>)> =
+            applied.chain(&self.decided).map(|(l, p)| (*l, next_attempt(p))).collect();
         for (lsn, at) in all.into_iter().filter_map(|(lsn, at)| Some((lsn, at?))) {
             self.call_again(lsn, now, at);
         }
@@ -102,7 +103,9 @@ impl Engine {
     }
 
     fn poll_due(&mut self) -> Option<Dispatch> {
-        while let Some((at, lsn)) = self.dispatch.due.first().copied().filter(|(at, _)| *at <= self.now.monotonic) {
+        while let Some((at, lsn)) =
+            self.dispatch.due.first().copied().filter(|(at, _)| *at <= self.now.monotonic)
+        {
             let dispatch = if self.state.inbox.contains(lsn) { Some(self.dispatch_one(lsn)?) } else { None };
             self.dispatch.due.remove(&(at, lsn));
             self.dispatch.waiting.remove(&lsn);
@@ -119,7 +122,8 @@ impl Engine {
     fn poll_next(&mut self, count_max: u64) -> Option<Dispatch> {
         loop {
             let late = self.dispatch.behind.iter().next();
-            let (from, limit) = late.map_or((self.dispatch.next, Lsn(u64::MAX)), |late| (late.first, late.end()));
+            let (from, limit) =
+                late.map_or((self.dispatch.next, Lsn(u64::MAX)), |late| (late.first, late.end()));
             let run = self.state.inbox.next_run(from).filter(|run| run.range.first < limit);
             let Some(run) = run else {
                 self.dispatch.behind.remove(late?);
@@ -128,6 +132,12 @@ impl Engine {
             let first = run.range.first;
             if first > self.commit.durable() {
                 return None;
+            }
+            // Handled before and not logged yet: those who serve may be others by now.
+            let handled = self.handled.iter_from(first).next();
+            if let Some(handled) = handled.filter(|handled| handled.first == first) {
+                self.passed(from, handled.end().min(limit));
+                continue;
             }
             if let Some(progress) = self.progress_at(first) {
                 let passed = is_dead(progress)
@@ -144,7 +154,8 @@ impl Engine {
             }
             let known = self.state.inbox.progress().range(first..).next().map(|(lsn, _)| *lsn);
             let decided = self.dispatch.decided.range(first..).next().map(|(lsn, _)| *lsn);
-            let special = known.into_iter().chain(decided).min().unwrap_or(limit);
+            let handled = handled.map(|handled| handled.first);
+            let special = known.into_iter().chain(decided).chain(handled).min().unwrap_or(limit);
             let end = run.range.end().min(self.commit.durable().plus(1)).min(special).min(limit);
             let slices = self.fetch(first, end.since(first).min(count_max), DISPATCH_BYTES_MAX)?;
             let range = LsnRange { first, count: slices.count };
@@ -193,7 +204,9 @@ impl Engine {
         let mut known = DispatchProgress::default();
         for (handler, state) in progress {
             match state {
-                HandlerState::Failing { attempts, next_at, .. } if *next_at <= self.now.wall.plus_millis(1) => {
+                HandlerState::Failing { attempts, next_at, .. }
+                    if *next_at <= self.now.wall.plus_millis(1) =>
+                {
                     known.attempts.insert(handler.clone(), *attempts);
                 }
                 _ => known.skip.push(handler.clone()),

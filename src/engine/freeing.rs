@@ -50,8 +50,9 @@ impl Engine {
             self.segments.retry_prepare();
         }
         while let Some(end) = self.segments.head_end() {
-            // The checkpoint of the segment after it must be complete, for it replaces this one's.
-            if self.segments.count() == 2 && self.is_in_checkpoint() {
+            // The checkpoint of the segment after it must be complete and durable, for it replaces this one's.
+            let complete = !self.is_in_checkpoint() && self.commit.durable() >= self.checkpoint_end.max(end);
+            if self.segments.count() == 2 && !complete {
                 return;
             }
             let carried = self.freeing.carry.is_some_and(|carry| self.is_carried_over(&carry));
@@ -91,7 +92,8 @@ impl Engine {
         if self.freeing.carry.is_some() || self.segments.count() < CARRY_SEGMENTS_MIN {
             return;
         }
-        let live = self.state.inbox.bytes() + self.state.streams.values().map(|s| s.owed_bytes()).sum::<u64>();
+        let live =
+            self.state.inbox.bytes() + self.state.streams.values().map(|s| s.owed_bytes()).sum::<u64>();
         let log = self.segments.count() as u64 * self.segments.segment_bytes();
         if live < log / 2 {
             self.freeing.carry = Some(Carry { end, next: Lsn(0), last_copy: Lsn(0) });
@@ -138,7 +140,11 @@ impl Engine {
         let borne = self.state.index.carried_in(end).find(|lsn| *lsn >= from && *lsn < first);
         let start = from.max(first);
         let inbox = self.state.inbox.runs_in(start, end).next().map(|run| run.range.first);
-        let owed = self.state.streams.values().filter_map(|stream| stream.owed_in(start, end).map(|run| run.lsn).min());
+        let owed = self
+            .state
+            .streams
+            .values()
+            .filter_map(|stream| stream.owed_in(start, end).map(|run| run.lsn).min());
         borne.into_iter().chain(inbox).chain(owed).min()
     }
 
@@ -170,7 +176,9 @@ impl Engine {
                 HandlerState::Failing { attempts, next_at, reason } => {
                     Control::Attempt { lsn, attempts, next_at, handler, reason }
                 }
-                HandlerState::Dead { attempts, at, reason } => Control::DeadLetter { lsn, attempts, at, handler, reason },
+                HandlerState::Dead { attempts, at, reason } => {
+                    Control::DeadLetter { lsn, attempts, at, handler, reason }
+                }
             });
         }
         known

@@ -56,12 +56,13 @@ impl Engine {
             return refused(GoodbyeCode::ProtocolError, "a second hello");
         }
         let (node, credit) = (hello.node, hello.credit_bytes);
-        let (epoch, nonce) = (hello.epoch, hello.nonce);
+        let (epoch, nonce, challenge) = (hello.epoch, hello.nonce, hello.challenge);
         session.hello = Some(hello);
         session.allowed = credit;
         let dialled = session.dialled.clone();
         if node == self.state.identity.id {
-            return self.handle_own_hello(id, nonce);
+            let dialled = dialled.or_else(|| self.dialled_itself(challenge));
+            return self.handle_own_hello(dialled, nonce);
         }
         let Some(address) = dialled else {
             session.phase = Phase::AwaitProof;
@@ -74,7 +75,10 @@ impl Engine {
         }
         let known = self.known_peer(node).map(|peer| (peer.slot, peer.secret, peer.secret_confirmed));
         if let Some((slot, ..)) = known
-            && self.sessions.of_peer(slot).is_some_and(|other| other.is_known() && other.opening() == Some((epoch, nonce)))
+            && self
+                .sessions
+                .of_peer(slot)
+                .is_some_and(|other| other.is_known() && other.opening() == Some((epoch, nonce)))
         {
             self.bind(&address, slot);
             return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
@@ -85,25 +89,34 @@ impl Engine {
     }
 
     /// Our own hello came back: the address that was dialled is our own, or someone has a copy of our directory.
-    fn handle_own_hello(&mut self, id: SessionId, nonce: u64) -> Result<(), Refused> {
+    fn handle_own_hello(&mut self, dialled: Option<String>, nonce: u64) -> Result<(), Refused> {
         if nonce != self.config.nonce {
-            return refused(GoodbyeCode::Clone, "two live nodes have one identity: one directory is a copy of the other");
+            return refused(
+                GoodbyeCode::Clone,
+                "two live nodes have one identity: one directory is a copy of the other",
+            );
         }
-        let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
-        let Some(address) = session.dialled.clone() else {
-            // The end that dialled must hear us to know whom it reached.
-            session.phase = Phase::AwaitProof;
-            self.say_hello(id);
-            return Ok(());
-        };
-        self.bind(&address, PeerSlot::SELF);
+        if let Some(address) = dialled {
+            self.bind(&address, PeerSlot::SELF);
+        }
         refused(GoodbyeCode::Duplicate, "this is the node itself")
+    }
+
+    /// The address at which this node dialled itself, if the challenge that came is one of its own: nobody else knows it.
+    fn dialled_itself(&self, challenge: [u8; 16]) -> Option<String> {
+        let own = self
+            .sessions
+            .iter()
+            .find(|session| session.dialled.is_some() && session.challenge == challenge)?;
+        own.dialled.clone()
     }
 
     /// A peer that speaks for an earlier opening than we met, or for another one of the same number, has an older copy
     /// of its log. What it and we think was delivered is then not the same, and would be lost or come twice.
     fn check_not_set_back(&self, node: NodeId, id: SessionId) -> Result<(), Refused> {
-        let Some(hello) = self.sessions.get(id).and_then(|session| session.hello.as_ref()) else { return Ok(()) };
+        let Some(hello) = self.sessions.get(id).and_then(|session| session.hello.as_ref()) else {
+            return Ok(());
+        };
         let Some(known) = self.known_peer(node).filter(|known| known.incarnation == hello.incarnation) else {
             return Ok(());
         };
@@ -133,7 +146,12 @@ impl Engine {
         session.phase = Phase::AwaitEstablished;
     }
 
-    pub(super) fn handle_proof(&mut self, id: SessionId, mac: [u8; 32], proposed: Option<[u8; 16]>) -> Result<(), Refused> {
+    pub(super) fn handle_proof(
+        &mut self,
+        id: SessionId,
+        mac: [u8; 32],
+        proposed: Option<[u8; 16]>,
+    ) -> Result<(), Refused> {
         let own = self.state.identity.id;
         let Some(session) = self.sessions.get(id) else { return Ok(()) };
         let (Phase::AwaitProof, Some(hello)) = (session.phase, session.hello.clone()) else {
@@ -145,7 +163,9 @@ impl Engine {
             (Some(peer), _) if peer.secret_confirmed => peer.secret,
             (_, Some(proposed)) => proposed,
             (Some(peer), None) => peer.secret,
-            (None, None) => return refused(GoodbyeCode::ProofFailed, "we never met, and no secret was proposed"),
+            (None, None) => {
+                return refused(GoodbyeCode::ProofFailed, "we never met, and no secret was proposed");
+            }
         };
         if !proof::verify(&mac, &secret, &challenge, hello.node, own, Role::Dialler) {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
@@ -172,7 +192,9 @@ impl Engine {
             .iter()
             .filter(same_node)
             .filter(live)
-            .map(|other| (other.id, other.dialled.is_some(), other.opening() == Some((hello.epoch, hello.nonce))))
+            .map(|other| {
+                (other.id, other.dialled.is_some(), other.opening() == Some((hello.epoch, hello.nonce)))
+            })
             .collect();
         for (other, we_dialled, same_opening) in others {
             if we_dialled && same_opening && own < hello.node {
@@ -186,7 +208,8 @@ impl Engine {
     pub(super) fn handle_established(&mut self, id: SessionId, mac: [u8; 32]) -> Result<(), Refused> {
         let own = self.state.identity.id;
         let Some(session) = self.sessions.get(id) else { return Ok(()) };
-        let (Phase::AwaitEstablished, Some(hello), Some(secret)) = (session.phase, session.hello.clone(), session.secret)
+        let (Phase::AwaitEstablished, Some(hello), Some(secret)) =
+            (session.phase, session.hello.clone(), session.secret)
         else {
             return refused(GoodbyeCode::ProtocolError, "a session is established that nobody proved");
         };
@@ -239,14 +262,19 @@ impl Engine {
     fn establish(&mut self, id: SessionId, slot: PeerSlot, secret: [u8; 16]) {
         // The frame goes out when all that was staged before it is durable: what is staged counts as accepted.
         let applied = self.state.inbound.keys().filter(|(from, _)| *from == slot);
-        let streams: BTreeSet<StreamId> =
-            applied.chain(self.staged.keys().filter(|(from, _)| *from == slot)).map(|(_, stream)| *stream).collect();
-        let cursors = streams.into_iter().map(|stream| (stream, Position(self.expected(slot, stream).0 - 1))).collect();
+        let streams: BTreeSet<StreamId> = applied
+            .chain(self.staged.keys().filter(|(from, _)| *from == slot))
+            .map(|(_, stream)| *stream)
+            .collect();
+        let cursors =
+            streams.into_iter().map(|stream| (stream, Position(self.expected(slot, stream).0 - 1))).collect();
         let mut frame = Vec::new();
         Body::Resume { cursors }.append_to(&mut frame);
         self.pending.push_back(Pending::Frame { session: id, frame, opens: true });
         // Only one of an earlier opening of the peer can be left here.
-        if let Some(other) = self.sessions.of_peer(slot).map(|session| session.id).filter(|other| *other != id) {
+        if let Some(other) =
+            self.sessions.of_peer(slot).map(|session| session.id).filter(|other| *other != id)
+        {
             self.end_session(other, GoodbyeCode::Duplicate, "a newer session takes its place");
         }
         self.sessions.set_peer(slot, id);
@@ -257,13 +285,15 @@ impl Engine {
         session.peer = Some(slot);
         session.interest_due = true;
         session.heard_at = now;
-        let (node, name) = (session.node().unwrap_or_default(), session.hello.as_ref().map(|h| h.name.clone()));
+        let (node, name) =
+            (session.node().unwrap_or_default(), session.hello.as_ref().map(|h| h.name.clone()));
         self.events.push_back(Event::Note(Note::Established { node, name: name.unwrap_or_default() }));
     }
 
     /// The other side speaks on what only it can: it has the secret on stable storage too.
     pub(super) fn confirm_secret(&mut self, slot: PeerSlot) {
-        let Some(peer) = self.known_peer_at(slot).filter(|peer| !peer.secret_confirmed && !peer.removed) else {
+        let Some(peer) = self.known_peer_at(slot).filter(|peer| !peer.secret_confirmed && !peer.removed)
+        else {
             return;
         };
         let record = PeerRecord { secret_confirmed: true, ..peer };

@@ -26,8 +26,8 @@ pub mod handshake;
 pub mod inbox;
 pub mod meeting;
 pub mod ranges;
-pub mod receive;
 pub mod reads;
+pub mod receive;
 pub mod request;
 pub mod routing;
 pub mod sealing;
@@ -102,7 +102,7 @@ pub struct Engine {
     pending: VecDeque<Pending>,
     /// What is left of a checkpoint that did not fit one batch. Nothing else is logged until it is complete.
     checkpoint: VecDeque<Control>,
-    /// The last record of the last checkpoint.
+    /// The last record of the newest checkpoint.
     checkpoint_end: Lsn,
     /// Acks heard and not yet logged.
     acks: BTreeMap<StreamId, Position>,
@@ -134,7 +134,13 @@ pub struct Engine {
 impl Engine {
     /// An engine that goes on where `state` ends. `now` is the time of the opening.
     #[must_use]
-    pub fn new(config: Config, mut state: State, commit: GroupCommit, segments: Segments, now: Now) -> Engine {
+    pub fn new(
+        config: Config,
+        mut state: State,
+        commit: GroupCommit,
+        segments: Segments,
+        now: Now,
+    ) -> Engine {
         let is_fresh = state.identity == Identity::default();
         let mut pending = VecDeque::new();
         let opening = Opening {
@@ -240,8 +246,10 @@ impl Engine {
     /// When [`Engine::handle_time`] is wanted at the latest.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        let sessions = self.sessions.iter().filter(|session| session.phase != Phase::Over).map(|s| self.session_wake(s));
-        let others = [self.dials.next_at(), self.dispatch.next_at(), self.requests.next_at(), self.freeing.next_at()];
+        let sessions =
+            self.sessions.iter().filter(|session| session.phase != Phase::Over).map(|s| self.session_wake(s));
+        let others =
+            [self.dials.next_at(), self.dispatch.next_at(), self.requests.next_at(), self.freeing.next_at()];
         sessions.chain(others.into_iter().flatten()).min()
     }
 }

@@ -43,7 +43,8 @@ impl LsnSet {
     /// Takes a range out; what was not there is passed over.
     pub fn remove(&mut self, range: LsnRange) {
         let end = range.end();
-        while let Some((first, count)) = self.ranges.range(..end).next_back().map(|(first, count)| (*first, *count))
+        while let Some((first, count)) =
+            self.ranges.range(..end).next_back().map(|(first, count)| (*first, *count))
             && first.plus(count) > range.first
         {
             self.ranges.remove(&first);
@@ -70,7 +71,8 @@ impl LsnSet {
             let end = first.plus(*count);
             (end > lsn).then(|| LsnRange { first: lsn, count: end.since(lsn) })
         });
-        cut.into_iter().chain(self.ranges.range(lsn..).map(|(first, count)| LsnRange { first: *first, count: *count }))
+        cut.into_iter()
+            .chain(self.ranges.range(lsn..).map(|(first, count)| LsnRange { first: *first, count: *count }))
     }
 }
 
@@ -91,7 +93,9 @@ mod tests {
         assert_eq!((set.iter().collect::<Vec<_>>(), set.count()), (vec![range(1, 8)], 8));
         set.remove(range(3, 2));
         assert_eq!((set.iter().collect::<Vec<_>>(), set.count()), (vec![range(1, 2), range(5, 4)], 6));
-        assert!(set.contains(Lsn(2)) && !set.contains(Lsn(3)) && set.contains(Lsn(8)) && !set.contains(Lsn(9)));
+        assert!(
+            set.contains(Lsn(2)) && !set.contains(Lsn(3)) && set.contains(Lsn(8)) && !set.contains(Lsn(9))
+        );
         assert_eq!(set.iter_from(Lsn(2)).collect::<Vec<_>>(), [range(2, 1), range(5, 4)]);
     }
 

@@ -47,7 +47,10 @@ impl Engine {
     pub fn poll_read(&mut self) -> Option<Span> {
         while self.reads.in_flight.len() < READS_IN_FLIGHT_MAX {
             let lsn = self.reads.wanted.pop_front()?;
-            if self.resident.find(lsn).is_some() || lsn < self.state.index.first() || lsn > self.commit.durable() {
+            if self.resident.find(lsn).is_some()
+                || lsn < self.state.index.first()
+                || lsn > self.commit.durable()
+            {
                 continue;
             }
             let span = self.state.index.span(lsn, self.commit.durable());

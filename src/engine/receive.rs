@@ -37,14 +37,18 @@ impl Engine {
     /// A frame that is not a run has come.
     pub fn handle_frame(&mut self, now: Now, id: SessionId, frame: &FrameView<'_>) {
         self.now = now;
-        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else { return };
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
+            return;
+        };
         session.heard_at = now.monotonic;
         let outcome = if frame.kind == FrameKind::Hello {
             self.handle_hello(id, frame.body)
         } else {
             match Body::decode(frame.kind, frame.body) {
                 Ok(body) => self.handle_body(id, body),
-                Err(defect) => Err((GoodbyeCode::BadFrame, format!("a frame of kind {:?}: {defect}", frame.kind))),
+                Err(defect) => {
+                    Err((GoodbyeCode::BadFrame, format!("a frame of kind {:?}: {defect}", frame.kind)))
+                }
             }
         };
         if let Err((code, reason)) = outcome {
@@ -105,7 +109,12 @@ impl Engine {
     }
 
     /// How far the peer has accepted our streams: there each goes on.
-    fn handle_resume(&mut self, id: SessionId, slot: PeerSlot, cursors: &[(StreamId, Position)]) -> Result<(), Refused> {
+    fn handle_resume(
+        &mut self,
+        id: SessionId,
+        slot: PeerSlot,
+        cursors: &[(StreamId, Position)],
+    ) -> Result<(), Refused> {
         self.confirm_secret(slot);
         let mut frames = Vec::new();
         let mut ends = Vec::new();
@@ -118,15 +127,19 @@ impl Engine {
         }
         self.refresh_cursors();
         let node = self.state.node_of(slot);
-        let starts: Vec<StreamId> = self.sessions.get(id).map_or(vec![], |s| s.cursors.keys().copied().collect());
+        let starts: Vec<StreamId> =
+            self.sessions.get(id).map_or(vec![], |s| s.cursors.keys().copied().collect());
         for id_of_stream in starts {
-            let accepted = cursors.iter().find(|(id, _)| *id == id_of_stream).map_or(Position(0), |(_, at)| *at);
+            let accepted =
+                cursors.iter().find(|(id, _)| *id == id_of_stream).map_or(Position(0), |(_, at)| *at);
             let (acked, next) = match self.state.streams.get(&id_of_stream) {
                 Some(stream) => (stream.acked, stream.next),
                 None => continue,
             };
             if accepted >= next {
-                return protocol(format!("the peer has position {accepted} of stream {id_of_stream}, which has {next} next"));
+                return protocol(format!(
+                    "the peer has position {accepted} of stream {id_of_stream}, which has {next} next"
+                ));
             }
             if accepted < acked {
                 let count = acked.since(accepted);
@@ -179,10 +192,16 @@ impl Engine {
         for (address, known) in self.state.addresses_of(slot) {
             let latest = self.intents(address);
             // A wish that changed meanwhile is not the one that was said; it is said when it is applied.
-            for (topic, state) in known.intents.iter().filter(|(topic, state)| latest.get(*topic) == Some(state)) {
+            for (topic, state) in
+                known.intents.iter().filter(|(topic, state)| latest.get(*topic) == Some(state))
+            {
                 match state {
-                    IntentState::Wanted => settled.push((address.clone(), topic.clone(), IntentState::Confirmed)),
-                    IntentState::Removing => settled.push((address.clone(), topic.clone(), IntentState::Removed)),
+                    IntentState::Wanted => {
+                        settled.push((address.clone(), topic.clone(), IntentState::Confirmed))
+                    }
+                    IntentState::Removing => {
+                        settled.push((address.clone(), topic.clone(), IntentState::Removed))
+                    }
                     _ => {}
                 }
             }
@@ -192,14 +211,21 @@ impl Engine {
         }
     }
 
-    fn handle_ack(&mut self, id: SessionId, credit: u64, cursors: &[(StreamId, Position)]) -> Result<(), Refused> {
+    fn handle_ack(
+        &mut self,
+        id: SessionId,
+        credit: u64,
+        cursors: &[(StreamId, Position)],
+    ) -> Result<(), Refused> {
         let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
         session.allowed = session.allowed.max(credit);
         for (stream, position) in cursors {
             // A stream that is gone is acknowledged late, and nobody cares.
             let Some(cursor) = session.cursors.get(stream) else { continue };
             if *position >= cursor.next {
-                return protocol(format!("position {position} of stream {stream} is acknowledged and was never sent"));
+                return protocol(format!(
+                    "position {position} of stream {stream} is acknowledged and was never sent"
+                ));
             }
             let heard = self.acks.entry(*stream).or_default();
             *heard = (*heard).max(*position);
@@ -217,10 +243,18 @@ impl Engine {
     }
 
     /// Positions that we lost and the peer no longer has. It is written down, and counted.
-    fn handle_gap(&mut self, slot: PeerSlot, stream: StreamId, first: Position, count: u64) -> Result<(), Refused> {
+    fn handle_gap(
+        &mut self,
+        slot: PeerSlot,
+        stream: StreamId,
+        first: Position,
+        count: u64,
+    ) -> Result<(), Refused> {
         let inbound = self.state.inbound.get(&(slot, stream)).copied().unwrap_or_default();
         if first != self.expected(slot, stream) {
-            return protocol(format!("a gap at position {first} of stream {stream}, where another was expected"));
+            return protocol(format!(
+                "a gap at position {first} of stream {stream}, where another was expected"
+            ));
         }
         let accepted = first.plus(count - 1);
         let control = Control::Inbound { slot, stream, accepted, lost: inbound.lost + count, ended: false };
@@ -272,18 +306,16 @@ impl Engine {
             return protocol(format!("stream {stream} goes on at {first}, and {expected} was expected"));
         }
         let theirs = (slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0));
-        let staged = self.staged.range(theirs.clone()).filter(|(key, _)| !self.state.inbound.contains_key(key));
+        let staged =
+            self.staged.range(theirs.clone()).filter(|(key, _)| !self.state.inbound.contains_key(key));
         let streams = self.state.inbound.range(theirs).count() + staged.count();
         if expected == Position(1) && streams >= INBOUND_STREAMS_PER_PEER_MAX {
             return protocol("more streams than a peer may have");
         }
         let known = expected.since(first).min(u64::from(count));
         let skip = if known == u64::from(count) { records.len() } else { bytes_of(records, known) };
-        // What is not kept needs no memory: its room is given back at once, and that of the rest when it is durable.
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.accepted_bytes += (RUN_OVERHEAD + skip) as u64;
-        }
         if skip == records.len() {
+            self.credit(slot, RUN_OVERHEAD + skip);
             return Ok(RunVerdict::Drop);
         }
         let accepted = Accepted {
@@ -297,10 +329,18 @@ impl Engine {
         Ok(RunVerdict::Accept { accepted, skip })
     }
 
-    /// The records of a run are in the batch that is being filled.
-    pub fn run_staged(&mut self, accepted: &Accepted) {
+    /// The records of a run, but for the first `skip` bytes, are in the batch that is being filled. What is not logged of
+    /// it gives its credit back at once; the records do when they are durable.
+    pub fn run_staged(&mut self, accepted: &Accepted, skip: usize) {
         let last = accepted.first_position.plus(u64::from(accepted.count) - 1);
         self.staged.insert((accepted.slot, accepted.stream), last);
+        self.credit(accepted.slot, RUN_OVERHEAD + skip);
+    }
+
+    fn credit(&mut self, slot: PeerSlot, bytes: usize) {
+        if let Some(session) = self.sessions.of_peer_mut(slot) {
+            session.accepted_bytes += bytes as u64;
+        }
     }
 }
 

@@ -118,7 +118,8 @@ impl Engine {
 
     /// What was written down, and what is about to be, of the wishes at an address.
     pub(super) fn intents(&self, address: &str) -> BTreeMap<String, IntentState> {
-        let mut intents = self.state.addresses.get(address).map(|known| known.intents.clone()).unwrap_or_default();
+        let mut intents =
+            self.state.addresses.get(address).map(|known| known.intents.clone()).unwrap_or_default();
         intents.extend(self.requests.written.get(address).cloned().unwrap_or_default());
         intents.retain(|_, state| *state != IntentState::Removed);
         intents
@@ -133,7 +134,8 @@ impl Engine {
         }
         let local = self.slot_at(address) == Some(PeerSlot::SELF);
         let state = if local { IntentState::Confirmed } else { IntentState::Wanted };
-        let wanted = |known: Option<&IntentState>| matches!(known, Some(IntentState::Wanted | IntentState::Confirmed));
+        let wanted =
+            |known: Option<&IntentState>| matches!(known, Some(IntentState::Wanted | IntentState::Confirmed));
         let new: Vec<String> = topics.into_iter().filter(|topic| !wanted(known.get(topic))).collect();
         self.change_intents(address, &new, state, local.then_some(true));
         self.pending.push_back(Pending::Done(id));
@@ -146,7 +148,8 @@ impl Engine {
         let old: Vec<String> = topics.into_iter().filter(|topic| known.contains_key(topic)).collect();
         self.change_intents(address, &old, state, None);
         if local {
-            let unwanted: Vec<String> = old.into_iter().filter(|topic| !self.is_wanted_of_self(topic)).collect();
+            let unwanted: Vec<String> =
+                old.into_iter().filter(|topic| !self.is_wanted_of_self(topic)).collect();
             self.change_subscriber(&unwanted, false);
         }
         self.pending.push_back(Pending::Done(id));
@@ -180,7 +183,9 @@ impl Engine {
     fn is_wanted_of_self(&self, topic: &str) -> bool {
         let known = self.state.addresses.keys().chain(self.requests.written.keys());
         let mut own = known.filter(|address| self.slot_at(address) == Some(PeerSlot::SELF));
-        own.any(|address| matches!(self.intents(address).get(topic), Some(IntentState::Wanted | IntentState::Confirmed)))
+        own.any(|address| {
+            matches!(self.intents(address).get(topic), Some(IntentState::Wanted | IntentState::Confirmed))
+        })
     }
 
     /// An address turned out to be the node's own: its wishes there concern nobody else.
@@ -202,7 +207,9 @@ impl Engine {
             || self.state.streams.values().any(|stream| queued(&stream.owner))
             || !self.intents(address).is_empty();
         // A subscriber that nobody ever dialled is known by the address that it gave itself.
-        let slot = slot.or_else(|| self.state.peers.values().find(|p| !p.removed && p.address == address).map(|p| p.slot));
+        let slot = slot.or_else(|| {
+            self.state.peers.values().find(|p| !p.removed && p.address == address).map(|p| p.slot)
+        });
         if slot.is_none() && !known || slot == Some(PeerSlot::SELF) {
             self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
             return;
@@ -221,11 +228,19 @@ impl Engine {
         self.pending.push_back(Pending::Done(id));
     }
 
-    /// The node is at home at its own addresses: what it wants of itself needs no network.
+    /// The node is at home at its own addresses: what it wants of itself, or sends there, needs no network. Those that it
+    /// had in an earlier opening and wants nothing of are forgotten.
     pub(super) fn bind_own_addresses(&mut self) {
-        for address in self.config.own_addresses.clone() {
-            self.bind(&address, PeerSlot::SELF);
+        let own = self.config.own_addresses.clone();
+        for (address, known) in &self.state.addresses {
+            if known.bound == Some(PeerSlot::SELF) && known.intents.is_empty() && !own.contains(address) {
+                let control = Control::AddressRemoved { address: address.clone() };
+                self.pending.push_back(Pending::Control(control));
+            }
         }
+        own.iter()
+            .filter(|address| !address.is_empty())
+            .for_each(|address| self.bind(address, PeerSlot::SELF));
     }
 
     /// Wishes changed, here or in what the publisher knows: sessions say what is new, and those who wait are told.
@@ -234,7 +249,8 @@ impl Engine {
         for session in sessions.iter_mut().filter(|session| session.is_known()) {
             let Some(slot) = session.peer else { continue };
             let open = |state: &IntentState| matches!(state, IntentState::Wanted | IntentState::Removing);
-            session.interest_due |= state.addresses_of(slot).any(|(_, known)| known.intents.values().any(open));
+            session.interest_due |=
+                state.addresses_of(slot).any(|(_, known)| known.intents.values().any(open));
         }
         let Requests { confirmed, written, .. } = requests;
         confirmed.retain(|(id, address, topics)| {
@@ -266,8 +282,14 @@ impl Engine {
 
     /// Whether nothing is owed to anyone and nothing waits for a handler.
     fn is_drained(&self) -> bool {
-        let said = self.acks.iter().all(|(id, heard)| self.state.streams.get(id).is_none_or(|s| s.acked >= *heard));
-        let owed: u64 = self.state.streams.values().map(|stream| stream.next.0 - 1 - stream.acked.max(Position(0)).0).sum();
+        let said =
+            self.acks.iter().all(|(id, heard)| self.state.streams.get(id).is_none_or(|s| s.acked >= *heard));
+        let owed: u64 = self
+            .state
+            .streams
+            .values()
+            .map(|stream| stream.next.0 - 1 - stream.acked.max(Position(0)).0)
+            .sum();
         said && owed == 0 && self.state.inbox.waiting() == 0 && self.handled.count() == 0
     }
 

@@ -105,8 +105,10 @@ impl Routing {
                 }
             }
         }
-        let wanted = self.topics.values().any(|slots| slots.contains(&slot)) || self.bound.values().any(|s| *s == slot);
-        if !wanted && slot != PeerSlot::SELF
+        let wanted = self.topics.values().any(|slots| slots.contains(&slot))
+            || self.bound.values().any(|s| *s == slot);
+        if !wanted
+            && slot != PeerSlot::SELF
             && let Some(id) = self.peers.remove(&slot)
         {
             out.push(Control::StreamEnded { id });
@@ -117,14 +119,12 @@ impl Routing {
     /// The queue of an address becomes the peer's: its stream if it has none yet, and else one that ends.
     fn bind(&mut self, address: String, slot: PeerSlot, out: &mut Vec<Control>) {
         if let Some(queue) = self.queues.remove(&address) {
-            let has_stream = self.peers.contains_key(&slot);
-            if has_stream {
+            let stream = *self.peers.entry(slot).or_insert(queue);
+            if stream != queue {
                 if slot != PeerSlot::SELF {
                     out.push(Control::StreamEnded { id: queue });
                 }
                 self.drop_sets_with(queue);
-            } else {
-                self.peers.insert(slot, queue);
             }
         }
         self.bound.insert(address, slot);
@@ -179,7 +179,8 @@ impl Routing {
     /// Where a message of these topics goes: once to each subscriber, whatever the number of its topics. Records
     /// that must be staged before the message come out in `out`.
     pub fn route<'t>(&mut self, topics: impl Iterator<Item = &'t str>, out: &mut Vec<Control>) -> Route {
-        let slots: BTreeSet<PeerSlot> = topics.filter_map(|topic| self.topics.get(topic)).flatten().copied().collect();
+        let slots: BTreeSet<PeerSlot> =
+            topics.filter_map(|topic| self.topics.get(topic)).flatten().copied().collect();
         let mut streams: Vec<StreamId> = slots.into_iter().map(|slot| self.stream_of(slot, out)).collect();
         streams.sort_unstable();
         self.set_of(streams, out)
@@ -197,6 +198,15 @@ impl Routing {
             }
         };
         self.set_of(vec![stream], out)
+    }
+
+    /// Sets that were minted and whose records found no room: they are minted again when they are needed.
+    pub fn forget_sets(&mut self, records: &[Control]) {
+        for record in records {
+            if let Control::DestinationSet { streams, .. } = record {
+                self.sets.remove(streams);
+            }
+        }
     }
 
     /// All topics that somebody wants, and where each goes: what publishers look up without a lock.

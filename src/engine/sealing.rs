@@ -28,7 +28,10 @@ impl Engine {
     /// Whether a batch may be sealed now.
     #[must_use]
     pub fn may_seal(&self) -> SealPermit {
-        if self.failed || !self.commit.may_submit() || self.segments.must_wait_for_idle() && !self.commit.is_idle() {
+        if self.failed
+            || !self.commit.may_submit()
+            || self.segments.must_wait_for_idle() && !self.commit.is_idle()
+        {
             return SealPermit::No;
         }
         match (self.segments.must_roll(), self.segments.may_roll()) {
@@ -52,7 +55,13 @@ impl Engine {
     }
 
     /// Makes the batch whole, in its buffer. `closing` says that nothing follows.
-    pub fn seal(&mut self, builder: BatchBuilder, buffer: &mut [u8], owed: &mut Vec<OwedRun>, closing: bool) -> Sealed {
+    pub fn seal(
+        &mut self,
+        builder: BatchBuilder,
+        buffer: &mut [u8],
+        owed: &mut Vec<OwedRun>,
+        closing: bool,
+    ) -> Sealed {
         assert!(self.commit.may_submit());
         let facts = self.commit.facts(self.segments.active().number, closing);
         let batch = builder.seal(buffer, owed, &facts);
@@ -141,6 +150,32 @@ impl Engine {
         self.check_subscribers();
         self.applied = applied;
         self.applied.clear();
+    }
+
+    /// Whether no write is on its way.
+    #[must_use]
+    pub fn is_write_idle(&self) -> bool {
+        self.commit.is_idle()
+    }
+
+    /// The files of the log.
+    #[must_use]
+    pub fn segments(&self) -> &crate::log::segments::Segments {
+        &self.segments
+    }
+
+    /// The segment that the log waits for, if it does.
+    #[must_use]
+    pub fn segment_wanted_now(&self) -> Option<SegmentNumber> {
+        let waits = self.segments.must_roll() && !self.segments.may_roll();
+        waits.then(|| self.segments.active().number.plus(1))
+    }
+
+    /// The node closes: no more is accepted, and peers are told.
+    pub fn handle_close(&mut self, now: Now) {
+        self.now = now;
+        self.closing = true;
+        self.end_all_sessions();
     }
 
     /// Everything is logged and durable, and nothing is on its way.

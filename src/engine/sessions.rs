@@ -10,7 +10,8 @@ use super::session::{Phase, SendCursor, Session};
 use crate::format::control::StreamOwner;
 use crate::ids::{Lsn, PeerSlot, StreamId};
 use crate::limits::{
-    HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, SEND_BYTES_IN_FLIGHT_MAX, SESSION_TIMEOUT_MS, SESSIONS_UNESTABLISHED_MAX,
+    HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, SEND_BYTES_IN_FLIGHT_MAX, SESSION_TIMEOUT_MS,
+    SESSIONS_UNESTABLISHED_MAX,
 };
 use crate::time::{Monotonic, Now};
 use crate::wire::bodies::Body;
@@ -145,7 +146,9 @@ impl Engine {
 
     /// Ends a session with a reason that the peer is told.
     pub(super) fn end_session(&mut self, id: SessionId, code: GoodbyeCode, reason: &str) {
-        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else { return };
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
+            return;
+        };
         session.phase = Phase::Over;
         session.frames.clear();
         let mut frame = Vec::new();
@@ -169,7 +172,9 @@ impl Engine {
         // of the others waiting.
         let sessions = &self.sessions;
         let is_said = |close: &Close| {
-            sessions.get(close.session).is_none_or(|s| s.frames.is_empty() || s.in_flight >= SEND_BYTES_IN_FLIGHT_MAX)
+            sessions
+                .get(close.session)
+                .is_none_or(|s| s.frames.is_empty() || s.in_flight >= SEND_BYTES_IN_FLIGHT_MAX)
         };
         let at = sessions.closes.iter().position(is_said)?;
         self.sessions.closes.remove(at)
@@ -188,7 +193,10 @@ impl Engine {
                 late.push((session.id, "the handshake took too long"));
             } else if now >= session.heard_at.plus_millis(SESSION_TIMEOUT_MS) {
                 late.push((session.id, "nothing was heard"));
-            } else if session.is_known() && now >= session.said_at.plus_millis(HEARTBEAT_MS) && session.in_flight == 0 {
+            } else if session.is_known()
+                && now >= session.said_at.plus_millis(HEARTBEAT_MS)
+                && session.in_flight == 0
+            {
                 let mut frame = Vec::new();
                 Body::Heartbeat.append_to(&mut frame);
                 session.say(Lsn(0), frame);

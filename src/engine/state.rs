@@ -136,7 +136,9 @@ impl State {
     /// Forgets removed peers of whom nothing is left in the inbox.
     pub(super) fn prune(&mut self) {
         let State { peers, inbox, .. } = self;
-        let left = |slot| inbox.runs_in(crate::ids::Lsn(0), crate::ids::Lsn(u64::MAX)).any(|run| run.origin.slot == slot);
+        let left = |slot| {
+            inbox.runs_in(crate::ids::Lsn(0), crate::ids::Lsn(u64::MAX)).any(|run| run.origin.slot == slot)
+        };
         peers.retain(|slot, peer| !peer.removed || left(*slot));
     }
 
@@ -152,7 +154,13 @@ impl State {
         out.extend(self.peers.values().cloned().map(Control::Peer));
         for (id, stream) in &self.streams {
             let Stream { owner, next, acked, ended, .. } = stream;
-            out.push(Control::Stream { id: *id, owner: owner.clone(), next: *next, acked: *acked, ended: *ended });
+            out.push(Control::Stream {
+                id: *id,
+                owner: owner.clone(),
+                next: *next,
+                acked: *acked,
+                ended: *ended,
+            });
         }
         for (address, known) in &self.addresses {
             if let Some(slot) = known.bound {

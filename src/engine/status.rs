@@ -140,7 +140,9 @@ impl Engine {
     #[must_use]
     pub fn status(&self) -> EngineStatus {
         status_of(&self.state, |node| {
-            self.sessions.iter().any(|session| session.node() == Some(node) && session.phase == Phase::Established)
+            self.sessions
+                .iter()
+                .any(|session| session.node() == Some(node) && session.phase == Phase::Established)
         })
     }
 }

@@ -89,7 +89,10 @@ impl Stream {
             return;
         }
         self.bytes += bytes;
-        if at > 0 && self.runs[at - 1].end() == position && self.runs[at - 1].lsn.plus(self.runs[at - 1].count) == lsn {
+        if at > 0
+            && self.runs[at - 1].end() == position
+            && self.runs[at - 1].lsn.plus(self.runs[at - 1].count) == lsn
+        {
             self.runs[at - 1].count += 1;
             self.runs[at - 1].bytes += bytes;
         } else {

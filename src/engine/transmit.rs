@@ -55,8 +55,8 @@ impl Engine {
         if session.in_flight >= SEND_BYTES_IN_FLIGHT_MAX {
             return None;
         }
-        let is_released = session.frames.front().is_some_and(|said| said.after <= durable);
-        let control = if is_released { session.frames.pop_front() } else { None };
+        let speakable = session.frames.front().is_some_and(|said| said.after <= durable);
+        let control = if speakable { session.frames.pop_front() } else { None };
         let (after, pieces) = match control {
             Some(said) => {
                 session.opened |= said.opens;
@@ -92,7 +92,8 @@ impl Engine {
     /// All that we want of the peer.
     fn interest_of(&mut self, id: SessionId) -> Option<Bytes> {
         let Engine { state, sessions, .. } = self;
-        let session = sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened && s.interest_due)?;
+        let session =
+            sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened && s.interest_due)?;
         let slot = session.peer?;
         session.interest_due = false;
         session.interest_generation += 1;
@@ -144,7 +145,8 @@ impl Engine {
             match &mut best {
                 Some((_, first)) if first.lsn < next.lsn => bound = bound.min(next.lsn),
                 best => {
-                    bound = best.as_ref().map_or(bound, |(_, other)| bound.min(other.lsn.max(next.lsn.plus(1))));
+                    bound =
+                        best.as_ref().map_or(bound, |(_, other)| bound.min(other.lsn.max(next.lsn.plus(1))));
                     *best = Some((*cursor, next));
                 }
             }

@@ -10,18 +10,22 @@
 //!  32  batch number         40  durable batch       48  first LSN
 //!  56  segment number       64  record count        68  bytes of records
 //!  72  bytes of trailer     76  bytes of batch      80  CRC of the previous batch's header
-//!  84  CRC of the trailer   88  reserved, 0         92  CRC of bytes 0 to 92
+//!  84  CRC of the trailer   88  CRC of the records   92  CRC of bytes 0 to 92
 //! ```
 //!
 //! The trailer says who each stretch of records is owed to, as runs of `count`, `set` (four bytes each). It is
 //! apart from the records because they go to subscribers as they are, and a subscriber never learns who else is one.
 //! Records that the trailer does not reach are owed to nobody.
+//!
+//! The CRC of the records is that of their header CRCs, one after another: it binds each record to this batch. Without
+//! it, the blocks of a batch that did not arrive could be stood in for by whole records of an earlier life of the
+//! file, and two batches of one opening with different records could have the same header.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::checksum::checksum;
-use super::record::{RecordDefect, Records};
+use super::checksum::{checksum, checksum_more};
+use super::record::{RecordDefect, RecordHeader, Records};
 use crate::ids::{BatchNumber, Epoch, Lsn, SegmentNumber, SetId};
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 
@@ -69,8 +73,8 @@ pub struct BatchHeader {
     pub previous_header_crc: U32,
     /// CRC-32C of the trailer.
     pub trailer_crc: U32,
-    /// 0.
-    pub reserved: U32,
+    /// CRC-32C of the records' header CRCs, in their order.
+    pub records_crc: U32,
     /// CRC-32C of everything before it.
     pub header_crc: U32,
 }
@@ -134,7 +138,7 @@ pub enum BatchDefect {
     /// Written by a later version of this program.
     #[error("the batch has format version {0}, and this program reads up to {FORMAT_VERSION}")]
     NewerFormat(u16),
-    /// Lengths that do not add up, under a good checksum.
+    /// Lengths or numbers that do not add up, under a good checksum.
     #[error("the lengths in the batch's header do not add up")]
     Lengths,
     /// The batch is longer than what is there.
@@ -154,6 +158,9 @@ pub enum BatchDefect {
     /// The records are not as many as the header says.
     #[error("the batch does not hold the number of records that its header says")]
     Count,
+    /// The records are good, but they are not those of this batch.
+    #[error("the batch holds records that are not its own")]
+    OtherRecords,
 }
 
 impl BatchHeader {
@@ -169,12 +176,15 @@ impl BatchHeader {
         if header.version.get() > FORMAT_VERSION {
             return Err(BatchDefect::NewerFormat(header.version.get()));
         }
-        let used = BATCH_HEADER_BYTES as u64 + u64::from(header.records_bytes.get()) + u64::from(header.trailer_bytes.get());
+        let used = BATCH_HEADER_BYTES as u64
+            + u64::from(header.records_bytes.get())
+            + u64::from(header.trailer_bytes.get());
         let batch_bytes = header.batch_bytes.get() as usize;
         let fits = used <= batch_bytes as u64
             && batch_bytes <= BATCH_BYTES_MAX
             && batch_bytes.is_multiple_of(BLOCK_BYTES)
-            && (header.trailer_bytes.get() as usize).is_multiple_of(OWED_RUN_BYTES);
+            && (header.trailer_bytes.get() as usize).is_multiple_of(OWED_RUN_BYTES)
+            && header.first_lsn.get().checked_add(u64::from(header.record_count.get())).is_some();
         if fits { Ok(header) } else { Err(BatchDefect::Lengths) }
     }
 
@@ -238,12 +248,18 @@ impl<'a> BatchView<'a> {
     /// As [`BatchView::parse`], and every record verified too.
     pub fn parse_verified(bytes: &'a [u8]) -> Result<BatchView<'a>, BatchDefect> {
         let view = Self::parse(bytes)?;
-        let mut count = 0;
+        let (mut count, mut records_crc) = (0, 0);
         for record in Records::new(view.records) {
-            record.and_then(|r| r.verify_body()).map_err(|defect| BatchDefect::Record { index: count, defect })?;
+            let record = record
+                .and_then(|record| record.verify_body().map(|()| record))
+                .map_err(|defect| BatchDefect::Record { index: count, defect })?;
+            records_crc = checksum_more(records_crc, record.header.header_crc.as_bytes());
             count += 1;
         }
-        if count == view.header.record_count.get() { Ok(view) } else { Err(BatchDefect::Count) }
+        if count != view.header.record_count.get() {
+            return Err(BatchDefect::Count);
+        }
+        if records_crc == view.header.records_crc.get() { Ok(view) } else { Err(BatchDefect::OtherRecords) }
     }
 }
 
@@ -253,11 +269,51 @@ pub const fn padded(used: usize) -> usize {
     used.next_multiple_of(BLOCK_BYTES)
 }
 
+/// The checksum of the header checksums of the records that fill `bytes`. The records were just written, so nothing
+/// of them is verified; panics if their lengths do not add up.
+#[must_use]
+pub fn records_crc(bytes: &[u8]) -> u32 {
+    records_crc_more(0, bytes)
+}
+
+/// As [`records_crc`], of what `crc` covers and the records in `bytes` after it.
+#[must_use]
+pub fn records_crc_more(mut crc: u32, mut bytes: &[u8]) -> u32 {
+    while !bytes.is_empty() {
+        // Invariant: only whole records are put into a batch.
+        let (header, _) = RecordHeader::ref_from_prefix(bytes).expect("a record that is cut off");
+        crc = checksum_more(crc, header.header_crc.as_bytes());
+        bytes = &bytes[header.record_bytes()..];
+    }
+    crc
+}
+
 /// Makes a batch of `buffer`, whose records already lie behind the room for its header: writes the trailer and the
 /// header, zeroes the rest of the last block, and says how many bytes are to be written.
 ///
 /// Panics if the batch does not fit the buffer: staging keeps room for the trailer.
-pub fn seal(buffer: &mut [u8], records_bytes: usize, first_lsn: Lsn, record_count: u32, owed: &[OwedRun], facts: &BatchFacts) -> BatchHeader {
+pub fn seal(
+    buffer: &mut [u8],
+    records_bytes: usize,
+    first_lsn: Lsn,
+    record_count: u32,
+    owed: &[OwedRun],
+    facts: &BatchFacts,
+) -> BatchHeader {
+    let crc = records_crc(&buffer[BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + records_bytes]);
+    seal_counted(buffer, records_bytes, crc, first_lsn, record_count, owed, facts)
+}
+
+/// As [`seal`], where [`records_crc`] was computed while the batch was filled.
+pub fn seal_counted(
+    buffer: &mut [u8],
+    records_bytes: usize,
+    records_crc: u32,
+    first_lsn: Lsn,
+    record_count: u32,
+    owed: &[OwedRun],
+    facts: &BatchFacts,
+) -> BatchHeader {
     let trailer = owed.as_bytes();
     let trailer_at = BATCH_HEADER_BYTES + records_bytes;
     let used = trailer_at + trailer.len();
@@ -282,7 +338,7 @@ pub fn seal(buffer: &mut [u8], records_bytes: usize, first_lsn: Lsn, record_coun
         batch_bytes: U32::new(batch_bytes as u32),
         previous_header_crc: U32::new(facts.previous_header_crc),
         trailer_crc: U32::new(checksum(trailer)),
-        reserved: U32::ZERO,
+        records_crc: U32::new(records_crc),
         header_crc: U32::ZERO,
     };
     header.header_crc = U32::new(checksum(&header.as_bytes()[..BATCH_HEADER_BYTES - 4]));
@@ -324,7 +380,10 @@ mod tests {
     fn a_sealed_batch_reads_back() {
         let bytes = sealed();
         let view = BatchView::parse_verified(&bytes).unwrap();
-        assert_eq!((view.header.number(), view.header.first_lsn(), view.header.end_lsn()), (BatchNumber(4), Lsn(10), Lsn(12)));
+        assert_eq!(
+            (view.header.number(), view.header.first_lsn(), view.header.end_lsn()),
+            (BatchNumber(4), Lsn(10), Lsn(12))
+        );
         assert_eq!(view.owed, [OwedRun { count: U32::new(2), set: U32::new(1) }]);
         assert_eq!(Records::new(view.records).count(), 2);
         assert_eq!(bytes.len(), BLOCK_BYTES);
@@ -343,11 +402,29 @@ mod tests {
     }
 
     #[test]
+    fn good_records_that_are_not_its_own_are_detected() {
+        let mut bytes = sealed();
+        let mut other = Vec::new();
+        record::append(&mut other, Lsn(5), RecordKind::Message, 0, b"first");
+        bytes[BATCH_HEADER_BYTES..][..other.len()].copy_from_slice(&other);
+        assert_eq!(BatchView::parse_verified(&bytes).err(), Some(BatchDefect::OtherRecords));
+    }
+
+    #[test]
     fn padding_is_zeros() {
         let bytes = sealed();
         let view = BatchView::parse_verified(&bytes).unwrap();
         let used = BATCH_HEADER_BYTES + view.records.len() + view.owed.len() * OWED_RUN_BYTES;
         assert!(bytes[used..].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn records_beyond_the_largest_lsn_are_refused() {
+        let mut bytes = vec![0; BLOCK_BYTES];
+        seal(&mut bytes, 0, Lsn(u64::MAX - 1), 1, &[], &facts());
+        assert!(BatchHeader::parse(&bytes).is_ok());
+        seal(&mut bytes, 0, Lsn(u64::MAX - 1), 2, &[], &facts());
+        assert_eq!(BatchHeader::parse(&bytes).err(), Some(BatchDefect::Lengths));
     }
 
     #[test]

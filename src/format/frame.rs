@@ -191,7 +191,11 @@ impl<'a> FrameView<'a> {
         let Some((header, kind)) = FrameHeader::parse(bytes)? else { return Ok(None) };
         let end = FRAME_HEADER_BYTES + header.length.get() as usize;
         let Some(body) = bytes.get(FRAME_HEADER_BYTES..end) else { return Ok(None) };
-        let covered = if kind == FrameKind::Run { body.get(..RUN_HEADER_BYTES).ok_or(FrameDefect::ShortRun)? } else { body };
+        let covered = if kind == FrameKind::Run {
+            body.get(..RUN_HEADER_BYTES).ok_or(FrameDefect::ShortRun)?
+        } else {
+            body
+        };
         if checksum(covered) != header.body_crc.get() {
             return Err(FrameDefect::BodyChecksum);
         }
@@ -216,7 +220,13 @@ pub fn append(out: &mut Vec<u8>, kind: FrameKind, body: &[u8]) {
 }
 
 /// Appends the two headers of a run; `records_bytes` of records are to follow.
-pub fn append_run_headers(out: &mut Vec<u8>, stream: StreamId, first_position: Position, count: u32, records_bytes: usize) {
+pub fn append_run_headers(
+    out: &mut Vec<u8>,
+    stream: StreamId,
+    first_position: Position,
+    count: u32,
+    records_bytes: usize,
+) {
     let run = RunHeader {
         stream: U64::new(stream.0),
         first_position: U64::new(first_position.0),
@@ -252,7 +262,10 @@ mod tests {
         bytes.extend_from_slice(b"rec");
         let (view, _) = FrameView::parse(&bytes).unwrap().unwrap();
         let (run, records) = view.run().unwrap();
-        assert_eq!((run.stream.get(), run.first_position.get(), run.count.get(), records), (4, 5, 1, b"rec".as_slice()));
+        assert_eq!(
+            (run.stream.get(), run.first_position.get(), run.count.get(), records),
+            (4, 5, 1, b"rec".as_slice())
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::body::{BodyDefect, BodyReader};
-use crate::limits::{EXTENSION_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, TOPICS_MAX};
+use crate::limits::{EXTENSION_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, TOPICS_MAX};
 use crate::time::Wall;
 
 /// The fixed part of a message's body.
@@ -59,6 +59,9 @@ pub enum MessageDefect {
     /// Topics beyond the limit.
     #[error("a message has {0} topics, and {TOPICS_MAX} is the most")]
     ManyTopics(usize),
+    /// A header's name that is empty or beyond the limit.
+    #[error("the name of a header has {0} bytes, and 1 to {NAME_BYTES_MAX} are allowed")]
+    HeaderName(usize),
     /// Headers and the other optional fields beyond the limit.
     #[error("headers take {0} bytes, and {EXTENSION_BYTES_MAX} is the most")]
     LongExtensions(usize),
@@ -101,7 +104,10 @@ pub struct MessageParts<'a> {
 }
 
 /// Writes topics as they stand in a message, into a buffer that the caller keeps.
-pub fn put_topics<'t>(out: &mut Vec<u8>, topics: impl IntoIterator<Item = &'t str>) -> Result<(), MessageDefect> {
+pub fn put_topics<'t>(
+    out: &mut Vec<u8>,
+    topics: impl IntoIterator<Item = &'t str>,
+) -> Result<(), MessageDefect> {
     let mut count = 0;
     for topic in topics {
         check_topic(topic)?;

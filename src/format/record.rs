@@ -231,7 +231,11 @@ impl<'a> RecordView<'a> {
 
     /// Whether the body is what was written.
     pub fn verify_body(&self) -> Result<(), RecordDefect> {
-        if checksum(self.body) == self.header.body_crc.get() { Ok(()) } else { Err(RecordDefect::BodyChecksum) }
+        if checksum(self.body) == self.header.body_crc.get() {
+            Ok(())
+        } else {
+            Err(RecordDefect::BodyChecksum)
+        }
     }
 
     /// The number of the record in the log that first held it.

@@ -251,6 +251,12 @@ impl SharedBuffer {
     }
 }
 
+impl AsRef<[u8]> for SharedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Deref for SharedBuffer {
     type Target = [u8];
 

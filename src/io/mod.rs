@@ -2,11 +2,31 @@
 //!
 //! Only this folder names tokio-uring, io-uring or nix, so it is also the way out of them.
 
+pub mod address;
 pub mod buffer;
 pub mod buffer_pool;
 pub mod clock;
+pub mod connection;
+pub mod dialler;
 pub mod directory;
+pub mod driver;
+pub mod durable;
 pub mod file_system;
+pub mod handoff;
+pub mod inputs;
+pub mod listener;
+pub mod mailbox;
+pub mod node;
+pub mod node_status;
 pub mod prewriter;
+pub mod recover;
 pub mod segment_file;
+pub mod segment_files;
+pub mod shared;
+pub mod staging;
+pub mod sync;
+pub mod torn_file;
 pub mod uring_probe;
+pub mod wake;
+pub mod wake_flags;
+pub mod window_reader;

@@ -7,7 +7,7 @@
 //! dropping it is sound, and costs its buffer for good.
 #![forbid(unsafe_code)]
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -15,6 +15,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use nix::errno::Errno;
@@ -22,7 +23,27 @@ use nix::fcntl::OFlag;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
 use crate::io::buffer::{Buffer, SharedBuffer};
-use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, RESUBMISSIONS_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, DEAD_WRITERS_MS, RESUBMISSIONS_MAX};
+
+/// Waits until no write that a killed process left behind is on its way into the file at `path`.
+///
+/// The kernel gives back the lock of a data directory when the process that held it is gone, and may finish a write of
+/// that process later. For as long it holds the written file itself, and with it the lock that [`SegmentFile::open`] took
+/// on it.
+///
+/// # Errors
+/// The file cannot be opened, or is still being written after [`DEAD_WRITERS_MS`].
+pub fn wait_for_dead_writers(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    for _ in 0..DEAD_WRITERS_MS {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            // Locked, and unlocked when the file is closed; or no lock is to be had here.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "a process that is gone still writes to it"))
+}
 
 /// A segment's file, open for reading and writing. A clone is the same open file.
 #[derive(Clone, Debug)]
@@ -39,6 +60,8 @@ impl SegmentFile {
     /// As from open(2).
     pub fn open(path: &Path) -> io::Result<SegmentFile> {
         let (file, direct) = open_direct(OpenOptions::new().read(true).write(true), OFlag::O_DSYNC, path)?;
+        // See `wait_for_dead_writers`. A file system that knows no such locks is no reason not to open a log.
+        drop(file.try_lock_shared());
         Ok(SegmentFile { file: Arc::new(file), direct })
     }
 
@@ -206,6 +229,12 @@ fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a batch's length fits in 32 bits")
 }
 
+/// Whether the file system lets the file at `path` be read, and so written, around the page cache. Nothing is written.
+#[must_use]
+pub fn reads_directly(path: &Path) -> bool {
+    open_direct(OpenOptions::new().read(true), OFlag::empty(), path).is_ok_and(|(_, direct)| direct)
+}
+
 /// Opens `path` with O_DIRECT and `flags`, or with `flags` alone where the file system refuses O_DIRECT (EINVAL, as
 /// open(2) has it), and says which it was.
 pub(super) fn open_direct(options: &mut OpenOptions, flags: OFlag, path: &Path) -> io::Result<(File, bool)> {
@@ -256,6 +285,24 @@ mod tests {
         let (result, back) = file.read(pool.take(), 8 * BLOCK, 2 * BLOCK as u64).await;
         assert_eq!(result.unwrap(), 2 * BLOCK, "a read ends where the file does");
         assert_eq!(&back[..2 * BLOCK], &buffer[BLOCK..3 * BLOCK]);
+    }
+
+    #[test]
+    fn a_file_that_a_dead_process_still_writes_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("segment");
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let writer = SegmentFile::open(&path).unwrap();
+        let reader = SegmentFile::open(&path).unwrap();
+        drop(reader);
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || wait_for_dead_writers(&path)
+        });
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!waiting.is_finished());
+        drop(writer);
+        waiting.join().unwrap().unwrap();
     }
 
     #[test]

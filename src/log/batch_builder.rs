@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 
 use super::extent::{self, Extent, ExtentKind};
 use crate::format::batch::{self, BATCH_HEADER_BYTES, BatchFacts, BatchHeader, OwedRun};
-use crate::format::checksum::checksum;
+use crate::format::checksum::{checksum, checksum_more};
 use crate::format::control::{Accepted, Control};
 use crate::format::message::MessageParts;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader, RecordKind};
@@ -26,6 +26,7 @@ pub struct BatchBuilder {
     first: Lsn,
     next: Lsn,
     used: usize,
+    records_crc: u32,
     extents: Vec<Extent>,
 }
 
@@ -33,13 +34,20 @@ impl BatchBuilder {
     /// An empty batch whose first record will be `first`.
     #[must_use]
     pub fn new(first: Lsn) -> BatchBuilder {
-        BatchBuilder { first, next: first, used: BATCH_HEADER_BYTES, extents: Vec::with_capacity(64) }
+        BatchBuilder {
+            first,
+            next: first,
+            used: BATCH_HEADER_BYTES,
+            records_crc: 0,
+            extents: Vec::with_capacity(64),
+        }
     }
 
     /// Whether `count` more records of `bytes` in all fit.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.used - BATCH_HEADER_BYTES + bytes <= BATCH_RECORD_BYTES_MAX && self.extents.len() + 2 <= EXTENTS_MAX
+        self.used - BATCH_HEADER_BYTES + bytes <= BATCH_RECORD_BYTES_MAX
+            && self.extents.len() + 2 <= EXTENTS_MAX
     }
 
     /// Whether nothing is in it yet.
@@ -61,7 +69,14 @@ impl BatchBuilder {
     }
 
     /// Adds a message whose body's checksum the caller computed before it took the lock.
-    pub fn push_message(&mut self, buffer: &mut [u8], parts: &MessageParts<'_>, body_crc: u32, flags: u8, set: SetId) -> Lsn {
+    pub fn push_message(
+        &mut self,
+        buffer: &mut [u8],
+        parts: &MessageParts<'_>,
+        body_crc: u32,
+        flags: u8,
+        set: SetId,
+    ) -> Lsn {
         let length = parts.body_bytes();
         let header = RecordHeader::new(self.next, RecordKind::Message, flags, length, body_crc);
         let mut at = self.put_header(buffer, &header, ExtentKind::Messages(set));
@@ -92,6 +107,7 @@ impl BatchBuilder {
         self.push_record(buffer, RecordKind::Accepted, &accepted.encode());
         let at = self.used;
         buffer[at..at + records.len()].copy_from_slice(records);
+        self.records_crc = batch::records_crc_more(self.records_crc, records);
         // One extent whatever its size: a run is bounded, and what is cut on the way to handlers is cut by walking.
         self.extents.push(Extent {
             first: self.next,
@@ -110,6 +126,7 @@ impl BatchBuilder {
         assert!(self.has_room(bytes), "the caller asks for room first");
         let at = self.used;
         buffer[at..at + RECORD_HEADER_BYTES].copy_from_slice(header.as_bytes());
+        self.records_crc = checksum_more(self.records_crc, header.header_crc.as_bytes());
         extent::extend(&mut self.extents, kind, self.next, at as u32, 1, bytes as u32);
         self.used += bytes;
         at + RECORD_HEADER_BYTES
@@ -126,7 +143,8 @@ impl BatchBuilder {
     pub fn seal(self, buffer: &mut [u8], owed: &mut Vec<OwedRun>, facts: &BatchFacts) -> SealedBatch {
         extent::owed_runs(&self.extents, owed);
         let count = self.next.since(self.first) as u32;
-        let header = batch::seal(buffer, self.record_bytes(), self.first, count, owed, facts);
+        let (bytes, crc) = (self.record_bytes(), self.records_crc);
+        let header = batch::seal_counted(buffer, bytes, crc, self.first, count, owed, facts);
         SealedBatch { header, extents: self.extents }
     }
 }
@@ -194,13 +212,16 @@ mod tests {
         let mut read = Vec::new();
         extents_of(&view, 0, &mut read).unwrap();
         assert_eq!(read, sealed.extents);
-        assert_eq!(read.iter().map(|e| e.kind).collect::<Vec<_>>(), [
-            ExtentKind::Messages(SetId(1)),
-            ExtentKind::Control,
-            ExtentKind::Foreign,
-            ExtentKind::Messages(SetId(2)),
-            ExtentKind::Control,
-        ]);
+        assert_eq!(
+            read.iter().map(|e| e.kind).collect::<Vec<_>>(),
+            [
+                ExtentKind::Messages(SetId(1)),
+                ExtentKind::Control,
+                ExtentKind::Foreign,
+                ExtentKind::Messages(SetId(2)),
+                ExtentKind::Control,
+            ]
+        );
     }
 
     #[test]

@@ -111,11 +111,19 @@ impl Chunk {
         for extent in &self.extents[at..] {
             let skip = next.since(extent.first);
             let left = count_max - out.count;
-            let whole = skip == 0 && u64::from(extent.count) <= left && out.bytes + extent.bytes as usize <= bytes_max;
+            let whole = skip == 0
+                && u64::from(extent.count) <= left
+                && out.bytes + extent.bytes as usize <= bytes_max;
             let (count, range) = if whole {
                 (u64::from(extent.count), 0..extent.bytes as usize)
             } else if out.count == 0 || skip > 0 || u64::from(extent.count) > left {
-                walk(self.extent_bytes(extent), skip, left, bytes_max - out.bytes.min(bytes_max), out.count == 0)
+                walk(
+                    self.extent_bytes(extent),
+                    skip,
+                    left,
+                    bytes_max - out.bytes.min(bytes_max),
+                    out.count == 0,
+                )
             } else {
                 break;
             };
@@ -149,7 +157,13 @@ impl Chunk {
 
 /// How many records of an extent, `skip` left out, fit `count_max` and `bytes_max`; the first always does if
 /// `at_least_one`. The headers were verified when the batch was made or read.
-fn walk(bytes: &[u8], skip: u64, count_max: u64, bytes_max: usize, at_least_one: bool) -> (u64, std::ops::Range<usize>) {
+fn walk(
+    bytes: &[u8],
+    skip: u64,
+    count_max: u64,
+    bytes_max: usize,
+    at_least_one: bool,
+) -> (u64, std::ops::Range<usize>) {
     let mut at = 0;
     for _ in 0..skip {
         at += record_bytes(&bytes[at..]);

@@ -90,14 +90,19 @@ impl LogIndex {
     /// The batch that holds `lsn` and those right behind it, as far as they fit one buffer and are durable.
     #[must_use]
     pub fn span(&self, lsn: Lsn, durable: Lsn) -> Span {
-        assert!(self.first() <= lsn && lsn <= durable, "{lsn} is not in the log: {}..={durable}", self.first());
+        assert!(
+            self.first() <= lsn && lsn <= durable,
+            "{lsn} is not in the log: {}..={durable}",
+            self.first()
+        );
         let at = self.batches.partition_point(|entry| entry.first <= lsn) - 1;
         let Entry { first, place } = self.batches[at];
         let mut bytes = place.bytes;
         for index in at + 1..self.batches.len() {
             let entry = self.batches[index];
             let end = self.batches.get(index + 1).map_or(self.end, |next| next.first);
-            let adjacent = entry.place.segment == place.segment && entry.place.offset == place.offset + u64::from(bytes);
+            let adjacent =
+                entry.place.segment == place.segment && entry.place.offset == place.offset + u64::from(bytes);
             if !adjacent || end.0 - 1 > durable.0 || (bytes + entry.place.bytes) as usize > BATCH_BYTES_MAX {
                 break;
             }
@@ -136,7 +141,10 @@ mod tests {
         let index = index();
         let span = |lsn, durable| index.span(Lsn(lsn), Lsn(durable));
         assert_eq!(span(3, 40).bytes, 8192, "two batches side by side");
-        assert_eq!(span(12, 40), Span { first: Lsn(11), segment: SegmentNumber(1), offset: 4096, bytes: 4096 });
+        assert_eq!(
+            span(12, 40),
+            Span { first: Lsn(11), segment: SegmentNumber(1), offset: 4096, bytes: 4096 }
+        );
         assert_eq!(span(3, 15).bytes, 4096, "what is not durable is not read");
         assert_eq!(span(21, 40).bytes, 4096, "one buffer, no more");
     }

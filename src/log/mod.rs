@@ -8,9 +8,16 @@
 
 pub mod batch_builder;
 pub mod chunk;
+pub mod due;
+pub mod evidence;
 pub mod extent;
 pub mod group_commit;
 pub mod index;
+pub mod look_ahead;
 pub mod place;
+pub mod recovery;
 pub mod resident;
 pub mod segments;
+pub mod sighting;
+pub mod tail;
+pub mod verdict;

@@ -32,7 +32,9 @@ impl Resident {
 
     /// Everything up to `durable` can be read back: of that, only the latest few stay.
     pub fn evict(&mut self, durable: Lsn) {
-        while self.recent.len() > RECENT_CHUNKS_MAX && self.recent.front().is_some_and(|chunk| chunk.end().0 - 1 <= durable.0) {
+        while self.recent.len() > RECENT_CHUNKS_MAX
+            && self.recent.front().is_some_and(|chunk| chunk.end().0 - 1 <= durable.0)
+        {
             self.recent.pop_front();
         }
     }

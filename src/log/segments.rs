@@ -67,7 +67,8 @@ impl Segments {
     /// the log: marks and cursors, not messages.
     #[must_use]
     pub fn is_in_reserve(&self) -> bool {
-        self.next == Next::DiskFull && self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION
+        self.next == Next::DiskFull
+            && self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION
     }
 
     /// The segment that is written.
@@ -153,6 +154,13 @@ impl Segments {
         self.segments.push_back(Segment { number, first_lsn });
         (self.active_bytes, self.offset) = (self.segment_bytes, 0);
         self.next = Next::Wanted;
+    }
+
+    /// As [`Segments::roll`], while a log is opened: the file of segment `number` is there.
+    pub fn begin(&mut self, number: SegmentNumber, first_lsn: Lsn) {
+        assert!(number == self.active().number.plus(1));
+        self.next = Next::Ready;
+        self.roll(first_lsn);
     }
 
     /// The place of a batch of `bytes`.

@@ -1,0 +1,47 @@
+//! Real nodes in one process: real files, real sockets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use resolute::{Bus, Envelope};
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(30), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited too long: {what}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_published_event_reaches_the_handler_of_a_subscriber() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = within("open", Bus::builder(dir.path().join("web")).open()).await.unwrap();
+    let (seen, count) = (Arc::new(AtomicU64::new(0)), 1000);
+    let counter = seen.clone();
+    let email = Bus::builder(dir.path().join("email")).every("signup", move |message: Envelope| {
+        let counter = counter.clone();
+        async move {
+            assert!(message.payload().starts_with(b"user"));
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok::<(), String>(())
+        }
+    });
+    let email = within("open", email.open()).await.unwrap();
+    let serving = tokio::spawn(email.serve());
+    let subscription = within("subscribe", email.subscribe(web.address(), "signup")).await.unwrap();
+    within("confirmed", subscription.confirmed()).await.unwrap();
+    for number in 0..count {
+        let receipt = within("publish", web.publish("signup", format!("user {number}"))).await.unwrap();
+        assert_eq!(receipt.routed, 1);
+    }
+    assert_eq!(within("publish", web.publish("nobody", "x")).await.unwrap().routed, 0);
+    let left = within("drain", web.drain(Duration::from_secs(20))).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    let left = within("drain", email.drain(Duration::from_secs(20))).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(seen.load(Ordering::Relaxed), count);
+    within("close", email.close()).await.unwrap();
+    within("close", web.close()).await.unwrap();
+    within("serve", serving).await.unwrap().unwrap();
+}

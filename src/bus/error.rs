@@ -1,0 +1,168 @@
+//! What can go wrong, for those who use the bus.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::engine::effect::Refusal;
+use crate::format::message::MessageDefect;
+use crate::io::address::NotAnAddress;
+use crate::io::directory::DirectoryError;
+use crate::io::node::{OpenError, ReplayDefect};
+use crate::io::recover::RecoverError;
+use crate::io::shared::Shared;
+use crate::io::staging::Gate;
+
+/// What can go wrong. [`Error::is_retryable`] says whether the same call may succeed later.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The node cannot be opened. The cause says why and what helps: the directory is in use, damaged or of a newer
+    /// format, io_uring is not to be had, the address is taken.
+    #[error("the node cannot be opened")]
+    Open(#[source] Arc<OpenError>),
+    /// An option is out of its range.
+    #[error("option {option} is {value}, and must be {range}")]
+    Option {
+        /// Which.
+        option: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        range: String,
+    },
+    /// Two handlers have one name, under which their progress is kept.
+    #[error("two handlers are named {0:?}: give one of them another name")]
+    DuplicateHandler(String),
+    /// An address that is none.
+    #[error(transparent)]
+    InvalidAddress(#[from] NotAnAddress),
+    /// A message that cannot be: a bad topic, or more bytes than it may have.
+    #[error("the message cannot be published")]
+    InvalidMessage(#[from] MessageDefect),
+    /// A batch with more bytes than one write to the log can hold.
+    #[error("the batch has {bytes} bytes, and {max} is the most that can be atomic")]
+    BatchTooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// More topics of one node than fit one frame.
+    #[error("more topics than one node may want of another")]
+    TooManyTopics,
+    /// There is no room in the buffer just now; [`crate::Bus::publish`] waits instead.
+    #[error("the staging buffer is full")]
+    Full,
+    /// The disk has no room. Nothing was stored; what is there is still delivered, and makes room.
+    #[error(
+        "the disk has no room for another segment of the log: free some, or wait until messages are delivered"
+    )]
+    DiskFull,
+    /// Nothing is known of that address.
+    #[error("nothing is known of that address")]
+    UnknownAddress,
+    /// Someone else polls the handlers or takes the deliveries of this node already.
+    #[error("the messages of this node are already being handled")]
+    AlreadyServing,
+    /// A write to the log failed. Whether the message is stored is not known: opening the node again may find it and
+    /// deliver it. The node accepts nothing more until then.
+    #[error("the log can no longer be written, and the outcome is unknown: open the node again")]
+    Storage {
+        /// What the system said.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// The node was closed. Nothing was stored.
+    #[error("the node is closed")]
+    Closed,
+}
+
+/// What kind of trouble an error is, for those who only tell kinds apart: exit codes of programs, answers of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// The caller asked for something that cannot be.
+    Invalid,
+    /// What was asked for is not there.
+    NotFound,
+    /// Another process has the data directory.
+    InUse,
+    /// Something that was durable is damaged or gone.
+    Corrupt,
+    /// There is no room on the disk.
+    DiskFull,
+    /// Anything else.
+    Other,
+}
+
+impl Error {
+    /// What kind of trouble it is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Error::Option { .. }
+            | Error::DuplicateHandler(_)
+            | Error::InvalidAddress(_)
+            | Error::InvalidMessage(_)
+            | Error::BatchTooLarge { .. }
+            | Error::TooManyTopics => ErrorClass::Invalid,
+            Error::UnknownAddress => ErrorClass::NotFound,
+            Error::DiskFull => ErrorClass::DiskFull,
+            Error::Open(error) => class_of_opening(error),
+            _ => ErrorClass::Other,
+        }
+    }
+
+    /// Whether the same call may succeed later without anyone changing it.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::Full | Error::DiskFull)
+    }
+
+    pub(super) fn of_refusal(refusal: Refusal, shared: &Shared) -> Error {
+        match refusal {
+            Refusal::UnknownAddress => Error::UnknownAddress,
+            Refusal::TooManyTopics => Error::TooManyTopics,
+            Refusal::Storage => Error::ended(shared),
+        }
+    }
+
+    pub(super) fn of_gate(gate: Gate, shared: &Shared) -> Error {
+        match gate {
+            Gate::DiskFull => Error::DiskFull,
+            Gate::Open | Gate::Checkpoint => Error::Full,
+            Gate::Failed | Gate::Closed => Error::ended(shared),
+        }
+    }
+
+    /// The node ended: closed, or failed.
+    pub(super) fn ended(shared: &Shared) -> Error {
+        shared.failure().map_or(Error::Closed, |cause| Error::Storage { cause })
+    }
+}
+
+fn class_of_opening(error: &OpenError) -> ErrorClass {
+    match error {
+        OpenError::Directory(DirectoryError::Locked { .. }) => ErrorClass::InUse,
+        OpenError::Directory(error) if error.is_disk_full() => ErrorClass::DiskFull,
+        OpenError::Recover(error) => class_of_recovery(error),
+        OpenError::Address(_) => ErrorClass::Invalid,
+        OpenError::DiskFull => ErrorClass::DiskFull,
+        _ => ErrorClass::Other,
+    }
+}
+
+pub(super) fn class_of_recovery(error: &RecoverError<ReplayDefect>) -> ErrorClass {
+    match error {
+        RecoverError::Corrupt { .. } | RecoverError::ForeignSegment { .. } | RecoverError::Apply(_) => {
+            ErrorClass::Corrupt
+        }
+        _ => ErrorClass::Other,
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Error {
+        Error::Open(Arc::new(error))
+    }
+}

@@ -1,0 +1,162 @@
+//! What tasks reported, and the frames that peers sent.
+
+use super::{Closing, Driver};
+use crate::engine::effect::SessionId;
+use crate::engine::receive::RunVerdict;
+use crate::format::frame::{FrameDefect, FrameKind, FrameView};
+use crate::io::connection::Connection;
+use crate::io::inputs::Input;
+use crate::limits::FRAME_BYTES_MAX;
+use crate::time::Now;
+use crate::wire::frame_buffer::next_frame;
+
+/// What became of the frames of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// All whole frames.
+    All,
+    /// Not all: there is no room for the next run.
+    Blocked,
+}
+
+impl Driver {
+    pub(super) fn take_inputs(&mut self, now: Now) {
+        for input in self.inputs.take() {
+            self.take_input(now, input);
+        }
+    }
+
+    fn take_input(&mut self, now: Now, input: Input) {
+        let engine = &mut self.parts.engine;
+        match input {
+            Input::Written(batch, result) => {
+                self.operations -= 1;
+                match result {
+                    Ok(()) => engine.handle_written(now, batch),
+                    Err(error) => self.fail(error),
+                }
+                self.write_done();
+            }
+            Input::Read(span, outcome) => {
+                self.operations -= 1;
+                self.parts.files.done(span.segment);
+                match outcome {
+                    Err(error) => {
+                        engine.handle_read_failed(now, &span);
+                        self.fail(error);
+                    }
+                    Ok(bytes) => {
+                        if let Err(defect) = engine.handle_read(now, &span, bytes) {
+                            let place = format!("segment {} at offset {}", span.segment, span.offset);
+                            self.fail(std::io::Error::other(format!("{place} is damaged: {defect}")));
+                        }
+                    }
+                }
+            }
+            Input::Accepted(stream) => {
+                if let Some(id) = engine.handle_accepted(now) {
+                    self.connect(id, stream);
+                }
+            }
+            Input::AcceptFailed(error) => tracing::warn!(%error, "a peer could not be accepted"),
+            Input::Received(id) => self.take_frames(now, id),
+            Input::Sent(id, bytes) => engine.handle_sent(now, id, bytes),
+            Input::Disconnected(id, reason) => {
+                engine.handle_disconnected(now, id, &reason);
+                self.connections.remove(&id);
+                self.blocked.retain(|blocked| *blocked != id);
+                // The writer may still be at work; it ends by itself.
+                self.tasks.retain(|tasks| !tasks.are_finished());
+            }
+        }
+    }
+
+    fn write_done(&mut self) {
+        // Writes end in any order; a segment counts as written until none is on its way.
+        if self.parts.engine.is_write_idle() {
+            self.parts.files.all_written();
+        }
+    }
+
+    pub(super) fn connect(&mut self, id: SessionId, stream: tokio_uring::net::TcpStream) {
+        let (connection, tasks) = Connection::start(stream, id, &self.inputs);
+        self.connections.insert(id, connection);
+        self.tasks.push(tasks);
+    }
+
+    /// Frames that found no room try again. Returns whether any found it.
+    pub(super) fn take_blocked(&mut self, now: Now) -> bool {
+        let blocked = std::mem::take(&mut self.blocked);
+        let count = blocked.len();
+        blocked.into_iter().for_each(|id| self.take_frames(now, id));
+        self.blocked.len() < count
+    }
+
+    fn take_frames(&mut self, now: Now, id: SessionId) {
+        let Some(connection) = self.connections.get(&id).cloned() else { return };
+        let taken = connection.with_window(|window| {
+            let (mut consumed, mut taken) = (0, Taken::All);
+            let mut frame_bytes_max = self.frame_bytes_max(id);
+            loop {
+                match next_frame(&window.unread()[consumed..], frame_bytes_max) {
+                    Ok(None) => break,
+                    Ok(Some((frame, bytes))) => {
+                        if self.take_frame(now, id, &frame) == Taken::Blocked {
+                            taken = Taken::Blocked;
+                            break;
+                        }
+                        consumed += bytes;
+                        frame_bytes_max = self.frame_bytes_max(id);
+                    }
+                    Err(defect) => {
+                        self.take_defect(now, id, &defect);
+                        consumed = window.unread().len();
+                        break;
+                    }
+                }
+            }
+            window.consume(consumed);
+            window.set_frame_bytes_max(frame_bytes_max);
+            taken
+        });
+        match taken {
+            Some(Taken::All) => connection.read_on(),
+            Some(Taken::Blocked) => self.blocked.push(id),
+            None => {}
+        }
+    }
+
+    /// More is allowed to a peer that has proved who it is.
+    fn frame_bytes_max(&self, id: SessionId) -> usize {
+        let known =
+            self.parts.engine.sessions().get(id).is_some_and(crate::engine::session::Session::is_known);
+        if known { FRAME_BYTES_MAX } else { crate::limits::HANDSHAKE_FRAME_BYTES_MAX }
+    }
+
+    fn take_defect(&mut self, now: Now, id: SessionId, defect: &FrameDefect) {
+        self.parts.engine.handle_bad_frame(now, id, defect);
+    }
+
+    fn take_frame(&mut self, now: Now, id: SessionId, frame: &FrameView<'_>) -> Taken {
+        let engine = &mut self.parts.engine;
+        if frame.kind != FrameKind::Run {
+            engine.handle_frame(now, id, frame);
+            return Taken::All;
+        }
+        let Some((run, records)) = frame.run() else { return Taken::All };
+        if engine.has_failed() || self.closing != Closing::No {
+            return Taken::All;
+        }
+        if !engine.accepts_runs() || !self.parts.shared.staging.lock().has_room_for_run(records.len()) {
+            return Taken::Blocked;
+        }
+        if let RunVerdict::Accept { accepted, skip } = engine.handle_run(now, id, run, records) {
+            // Publishers may have filled the buffer meanwhile; the run is looked at again then.
+            if !self.parts.shared.staging.lock().push_run(&accepted, &records[skip..]) {
+                return Taken::Blocked;
+            }
+            engine.run_staged(&accepted, skip);
+        }
+        Taken::All
+    }
+}

@@ -1,0 +1,143 @@
+//! Batches to the disk, and pieces of the log back.
+
+use super::{Closing, Driver, shared_bytes};
+use crate::engine::effect::Sealed;
+use crate::engine::sealing::SealPermit;
+use crate::io::inputs::Input;
+use crate::io::staging::{Filled, Gate};
+use crate::log::index::Span;
+
+impl Driver {
+    /// Seals and submits batches while there is something to write and a write may begin. Returns whether one did.
+    pub(super) fn write_batches(&mut self) -> bool {
+        let mut wrote = false;
+        loop {
+            let permit = self.parts.engine.may_seal();
+            if permit == SealPermit::No {
+                self.stage_decisions();
+                return wrote;
+            }
+            if !self.write_batch(permit) {
+                return wrote;
+            }
+            wrote = true;
+        }
+    }
+
+    /// What was decided goes into the batch that is being filled even if no write can begin: runs of peers wait
+    /// for it.
+    fn stage_decisions(&mut self) {
+        let engine = &mut self.parts.engine;
+        if engine.has_decided() && !engine.has_failed() {
+            self.parts.shared.staging.lock().with_stager(|stager| engine.stage_decisions(stager));
+        }
+    }
+
+    fn write_batch(&mut self, permit: SealPermit) -> bool {
+        let empty = self.spare.take().unwrap_or_else(|| self.parts.pool.take());
+        let engine = &mut self.parts.engine;
+        let mut locked = self.parts.shared.staging.lock();
+        locked.with_stager(|stager| engine.stage(stager));
+        if locked.is_empty() {
+            locked.set_gate(gate_of(engine, self.closing));
+            self.spare = Some(empty);
+            return false;
+        }
+        let filled = locked.swap(empty);
+        let (sealed, submit) = Self::seal(engine, &mut self.owed, filled, false);
+        if permit == SealPermit::HereThenRoll {
+            // Publishers wait meanwhile: the checkpoint says what lies before it and nothing else.
+            locked.with_stager(|stager| engine.begin_segment(stager));
+        }
+        locked.set_gate(gate_of(engine, self.closing));
+        drop(locked);
+        self.submit(sealed, submit);
+        true
+    }
+
+    /// Makes the batch whole and lets it take effect.
+    fn seal(
+        engine: &mut crate::engine::Engine,
+        owed: &mut Vec<crate::format::batch::OwedRun>,
+        filled: Filled,
+        closing: bool,
+    ) -> (Sealed, crate::io::buffer::SharedBuffer) {
+        let Filled { mut buffer, builder } = filled;
+        let sealed = engine.seal(builder, &mut buffer, owed, closing);
+        let shared = buffer.freeze();
+        engine.handle_sealed(&sealed, shared_bytes(&shared, sealed.place.bytes as usize));
+        (sealed, shared)
+    }
+
+    fn submit(&mut self, sealed: Sealed, buffer: crate::io::buffer::SharedBuffer) {
+        let (place, number) = (sealed.place, sealed.batch.header.number());
+        let inputs = std::rc::Rc::clone(&self.inputs);
+        self.operations += 1;
+        match self.parts.files.borrow_for_write(place.segment) {
+            Err(error) => inputs.push(Input::Written(number, Err(error))),
+            Ok(file) => self.spawn(async move {
+                let result = file.write(buffer, place.bytes as usize, place.offset).await;
+                inputs.push(Input::Written(number, result));
+            }),
+        }
+    }
+
+    /// Writes the batch that says that nothing follows, if there is room for it.
+    pub(super) fn write_closing_batch(&mut self) -> bool {
+        let engine = &mut self.parts.engine;
+        if !engine.has_room_for_closing() || engine.may_seal() == SealPermit::No {
+            return false;
+        }
+        let empty = self.spare.take().unwrap_or_else(|| self.parts.pool.take());
+        let filled = self.parts.shared.staging.lock().swap(empty);
+        let (sealed, buffer) = Self::seal(engine, &mut self.owed, filled, true);
+        self.submit(sealed, buffer);
+        true
+    }
+
+    /// Begins the reads that the engine wants.
+    pub(super) fn read_log(&mut self) {
+        while let Some(span) = self.parts.engine.poll_read() {
+            let inputs = std::rc::Rc::clone(&self.inputs);
+            self.operations += 1;
+            match self.parts.files.borrow(span.segment) {
+                Err(error) => inputs.push(Input::Read(span, Err(error))),
+                Ok(file) => {
+                    let buffer = self.parts.pool.take();
+                    self.spawn(async move {
+                        let outcome = read_span(&file, buffer, &span).await;
+                        inputs.push(Input::Read(span, outcome));
+                    });
+                }
+            }
+        }
+    }
+}
+
+async fn read_span(
+    file: &crate::io::segment_file::SegmentFile,
+    buffer: crate::io::buffer::Buffer,
+    span: &Span,
+) -> std::io::Result<bytes::Bytes> {
+    let wanted = span.bytes as usize;
+    let (result, buffer) = file.read(buffer, wanted, span.offset).await;
+    if result? < wanted {
+        return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+    }
+    Ok(shared_bytes(&buffer.freeze(), wanted))
+}
+
+/// Whether publishers may stage, as the engine sees it.
+fn gate_of(engine: &crate::engine::Engine, closing: Closing) -> Gate {
+    if engine.has_failed() {
+        Gate::Failed
+    } else if closing != Closing::No {
+        Gate::Closed
+    } else if engine.is_disk_full() {
+        Gate::DiskFull
+    } else if engine.is_in_checkpoint() {
+        Gate::Checkpoint
+    } else {
+        Gate::Open
+    }
+}

@@ -1,0 +1,105 @@
+//! What other threads left in the mailbox.
+
+use super::{Closing, Driver};
+use crate::engine::effect::RequestId;
+use crate::io::mailbox::Mail;
+use crate::io::node_status::NodeStatus;
+use crate::io::prewriter::Answer;
+use crate::time::Now;
+
+impl Driver {
+    pub(super) fn take_mail(&mut self, now: Now) {
+        let outcomes = self.parts.shared.handoff.take_outcomes();
+        self.parts.engine.handle_outcomes(now, outcomes);
+        for mail in self.parts.shared.mailbox().take() {
+            self.take_one(now, mail);
+        }
+    }
+
+    fn take_one(&mut self, now: Now, mail: Mail) {
+        let engine = &mut self.parts.engine;
+        match mail {
+            Mail::Request(id, request, reply) => {
+                self.replies.insert(id, reply);
+                engine.handle_request(now, id, request);
+            }
+            Mail::Forget(id) => self.forget(id),
+            Mail::Serving(serving) => {
+                self.parts.shared.handoff.clear();
+                engine.handle_serving(now, serving);
+            }
+            // They were taken before.
+            Mail::Outcomes => {}
+            Mail::Status(reply) => {
+                let status = self.status();
+                // Whoever asked may have gone.
+                drop(reply.send(status));
+            }
+            Mail::Prewriter(answer) => self.take_answer(now, answer),
+            Mail::Dialled(address, Ok(stream)) => {
+                if self.closing == Closing::No {
+                    let id = engine.handle_connected(now, &address);
+                    self.connect(id, tokio_uring::net::TcpStream::from_std(stream));
+                }
+            }
+            Mail::Dialled(address, Err(error)) => {
+                tracing::debug!(address, %error, "cannot connect");
+                engine.handle_dial_failed(now, &address);
+            }
+            Mail::Close => {
+                if self.closing == Closing::No {
+                    self.closing = Closing::Flushing;
+                    engine.handle_close(now);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, id: RequestId) {
+        self.replies.remove(&id);
+        self.parts.engine.forget_request(id);
+    }
+
+    fn take_answer(&mut self, now: Now, answer: Answer) {
+        let engine = &mut self.parts.engine;
+        match answer {
+            Answer::Prepared { number, file } => {
+                self.parts.files.insert(number, file);
+                engine.handle_prepared(number);
+            }
+            Answer::DiskFull { number } => {
+                tracing::warn!(
+                    segment = number.0,
+                    "the disk is full: publishing is refused once this segment is"
+                );
+                engine.handle_disk_full(now);
+            }
+            // The log goes on in the segment it has, and tries again like with a full disk.
+            Answer::PrepareFailed { number, source } => {
+                tracing::error!(segment = number.0, error = %source, "the next segment cannot be prepared");
+                engine.handle_disk_full(now);
+            }
+            Answer::Freed { number, recycled } => tracing::debug!(segment = number.0, recycled, "freed"),
+            Answer::FreeFailed { number, source } => {
+                tracing::warn!(segment = number.0, error = %source, "a segment that is no longer needed stays");
+            }
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        let parts = &self.parts;
+        NodeStatus {
+            engine: parts.engine.status(),
+            dispatched: parts.engine.dispatched(),
+            segments: parts.engine.segments().count() as u64,
+            log_bytes: parts.engine.segments().count() as u64 * parts.engine.segments().segment_bytes(),
+            file_system: parts.directory.file_system().to_string(),
+            direct: parts.files.is_direct(),
+            durability_warning: parts.directory.durability_warning(),
+            registration: parts.pool.registration().to_string(),
+            recovery: parts.recovery.clone(),
+            disk_full: parts.engine.is_disk_full(),
+            failure: parts.shared.failure().map(|error| error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What the engine reports, and the end of it all.
+
+use super::{Closing, Driver};
+use crate::engine::effect::{Event, Note};
+use crate::io::prewriter::Speed;
+use crate::time::Now;
+
+impl Driver {
+    pub(super) fn report(&mut self, now: Now) {
+        while let Some(event) = self.parts.engine.poll_event() {
+            match event {
+                Event::Durable(mark) => self.parts.shared.durable.rise(mark),
+                Event::Done(id) => {
+                    if let Some(reply) = self.replies.remove(&id) {
+                        // Whoever asked may have gone.
+                        reply.send(Ok(())).unwrap_or_default();
+                    }
+                }
+                Event::Refused(id, refusal) => {
+                    if let Some(reply) = self.replies.remove(&id) {
+                        reply.send(Err(refusal)).unwrap_or_else(drop);
+                    }
+                }
+                Event::Prepare(number) => self.parts.prewriter.prepare(number, Speed::Paced),
+                Event::Free(number) => {
+                    self.parts.files.close(number);
+                    self.to_free.push(number);
+                }
+                Event::Dial(address) => self.parts.dialler.dial(address),
+                Event::Note(note) => tell(&note),
+            }
+        }
+        if let Some(number) = self.parts.engine.segment_wanted_now() {
+            self.parts.prewriter.hurry(number);
+        }
+        debug_assert!(now.monotonic.0 > 0);
+    }
+
+    /// Segments that nobody reads any more go.
+    pub(super) fn free_idle(&mut self) {
+        let files = &self.parts.files;
+        let (idle, busy) =
+            std::mem::take(&mut self.to_free).into_iter().partition(|number| files.is_idle(*number));
+        self.to_free = busy;
+        let idle: Vec<_> = idle;
+        idle.into_iter().for_each(|number| self.parts.prewriter.free(number));
+    }
+
+    /// Closing goes on: what is staged is written, then the batch that says that nothing follows.
+    pub(super) fn go_on_closing(&mut self) {
+        // What the kernel still reads or writes is waited for, even if it is of no use any more: a file that is in its
+        // hands cannot be opened again by another node.
+        let (failed, idle) = (self.parts.engine.has_failed(), self.operations == 0);
+        match self.closing {
+            Closing::Flushing if failed && idle => self.closing = Closing::Over,
+            Closing::Flushing if !failed && self.parts.engine.is_quiet() && self.is_staging_empty() => {
+                self.closing = if self.write_closing_batch() { Closing::Sealed } else { Closing::Last };
+            }
+            Closing::Sealed | Closing::Last if idle => self.closing = Closing::Over,
+            _ => {}
+        }
+        if self.closing == Closing::Over {
+            self.parts.shared.handoff.end();
+        }
+    }
+
+    fn is_staging_empty(&self) -> bool {
+        self.parts.shared.staging.lock().is_empty()
+    }
+}
+
+fn tell(note: &Note) {
+    match note {
+        Note::Established { node, name } => tracing::info!(%node, name, "session established"),
+        Note::Ended { node: Some(node), reason } => tracing::info!(%node, reason, "session ended"),
+        Note::Ended { node: None, reason } => {
+            tracing::warn!(reason, "a connection ended before it was a session")
+        }
+        Note::Mismatch { address, node } => {
+            tracing::warn!(address, %node, "another node answers at this address than before; nothing is sent there");
+        }
+        Note::Gap { node, count } => {
+            tracing::error!(%node, count, "messages are lost: one side went back to an older state")
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The durable mark, as those see it who wait for their message: one number and a list, not a channel for each.
+
+use std::cmp::Ordering as Order;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::ids::Lsn;
+
+struct Waiter {
+    lsn: Lsn,
+    waker: Waker,
+}
+
+impl PartialEq for Waiter {
+    fn eq(&self, other: &Waiter) -> bool {
+        self.lsn == other.lsn
+    }
+}
+
+impl Eq for Waiter {}
+
+impl PartialOrd for Waiter {
+    fn partial_cmp(&self, other: &Waiter) -> Option<Order> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiter {
+    /// The lowest LSN is the greatest: a heap gives the greatest first.
+    fn cmp(&self, other: &Waiter) -> Order {
+        other.lsn.cmp(&self.lsn)
+    }
+}
+
+/// The durable mark of one node.
+#[derive(Default)]
+pub struct DurableMark {
+    mark: AtomicU64,
+    failed: AtomicBool,
+    waiters: Mutex<BinaryHeap<Waiter>>,
+}
+
+/// What became of a record is not known: the log failed before it was seen to be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutcomeUnknown;
+
+impl std::fmt::Debug for DurableMark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DurableMark").field("mark", &self.get()).finish_non_exhaustive()
+    }
+}
+
+impl DurableMark {
+    /// The mark.
+    #[must_use]
+    pub fn get(&self) -> Lsn {
+        Lsn(self.mark.load(Ordering::Acquire))
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, BinaryHeap<Waiter>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mark rose: all that waited for it go on.
+    pub fn rise(&self, mark: Lsn) {
+        self.mark.store(mark.0, Ordering::Release);
+        let mut ready = Vec::new();
+        let mut waiters = self.waiters();
+        while waiters.peek().is_some_and(|waiter| waiter.lsn <= mark) {
+            ready.extend(waiters.pop());
+        }
+        drop(waiters);
+        ready.into_iter().for_each(|waiter| waiter.waker.wake());
+    }
+
+    /// Nothing more will become durable: all that wait are told so.
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+        let waiters = std::mem::take(&mut *self.waiters());
+        waiters.into_iter().for_each(|waiter| waiter.waker.wake());
+    }
+
+    fn poll(&self, lsn: Lsn, cx: &Context<'_>) -> Poll<Result<(), OutcomeUnknown>> {
+        if self.get() >= lsn {
+            return Poll::Ready(Ok(()));
+        }
+        let mut waiters = self.waiters();
+        // Looked at again under the lock: the mark rises before the list is gone through.
+        if self.get() >= lsn {
+            return Poll::Ready(Ok(()));
+        }
+        if self.failed.load(Ordering::Acquire) {
+            return Poll::Ready(Err(OutcomeUnknown));
+        }
+        waiters.push(Waiter { lsn, waker: cx.waker().clone() });
+        Poll::Pending
+    }
+}
+
+/// Resolves when a record is durable.
+#[derive(Debug)]
+pub struct UntilDurable {
+    mark: Arc<DurableMark>,
+    lsn: Lsn,
+}
+
+impl UntilDurable {
+    /// A future for record `lsn`.
+    #[must_use]
+    pub fn new(mark: Arc<DurableMark>, lsn: Lsn) -> UntilDurable {
+        UntilDurable { mark, lsn }
+    }
+}
+
+impl Future for UntilDurable {
+    type Output = Result<(), OutcomeUnknown>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.mark.poll(self.lsn, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use futures_util::task::noop_waker_ref;
+
+    fn poll(until: &mut UntilDurable) -> Poll<Result<(), OutcomeUnknown>> {
+        until.poll_unpin(&mut Context::from_waker(noop_waker_ref()))
+    }
+
+    #[test]
+    fn a_waiter_is_released_by_its_own_record_and_not_by_one_before_it() {
+        let mark = Arc::new(DurableMark::default());
+        let mut until = UntilDurable::new(mark.clone(), Lsn(5));
+        assert!(poll(&mut until).is_pending());
+        mark.rise(Lsn(4));
+        assert!(poll(&mut until).is_pending());
+        mark.rise(Lsn(5));
+        assert_eq!(poll(&mut until), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn after_a_failure_what_is_durable_is_and_of_the_rest_nothing_is_known() {
+        let mark = Arc::new(DurableMark::default());
+        mark.rise(Lsn(5));
+        mark.fail();
+        assert_eq!(poll(&mut UntilDurable::new(mark.clone(), Lsn(5))), Poll::Ready(Ok(())));
+        assert_eq!(poll(&mut UntilDurable::new(mark, Lsn(6))), Poll::Ready(Err(OutcomeUnknown)));
+    }
+}

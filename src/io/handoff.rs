@@ -1,0 +1,160 @@
+//! Between the engine's thread and whoever polls the handlers: ranges of messages out, what became of them back.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::engine::effect::{Dispatch, Outcomes};
+use crate::limits::DISPATCH_MESSAGES_MAX;
+use crate::time::Monotonic;
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<Dispatch>,
+    queued: u64,
+    outcomes: Outcomes,
+    waker: Option<Waker>,
+    alarm: Option<Monotonic>,
+    ended: bool,
+}
+
+/// The handoff of one node.
+#[derive(Debug, Default)]
+pub struct Handoff {
+    inner: Mutex<Inner>,
+}
+
+/// What a look into the handoff found.
+#[derive(Debug)]
+pub enum Handed {
+    /// Messages.
+    Dispatch(Dispatch),
+    /// Nothing just now; the waker is kept.
+    Nothing,
+    /// Nothing will come any more: the node closed.
+    Ended,
+}
+
+impl Handoff {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many more messages there is room for.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        DISPATCH_MESSAGES_MAX.saturating_sub(self.inner().queued)
+    }
+
+    /// Hands messages over.
+    pub fn push(&self, dispatches: Vec<Dispatch>) {
+        let mut inner = self.inner();
+        inner.queued += dispatches.iter().map(|dispatch| dispatch.range.count).sum::<u64>();
+        inner.queue.extend(dispatches);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes messages; if there are none, `waker` is woken when there are, or when the alarm goes off.
+    pub fn take(&self, waker: &Waker) -> Handed {
+        let mut inner = self.inner();
+        match inner.queue.pop_front() {
+            Some(dispatch) => {
+                inner.queued -= dispatch.range.count;
+                Handed::Dispatch(dispatch)
+            }
+            None if inner.ended => Handed::Ended,
+            None => {
+                inner.waker = Some(waker.clone());
+                Handed::Nothing
+            }
+        }
+    }
+
+    /// Whether messages wait. The queue is half empty when the engine is to be asked for more.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.inner().queued < DISPATCH_MESSAGES_MAX / 2
+    }
+
+    /// Reports what became of messages. The caller then rings.
+    pub fn report(&self, report: impl FnOnce(&mut Outcomes)) {
+        report(&mut self.inner().outcomes);
+    }
+
+    /// Takes all reports.
+    #[must_use]
+    pub fn take_outcomes(&self) -> Outcomes {
+        std::mem::take(&mut self.inner().outcomes)
+    }
+
+    /// Forgets what was handed over and not taken: someone begins to poll, or ceased to.
+    pub fn clear(&self) {
+        let mut inner = self.inner();
+        inner.queue.clear();
+        inner.queued = 0;
+    }
+
+    /// Asks that the poller be woken at that time, at the latest.
+    pub fn set_alarm(&self, at: Option<Monotonic>, waker: &Waker) {
+        let mut inner = self.inner();
+        inner.alarm = at;
+        inner.waker = Some(waker.clone());
+    }
+
+    /// As [`Handoff::set_alarm`], if there is none yet that goes off earlier.
+    pub fn want_alarm(&self, at: Monotonic) {
+        let mut inner = self.inner();
+        inner.alarm = Some(inner.alarm.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Whether there is something to take.
+    #[must_use]
+    pub fn has_something(&self) -> bool {
+        let inner = self.inner();
+        inner.ended || !inner.queue.is_empty()
+    }
+
+    /// Wakes whoever takes, for a reason of its own.
+    pub fn nudge(&self) {
+        let waker = self.inner().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// When the alarm is to go off.
+    #[must_use]
+    pub fn alarm(&self) -> Option<Monotonic> {
+        self.inner().alarm
+    }
+
+    /// The alarm goes off if it is time.
+    pub fn ring_alarm(&self, now: Monotonic) {
+        let mut inner = self.inner();
+        if inner.alarm.is_some_and(|at| at <= now) {
+            inner.alarm = None;
+            let waker = inner.waker.take();
+            drop(inner);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// The node closed.
+    pub fn end(&self) {
+        let mut inner = self.inner();
+        inner.ended = true;
+        inner.queue.clear();
+        inner.queued = 0;
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What other threads ask of the engine's thread, beside publishing.
+
+use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::node_status::NodeStatus;
+use super::prewriter::Answer;
+use crate::engine::effect::{Refusal, RequestId};
+use crate::engine::request::Request;
+
+/// The answer to a request: done and durable, or refused. If the engine's thread ends first there is none.
+pub type Reply = oneshot::Sender<Result<(), Refusal>>;
+
+/// One thing asked or reported.
+#[derive(Debug)]
+pub enum Mail {
+    /// The user asks for something.
+    Request(RequestId, Request, Reply),
+    /// The user no longer waits for it.
+    Forget(RequestId),
+    /// Someone polls the handlers from now on, or no longer does.
+    Serving(bool),
+    /// What became of dispatched messages lies in the handoff.
+    Outcomes,
+    /// The node is to describe itself.
+    Status(oneshot::Sender<NodeStatus>),
+    /// A segment's file was prepared or retired.
+    Prewriter(Answer),
+    /// A connection was made, or could not be.
+    Dialled(String, std::io::Result<TcpStream>),
+    /// The node is to close.
+    Close,
+}
+
+/// The mailbox of one node.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// None once nobody will read it any more: what is put in then is dropped, and whoever waits for a reply is told.
+    mail: Mutex<Option<Vec<Mail>>>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Mailbox {
+        Mailbox { mail: Mutex::new(Some(Vec::new())) }
+    }
+}
+
+impl Mailbox {
+    fn mail(&self) -> MutexGuard<'_, Option<Vec<Mail>>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves something. The caller then rings.
+    pub fn put(&self, mail: Mail) {
+        if let Some(all) = self.mail().as_mut() {
+            all.push(mail);
+        }
+    }
+
+    /// Takes everything out.
+    #[must_use]
+    pub fn take(&self) -> Vec<Mail> {
+        self.mail().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.mail().as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Nobody reads it any more.
+    pub fn close(&self) {
+        let left = self.mail().take();
+        drop(left);
+    }
+}

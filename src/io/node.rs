@@ -1,0 +1,411 @@
+//! Opening a node: the directory, the log, the socket, and the thread that the engine lives on.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+
+use super::address::{Address, NotAnAddress};
+use super::buffer_pool::BufferPool;
+use super::clock;
+use super::dialler::Dialler;
+use super::directory::{Directory, DirectoryError};
+use super::driver::{Driver, Parts};
+use super::listener::Listener;
+use super::mailbox::Mail;
+use super::prewriter::{Answer, Prewriter, Speed};
+use super::recover::{RecoverError, RecoverMode, Recovered, recover};
+use super::segment_file::{SegmentFile, wait_for_dead_writers};
+use super::segment_files::SegmentFiles;
+use super::shared::Shared;
+use super::staging::Staging;
+use super::uring_probe::{UringUnavailable, probe};
+use super::wake::Wake;
+use crate::engine::Engine;
+use crate::engine::apply::ApplyDefect;
+use crate::engine::config::{Config, Retry};
+use crate::engine::routing::Routing;
+use crate::engine::state::State;
+use crate::format::segment::segment_name;
+use crate::ids::{Incarnation, Lsn, NodeId, SegmentNumber};
+use crate::limits::{BIND_PAUSE_MS, BIND_WAIT_MS, WRITES_IN_FLIGHT_MAX};
+use crate::log::chunk::{Chunk, ChunkDefect};
+use crate::log::group_commit::{GroupCommit, LogPosition};
+use crate::log::segments::{Segment, Segments};
+
+/// What a node is opened with. The caller has checked it.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// What the node calls itself.
+    pub name: String,
+    /// Where it listens.
+    pub bind: Address,
+    /// Where peers can reach it, if that is not where it listens.
+    pub advertise: Option<Address>,
+    /// How failed handlers are called again.
+    pub retry: Retry,
+    /// Bytes of a new segment.
+    pub segment_bytes: u64,
+    /// Bytes that the inbox may hold before peers wait.
+    pub inbox_bytes_max: u64,
+}
+
+/// Why a node cannot be opened. Nothing was changed that is worth keeping.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// io_uring cannot be used here.
+    #[error(transparent)]
+    Uring(#[from] UringUnavailable),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The log cannot be used as it is.
+    #[error(transparent)]
+    Recover(#[from] RecoverError<ReplayDefect>),
+    /// Nothing can listen at that address.
+    #[error("cannot listen at {address}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The address that is to be told to peers is none.
+    #[error(transparent)]
+    Address(#[from] NotAnAddress),
+    /// A thread, a ring or random numbers are not to be had.
+    #[error("cannot {doing}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The first segment cannot be made: the disk is full.
+    #[error("there is no room for a segment of the log on the disk")]
+    DiskFull,
+}
+
+/// Why the records of a sound log cannot be taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayDefect {
+    /// A batch makes no sense.
+    #[error(transparent)]
+    Chunk(#[from] ChunkDefect),
+    /// A record makes no sense.
+    #[error(transparent)]
+    Apply(#[from] ApplyDefect),
+}
+
+/// An open node.
+#[derive(Debug)]
+pub struct Node {
+    /// What is shared with the engine's thread.
+    pub shared: Arc<Shared>,
+    /// Where peers can reach it; empty if that is not known.
+    pub advertised: String,
+    /// Where it listens.
+    pub bound: String,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Asks the node to close, and returns its thread's handle the first time.
+    pub fn close(&mut self) -> Option<JoinHandle<()>> {
+        self.shared.post(Mail::Close);
+        self.thread.take()
+    }
+}
+
+/// A log as it was read back, before anyone goes on with it.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The state that its records left.
+    pub state: State,
+    /// Where and how it ends.
+    pub recovered: Recovered,
+}
+
+/// Reads a log back.
+///
+/// # Errors
+/// See [`RecoverError`].
+pub fn replay(directory: &Path, mode: RecoverMode) -> Result<Replayed, RecoverError<ReplayDefect>> {
+    let (mut state, mut applied) = (State::default(), Vec::new());
+    let recovered = recover(directory, mode, &mut |place, view| {
+        let mut extents = Vec::new();
+        crate::log::extent::extents_of(view, 0, &mut extents).map_err(ChunkDefect::from)?;
+        let chunk = Chunk::sealed(view_bytes(view), view.header.first_lsn(), view.header.end_lsn(), extents);
+        applied.clear();
+        state.apply_batch(place, &chunk, &mut applied)?;
+        Ok::<(), ReplayDefect>(())
+    })?;
+    Ok(Replayed { state, recovered })
+}
+
+/// The batch as it lies, up to the end of its records.
+fn view_bytes(view: &crate::format::batch::BatchView<'_>) -> Bytes {
+    use zerocopy::IntoBytes;
+    let header = view.header.as_bytes();
+    let mut bytes = Vec::with_capacity(header.len() + view.records.len());
+    bytes.extend_from_slice(header);
+    bytes.extend_from_slice(view.records);
+    bytes.into()
+}
+
+/// Opens a node: resolves once its log is recovered and its opening is durable.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open(options: NodeOptions) -> Result<Node, OpenError> {
+    let (sender, opened) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("resolute-engine".to_owned())
+        .spawn(move || engine_thread(&options, sender))
+        .map_err(|source| OpenError::System { doing: "start the engine's thread", source })?;
+    match opened.await {
+        Ok(Ok(mut node)) => {
+            node.thread = Some(thread);
+            Ok(node)
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            let source = io::Error::other("the engine's thread panicked");
+            Err(OpenError::System { doing: "open the node", source })
+        }
+    }
+}
+
+fn engine_thread(options: &NodeOptions, sender: oneshot::Sender<Result<Node, OpenError>>) {
+    let (parts, node) = match prepare(options) {
+        Ok(prepared) => prepared,
+        // Whoever opens may have gone.
+        Err(error) => return drop(sender.send(Err(error))),
+    };
+    let runtime = match tokio_uring::Runtime::new(&tokio_uring::builder()) {
+        Ok(runtime) => runtime,
+        Err(source) => return drop(sender.send(Err(OpenError::System { doing: "set up io_uring", source }))),
+    };
+    let shared = Arc::clone(&parts.shared);
+    let ready = move || {
+        if let Err(Ok(node)) = sender.send(Ok(node)) {
+            // Whoever opened the node has gone: it closes.
+            node.shared.post(Mail::Close);
+        }
+    };
+    let outcome = runtime.block_on(AssertUnwindSafe(Driver::new(parts).run(ready)).catch_unwind());
+    shared.handoff.end();
+    if outcome.is_err() {
+        shared.set_failure(io::Error::other("the engine panicked"));
+        shared.durable.fail();
+        shared.staging.lock().set_gate(super::staging::Gate::Failed);
+        // Operations may be in the kernel's hands, and what they hold must outlive them: tokio-uring gives it back too
+        // early when a runtime ends.
+        std::mem::forget(runtime);
+    } else {
+        shared.staging.lock().set_gate(super::staging::Gate::Closed);
+    }
+    shared.close_mailbox();
+}
+
+/// Everything up to the runtime: it blocks.
+fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
+    probe()?;
+    let directory = Arc::new(Directory::open(&options.directory)?);
+    let (listener, bound, advertised) = listen(options)?;
+    for number in directory.list()?.segments.iter().rev().take(WRITES_IN_FLIGHT_MAX + 1) {
+        let path = directory.path_of(&segment_name(*number));
+        wait_for_dead_writers(&path).map_err(|error| DirectoryError::io("wait for", &path, error))?;
+    }
+    let Replayed { state, recovered } = replay(&options.directory, RecoverMode::Repair)?;
+    let recovery = describe(&recovered);
+    if let Some(warning) = directory.durability_warning() {
+        tracing::warn!(warning, "durability is not real here");
+    }
+    let wake = Arc::new(Wake::default());
+    let (mailer, mail) = std::sync::mpsc::channel();
+    let prewriter = Prewriter::start(
+        Arc::clone(&directory),
+        options.segment_bytes,
+        Box::new(move |answer| drop(mailer.send(answer))),
+    )?;
+    let mut opening = Opening { options, directory: &directory, prewriter: &prewriter, mail: &mail };
+    let (segments, files) = opening.segments(&recovered)?;
+    let engine = engine(options, state, &recovered, segments, &advertised, &bound)?;
+    let pool = BufferPool::new();
+    let staging = Staging::new(pool.take(), recovered.tail.next_lsn.max(Lsn(1)), Routing::of(engine.state()));
+    let identity = engine.state().identity;
+    let shared = Arc::new(Shared::new(staging, wake, identity.id, identity.incarnation));
+    shared.durable.rise(engine.durable());
+    forward(mail, &shared)?;
+    let reporter = Arc::clone(&shared);
+    let dialler =
+        Dialler::new(Arc::new(move |address, outcome| reporter.post(Mail::Dialled(address, outcome))));
+    let node = Node { shared: Arc::clone(&shared), advertised, bound, thread: None };
+    let parts = Parts { shared, engine, pool, directory, prewriter, files, listener, dialler, recovery };
+    Ok((parts, node))
+}
+
+/// What the prewriter answers goes into the mailbox from now on.
+fn forward(mail: std::sync::mpsc::Receiver<Answer>, shared: &Arc<Shared>) -> Result<(), OpenError> {
+    let shared = Arc::clone(shared);
+    let forward = move || mail.into_iter().for_each(|answer| shared.post(Mail::Prewriter(answer)));
+    let spawned = std::thread::Builder::new().name("resolute-answers".to_owned()).spawn(forward);
+    spawned.map(drop).map_err(|source| OpenError::System { doing: "start a thread", source })
+}
+
+fn listen(options: &NodeOptions) -> Result<(Listener, String, String), OpenError> {
+    let failed = |source| OpenError::Bind { address: options.bind.to_string(), source };
+    let sockets = options.bind.resolve().map_err(failed)?;
+    let socket = bind_socket(&sockets).map_err(failed)?;
+    let listener = Listener::new(socket);
+    let port = listener.local_addr().map_err(failed)?.port();
+    let bound = options.bind.with_port(port);
+    let advertised = match &options.advertise {
+        Some(address) if address.port() == 0 => address.with_port(port).to_string(),
+        Some(address) => address.to_string(),
+        // Nobody can dial "every address of the machine".
+        None if bound.is_unspecified() => String::new(),
+        None => bound.to_string(),
+    };
+    Ok((listener, bound.to_string(), advertised))
+}
+
+/// Takes the address. The kernel gives back that of a process that was killed a little after the process is gone.
+fn bind_socket(sockets: &[SocketAddr]) -> io::Result<TcpListener> {
+    for _ in 0..BIND_WAIT_MS / BIND_PAUSE_MS {
+        match TcpListener::bind(sockets) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(BIND_PAUSE_MS));
+            }
+            bound => return bound,
+        }
+    }
+    TcpListener::bind(sockets)
+}
+
+/// What is needed to find or make the segments that the log goes on in.
+struct Opening<'a> {
+    options: &'a NodeOptions,
+    directory: &'a Arc<Directory>,
+    prewriter: &'a Prewriter,
+    mail: &'a std::sync::mpsc::Receiver<Answer>,
+}
+
+impl Opening<'_> {
+    fn segments(&mut self, recovered: &Recovered) -> Result<(Segments, SegmentFiles), OpenError> {
+        let mut files = SegmentFiles::new(Arc::clone(self.directory));
+        let tail = &recovered.tail;
+        let known: Vec<SegmentNumber> = tail.segments.iter().map(|segment| segment.number).collect();
+        // Files with a segment's name that never became one are spares.
+        for number in self.directory.list()?.segments.into_iter().filter(|number| !known.contains(number)) {
+            self.prewriter.free(number);
+            self.answer()?;
+        }
+        if tail.segments.is_empty() {
+            let number = SegmentNumber(1);
+            files.insert(number, self.make(number)?);
+            let first = Segment { number, first_lsn: Lsn(1) };
+            let bytes = self.options.segment_bytes;
+            return Ok((Segments::new(bytes, vec![first], bytes, 0), files));
+        }
+        let found =
+            tail.segments.iter().map(|s| Segment { number: s.number, first_lsn: s.first_lsn }).collect();
+        let active_bytes = tail.segments.last().map_or(0, |segment| segment.file_bytes);
+        let mut segments = Segments::new(self.options.segment_bytes, found, active_bytes, tail.append_at);
+        let path = self.directory.path_of(&segment_name(tail.active));
+        let file = SegmentFile::open(&path).map_err(|error| DirectoryError::io("open", &path, error))?;
+        files.insert(tail.active, file);
+        if segments.is_exhausted() {
+            // The node died between the last batch of this segment and the first of the next.
+            let number = tail.active.plus(1);
+            files.insert(number, self.make(number)?);
+            segments.begin(number, tail.next_lsn);
+        }
+        Ok((segments, files))
+    }
+
+    fn make(&mut self, number: SegmentNumber) -> Result<SegmentFile, OpenError> {
+        self.prewriter.prepare(number, Speed::Full);
+        match self.answer()? {
+            Answer::Prepared { file, .. } => Ok(file),
+            Answer::PrepareFailed { source, .. } => Err(source.into()),
+            _ => Err(OpenError::DiskFull),
+        }
+    }
+
+    fn answer(&mut self) -> Result<Answer, OpenError> {
+        self.mail.recv().map_err(|error| OpenError::System {
+            doing: "prepare a segment",
+            source: io::Error::other(error),
+        })
+    }
+}
+
+fn engine(
+    options: &NodeOptions,
+    state: State,
+    recovered: &Recovered,
+    segments: Segments,
+    advertised: &str,
+    bound: &str,
+) -> Result<Engine, OpenError> {
+    let tail = &recovered.tail;
+    let log_id = match tail.log_id {
+        Some(id) => id,
+        None => u64::from_le_bytes(random()?),
+    };
+    let config = Config {
+        fresh_id: NodeId(u128::from_le_bytes(random()?)),
+        fresh_incarnation: Incarnation(u64::from_le_bytes(random()?)),
+        epoch: tail.last_epoch.plus(1),
+        nonce: u64::from_le_bytes(random()?),
+        name: options.name.clone(),
+        advertised: advertised.to_owned(),
+        own_addresses: vec![bound.to_owned(), advertised.to_owned()],
+        retry: options.retry,
+        inbox_bytes_max: options.inbox_bytes_max,
+        seed: random()?,
+    };
+    let commit = GroupCommit::new(LogPosition {
+        log_id,
+        epoch: config.epoch,
+        nonce: config.nonce,
+        next_batch: tail.next_batch,
+        previous_header_crc: tail.last_header_crc,
+        next_lsn: tail.next_lsn,
+    });
+    Ok(Engine::new(config, state, commit, segments, clock::now()))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], OpenError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| OpenError::System { doing: "draw random numbers", source: error.into() })?;
+    Ok(bytes)
+}
+
+/// How a log was found, in words.
+#[must_use]
+pub fn describe(recovered: &Recovered) -> String {
+    match &recovered.torn {
+        Some(torn) => format!(
+            "{}: {} bytes at offset {} of segment {} were cut off and are kept in {}",
+            recovered.tail.verdict,
+            torn.cut.bytes,
+            torn.cut.offset,
+            torn.cut.segment,
+            torn.kept_in.display()
+        ),
+        None => recovered.tail.verdict.to_string(),
+    }
+}

@@ -1,0 +1,30 @@
+//! What a node says of itself and of what it stands on.
+
+use crate::engine::status::EngineStatus;
+
+/// A node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// What it owes, was sent, and whom it knows.
+    pub engine: EngineStatus,
+    /// Messages at handlers.
+    pub dispatched: u64,
+    /// Files of the log.
+    pub segments: u64,
+    /// Their bytes.
+    pub log_bytes: u64,
+    /// The file system.
+    pub file_system: String,
+    /// Whether writes go around the page cache (O_DIRECT). If not, each is flushed all the same.
+    pub direct: bool,
+    /// What is to be known about durability here, if it is not real.
+    pub durability_warning: Option<String>,
+    /// Whether buffers are registered with the kernel, or why not.
+    pub registration: String,
+    /// How the log was found when it was opened.
+    pub recovery: String,
+    /// Whether the disk has no room for another segment: publishing is refused.
+    pub disk_full: bool,
+    /// Why the log can no longer be written, if it cannot.
+    pub failure: Option<String>,
+}

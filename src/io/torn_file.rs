@@ -1,0 +1,83 @@
+//! What was cut off a log is kept aside: `torn-N.bin`, where N is the number of the batch that is missing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::ids::BatchNumber;
+
+/// How many cuts at one batch are kept apart. Each takes a crash during the repair of the one before.
+const SAME_BATCH_MAX: u32 = 1000;
+
+/// The file in which bytes cut at `batch` are kept, unless there is one already.
+#[must_use]
+pub fn torn_name(batch: BatchNumber) -> String {
+    format!("torn-{batch}.bin")
+}
+
+/// Keeps `bytes` in `directory` and says where. They are on stable storage, under that name, when this returns.
+///
+/// A file that was kept before is never written over: if it holds the same bytes it is the one, and otherwise the
+/// name gets another number behind it.
+pub fn keep(directory: &Path, batch: BatchNumber, bytes: &[u8]) -> io::Result<PathBuf> {
+    let draft = directory.join(format!("torn-{batch}.part"));
+    write_draft(&draft, bytes)?;
+    let mut kept = directory.join(torn_name(batch));
+    for attempt in 2..=SAME_BATCH_MAX {
+        // A link, unlike a rename, fails if the name is taken.
+        match fs::hard_link(&draft, &kept) {
+            Ok(()) => break,
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) if fs::read(&kept)? == bytes => break,
+            Err(error) if attempt == SAME_BATCH_MAX => return Err(error),
+            Err(_) => kept = directory.join(format!("torn-{batch}-{attempt}.bin")),
+        }
+    }
+    // A file that was there before may have lost its way to the disk in the crash that made this necessary.
+    File::open(&kept)?.sync_all()?;
+    fs::remove_file(&draft)?;
+    File::open(directory)?.sync_all()?;
+    Ok(kept)
+}
+
+fn write_draft(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_never_written_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = keep(directory.path(), BatchNumber(7), b"one").unwrap();
+        let second = keep(directory.path(), BatchNumber(7), b"two").unwrap();
+        assert_eq!(first, directory.path().join("torn-7.bin"));
+        assert_ne!(first, second);
+        assert_eq!(
+            (fs::read(&first).unwrap(), fs::read(&second).unwrap()),
+            (b"one".to_vec(), b"two".to_vec())
+        );
+        assert_eq!(keep(directory.path(), BatchNumber(7), b"one").unwrap(), first);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+    }
+
+    #[test]
+    fn only_the_owner_may_read_it_and_an_old_draft_does_not_matter() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("torn-7.part"), b"half of some").unwrap();
+        let kept = keep(directory.path(), BatchNumber(7), b"one").unwrap();
+        assert_eq!(fs::read(&kept).unwrap(), b"one");
+        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
