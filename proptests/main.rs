@@ -2,6 +2,7 @@
 // All of this is test code, though not all of it stands in a test function.
 #![allow(clippy::unwrap_used)]
 
+mod backlog;
 mod codec;
 mod golden;
 mod handling;
