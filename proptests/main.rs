@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backlog;
+mod bad_input;
 mod codec;
 mod golden;
 mod handling;
