@@ -124,15 +124,14 @@ async fn of_two_handlers_the_one_that_succeeded_is_not_called_again() {
     let directory = tempfile::tempdir().unwrap();
     let (good, bad) = (Seen::default(), Arc::new(AtomicU32::new(0)));
     let count = bad.clone();
-    let builder = Bus::builder(directory.path()).retry(quick()).every_named("good", "job", good.handler()).every_named(
-        "bad",
-        "job",
-        move |message: Envelope| {
+    let builder = Bus::builder(directory.path())
+        .retry(quick())
+        .every_named("good", "job", good.handler())
+        .every_named("bad", "job", move |message: Envelope| {
             let attempt = count.fetch_add(1, Ordering::Relaxed) + 1;
             assert_eq!(message.attempt(), attempt);
             async move { if attempt < 3 { Err("not yet") } else { Ok(()) } }
-        },
-    );
+        });
     let bus = own(builder, &["job"]).await;
     let serving = tokio::spawn(bus.serve());
     publish(&bus, "job", "x").await;
@@ -173,7 +172,8 @@ async fn once_any_and_all_are_called_once_and_the_rest_is_parked() {
     drop(within("serve", serving).await);
     // What is parked goes to handlers that come later.
     let late = Seen::default();
-    let bus = open(Bus::builder(directory.path()).concurrency(1).every(["a", "b", "d"], late.handler())).await;
+    let bus =
+        open(Bus::builder(directory.path()).concurrency(1).every(["a", "b", "d"], late.handler())).await;
     let serving = tokio::spawn(bus.serve());
     drained(&bus).await;
     until("no longer parked", async || status(&bus).await.parked == 0).await;
@@ -305,12 +305,20 @@ async fn a_batch_is_atomic_and_headers_arrive() {
     let web = plain(directory.path().join("web")).await;
     let seen = Seen::default();
     let remember = seen.clone();
-    let email = Bus::builder(directory.path().join("email")).concurrency(1).every(["a", "b"], move |message: Envelope| {
-        let value = message.value_of("trace").map(|value| String::from_utf8_lossy(value).into_owned());
-        let topics: Vec<&str> = message.topics().collect();
-        remember.push(format!("{} {value:?} {:?} {}", topics.join(","), message.reply_to(), message.payload().len()));
-        async { Ok::<(), String>(()) }
-    });
+    let email = Bus::builder(directory.path().join("email")).concurrency(1).every(
+        ["a", "b"],
+        move |message: Envelope| {
+            let value = message.value_of("trace").map(|value| String::from_utf8_lossy(value).into_owned());
+            let topics: Vec<&str> = message.topics().collect();
+            remember.push(format!(
+                "{} {value:?} {:?} {}",
+                topics.join(","),
+                message.reply_to(),
+                message.payload().len()
+            ));
+            async { Ok::<(), String>(()) }
+        },
+    );
     let email = open(email).await;
     let serving = tokio::spawn(email.serve());
     subscribe(&email, web.address(), "a").await;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use resolute::{Bus, Error};
 
 use crate::scene::{
-    Seen, alone, builder, chain, close, drained, free_port, open, plain, resident_bytes, status, subscribe, until, within,
+    Seen, alone, builder, chain, close, drained, free_port, open, plain, resident_bytes, status, subscribe,
+    until, within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +59,8 @@ async fn what_lies_before_an_unsubscription_comes_and_what_lies_after_does_not()
     let directory = tempfile::tempdir().unwrap();
     let (port, seen) = (free_port(), Seen::default());
     let web = plain(directory.path().join("web")).await;
-    let build = || builder(directory.path().join("email"), port).concurrency(1).every(["a", "b"], seen.handler());
+    let build =
+        || builder(directory.path().join("email"), port).concurrency(1).every(["a", "b"], seen.handler());
     let email = open(build()).await;
     let serving = tokio::spawn(email.serve());
     subscribe(&email, web.address(), "a").await;
@@ -220,7 +222,13 @@ async fn what_cannot_be_is_refused_with_a_reason() {
         let refused = within("publish", bus.publish(topic, "1")).await.unwrap_err();
         assert!(chain(&refused).contains("topic"), "{}", chain(&refused));
         assert!(within("subscribe", bus.subscribe("tcp://127.0.0.1:9", topic)).await.is_err());
-        assert!(Bus::builder(directory.path().join("x")).every(topic, Seen::default().handler()).open().await.is_err());
+        assert!(
+            Bus::builder(directory.path().join("x"))
+                .every(topic, Seen::default().handler())
+                .open()
+                .await
+                .is_err()
+        );
     }
     assert!(!directory.path().join("x").exists());
     let longest = "ä".repeat(127);
@@ -237,7 +245,11 @@ async fn what_cannot_be_is_refused_with_a_reason() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let refused = within("open", builder(directory.path().join("web"), port).open()).await.unwrap_err();
-    assert!(chain(&refused).contains(&format!("cannot listen at tcp://127.0.0.1:{port}")), "{}", chain(&refused));
+    assert!(
+        chain(&refused).contains(&format!("cannot listen at tcp://127.0.0.1:{port}")),
+        "{}",
+        chain(&refused)
+    );
     drop(taken);
     close(&open(builder(directory.path().join("web"), port)).await).await;
 }

@@ -79,7 +79,10 @@ fn kill_at_random(chance: &mut Chance, directory: &std::path::Path, began: Insta
     let (journal, mut kills) = (journal::path(directory, "publisher"), 0);
     while kills < KILLS_MIN || journal::count(&journal) < MESSAGES_MIN {
         if began.elapsed() > LIMIT {
-            return Err(format!("after {kills} kills only {} messages were published", journal::count(&journal)));
+            return Err(format!(
+                "after {kills} kills only {} messages were published",
+                journal::count(&journal)
+            ));
         }
         std::thread::sleep(chance.pause());
         for process in &mut processes {

@@ -36,7 +36,8 @@ pub fn free_port() -> u16 {
     let ports = (0..10_000).map(|offset| 10_000 + (start + offset) % 10_000);
     static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
     let mut taken = TAKEN.lock().unwrap();
-    let is_free = |port: &u16| !taken.contains(port) && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let is_free =
+        |port: &u16| !taken.contains(port) && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let port = ports.into_iter().find(is_free).expect("no port is free");
     taken.push(port);
     port
@@ -95,7 +96,9 @@ impl Seen {
     }
 
     /// A handler that remembers, and succeeds.
-    pub fn handler(&self) -> impl Fn(Envelope) -> std::future::Ready<Result<(), String>> + Send + Sync + 'static {
+    pub fn handler(
+        &self,
+    ) -> impl Fn(Envelope) -> std::future::Ready<Result<(), String>> + Send + Sync + 'static {
         let seen = self.clone();
         move |envelope: Envelope| {
             seen.note(&envelope);
@@ -137,7 +140,8 @@ pub fn alone(name: &str) -> bool {
     let program = std::env::current_exe().unwrap();
     let arguments = ["--exact", name, "--nocapture", "--test-threads=1"];
     let output = Command::new(program).args(arguments).env(ALONE, name).output().unwrap();
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && told.contains("1 passed"), "in a process of its own:\n{told}");
     told.lines().filter(|line| line.starts_with("measured")).for_each(|line| println!("{line}"));
     false

@@ -2,6 +2,9 @@
 #![deny(unsafe_code)]
 
 pub mod bus;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[doc(hidden)]
 pub mod engine;
 #[doc(hidden)]
@@ -18,10 +21,11 @@ pub mod time;
 #[doc(hidden)]
 pub mod wire;
 
+pub use bus::inspect;
 pub use bus::{
-    Batch, Builder, Bus, Deliveries, Delivery, DestinationStatus, DrainReport, Envelope, Error, FromEnvelope,
-    Handled, Handler, HandlerError, Header, IntoTopics, Json, Message, NotDecoded, Receipt, Serve, Status,
-    Subscription, Ticket, WantedTopic,
+    Batch, Builder, Bus, Deliveries, Delivery, DestinationStatus, DrainReport, Envelope, Error, ErrorClass,
+    FromEnvelope, Handled, Handler, HandlerError, Header, IntoTopics, Json, Message, NotDecoded, Receipt,
+    Serve, Status, Subscription, Ticket, WantedTopic,
 };
 pub use engine::config::Retry;
 pub use ids::{MessageId, NodeId};

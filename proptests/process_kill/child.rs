@@ -36,9 +36,8 @@ fn variable(name: &str) -> String {
 /// Runs a child to its end.
 pub fn run(role: &str) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let outcome = runtime.block_on(async {
-        if role == "publisher" { publish(role).await } else { subscribe(role).await }
-    });
+    let outcome = runtime
+        .block_on(async { if role == "publisher" { publish(role).await } else { subscribe(role).await } });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -37,6 +37,7 @@ pub fn count(path: &Path) -> u64 {
 pub fn read(path: &Path) -> Vec<Vec<String>> {
     let bytes = std::fs::read(path).unwrap_or_default();
     let entries = bytes.chunks_exact(ENTRY_BYTES);
-    let words = |entry: &[u8]| std::str::from_utf8(entry).unwrap().split_whitespace().map(str::to_owned).collect();
+    let words =
+        |entry: &[u8]| std::str::from_utf8(entry).unwrap().split_whitespace().map(str::to_owned).collect();
     entries.map(words).collect()
 }

@@ -24,7 +24,10 @@ pub fn read(directory: &Path) -> Result<Story, String> {
         }
         for (number, id) in &acknowledged {
             if told.ids[number] != *id {
-                return Err(format!("{name} had {number} as {}, and its receipt says {id}", told.ids[number]));
+                return Err(format!(
+                    "{name} had {number} as {}, and its receipt says {id}",
+                    told.ids[number]
+                ));
             }
         }
         story.handled += told.calls;

@@ -62,7 +62,12 @@ impl Victim {
         let Some(child) = &mut self.child else { return Ok(()) };
         match child.try_wait() {
             Ok(None) => Ok(()),
-            ended => Err(format!("{} ended by itself in life {}: {ended:?}\n{}", self.name, self.life, self.told())),
+            ended => Err(format!(
+                "{} ended by itself in life {}: {ended:?}\n{}",
+                self.name,
+                self.life,
+                self.told()
+            )),
         }
     }
 
@@ -84,7 +89,9 @@ impl Victim {
         loop {
             match child.try_wait().map_err(|error| error.to_string())? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(format!("{} could not finish: {status}\n{}", self.name, self.told())),
+                Some(status) => {
+                    return Err(format!("{} could not finish: {status}\n{}", self.name, self.told()));
+                }
                 None if began.elapsed() > limit => {
                     drop(child.kill().and_then(|()| child.wait()));
                     return Err(format!("{} does not finish\n{}", self.name, self.told()));
@@ -113,7 +120,8 @@ fn free_port() -> u16 {
     let ports = (0..10_000).map(|offset| 20_000 + (start + offset) % 10_000);
     static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
     let mut taken = TAKEN.lock().unwrap();
-    let is_free = |port: &u16| !taken.contains(port) && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let is_free =
+        |port: &u16| !taken.contains(port) && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let port = ports.into_iter().find(is_free).expect("no port is free");
     taken.push(port);
     port

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::engine::effect::Refusal;
 use crate::format::message::MessageDefect;
 use crate::io::address::NotAnAddress;
-use crate::io::node::OpenError;
+use crate::io::directory::DirectoryError;
+use crate::io::node::{OpenError, ReplayDefect};
+use crate::io::recover::RecoverError;
 use crate::io::shared::Shared;
 use crate::io::staging::Gate;
 
@@ -75,7 +77,42 @@ pub enum Error {
     Closed,
 }
 
+/// What kind of trouble an error is, for those who only tell kinds apart: exit codes of programs, answers of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// The caller asked for something that cannot be.
+    Invalid,
+    /// What was asked for is not there.
+    NotFound,
+    /// Another process has the data directory.
+    InUse,
+    /// Something that was durable is damaged or gone.
+    Corrupt,
+    /// There is no room on the disk.
+    DiskFull,
+    /// Anything else.
+    Other,
+}
+
 impl Error {
+    /// What kind of trouble it is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Error::Option { .. }
+            | Error::DuplicateHandler(_)
+            | Error::InvalidAddress(_)
+            | Error::InvalidMessage(_)
+            | Error::BatchTooLarge { .. }
+            | Error::TooManyTopics => ErrorClass::Invalid,
+            Error::UnknownAddress => ErrorClass::NotFound,
+            Error::DiskFull => ErrorClass::DiskFull,
+            Error::Open(error) => class_of_opening(error),
+            _ => ErrorClass::Other,
+        }
+    }
+
     /// Whether the same call may succeed later without anyone changing it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -101,6 +138,26 @@ impl Error {
     /// The node ended: closed, or failed.
     pub(super) fn ended(shared: &Shared) -> Error {
         shared.failure().map_or(Error::Closed, |cause| Error::Storage { cause })
+    }
+}
+
+fn class_of_opening(error: &OpenError) -> ErrorClass {
+    match error {
+        OpenError::Directory(DirectoryError::Locked { .. }) => ErrorClass::InUse,
+        OpenError::Directory(error) if error.is_disk_full() => ErrorClass::DiskFull,
+        OpenError::Recover(error) => class_of_recovery(error),
+        OpenError::Address(_) => ErrorClass::Invalid,
+        OpenError::DiskFull => ErrorClass::DiskFull,
+        _ => ErrorClass::Other,
+    }
+}
+
+pub(super) fn class_of_recovery(error: &RecoverError<ReplayDefect>) -> ErrorClass {
+    match error {
+        RecoverError::Corrupt { .. } | RecoverError::ForeignSegment { .. } | RecoverError::Apply(_) => {
+            ErrorClass::Corrupt
+        }
+        _ => ErrorClass::Other,
     }
 }
 

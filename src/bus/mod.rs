@@ -7,25 +7,28 @@ mod dispatcher;
 mod envelope;
 mod error;
 mod handler;
-
+pub mod inspect;
 mod message;
 mod publishing;
 mod receipt;
 mod registry;
 mod serve;
 mod status;
+mod stopwatch;
 mod subscription;
 
 pub use builder::Builder;
 pub use deliveries::{Deliveries, Delivery};
 pub use envelope::{Envelope, FromEnvelope, Header, Json, NotDecoded};
-pub use error::Error;
+pub use error::{Error, ErrorClass};
 pub use handler::{Handled, Handler, HandlerError};
 pub use message::{IntoTopics, Message};
 pub use publishing::Batch;
 pub use receipt::{Receipt, Ticket};
 pub use serve::Serve;
 pub use status::{DestinationStatus, DrainReport, Status, WantedTopic};
+#[doc(hidden)]
+pub use stopwatch::Stopwatch;
 pub use subscription::Subscription;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -202,7 +202,9 @@ impl State {
                 return Ok(());
             }
             (InCheckpoint::Outside, Control::CheckpointBegin { .. }) => {
-                self.in_checkpoint = InCheckpoint::Repeating
+                // It was left out of the checkpoint, so a replay that begins here does not know it either.
+                self.prune();
+                self.in_checkpoint = InCheckpoint::Repeating;
             }
             (_, Control::CheckpointEnd) => self.in_checkpoint = InCheckpoint::Outside,
             (InCheckpoint::Before, _) => return Err(ApplyDefect::NoCheckpoint(lsn)),
@@ -273,6 +275,8 @@ impl State {
                     IntentState::Removed => known.intents.remove(&topic),
                     state => known.intents.insert(topic, state),
                 };
+                // What nothing is known of is no part of a checkpoint either.
+                self.addresses.retain(|_, known| *known != Address::default());
                 applied.push(Applied::Addresses);
             }
             Control::AddressBound { address, slot } => {

@@ -26,6 +26,9 @@ struct Carry {
 #[derive(Debug, Default)]
 pub struct Freeing {
     carry: Option<Carry>,
+    /// The oldest segment is wanted no longer once everything up to there is durable: marks and cursors that a crash
+    /// takes back would want it again.
+    until: Option<Lsn>,
     retry_at: Option<Monotonic>,
 }
 
@@ -54,10 +57,16 @@ impl Engine {
             }
             let carried = self.freeing.carry.is_some_and(|carry| self.is_carried_over(&carry));
             if !carried && self.is_wanted_before(end) {
+                self.freeing.until = None;
                 self.consider_carrying(end);
                 return;
             }
-            self.freeing.carry = None;
+            let applied = Lsn(self.state.index.end().0 - 1);
+            let until = *self.freeing.until.get_or_insert(applied.max(self.checkpoint_end));
+            if self.commit.durable() < until {
+                return;
+            }
+            (self.freeing.carry, self.freeing.until) = (None, None);
             let number = self.segments.free_head();
             self.state.index.free_through(number);
             self.resident.forget_before(end);
@@ -108,13 +117,19 @@ impl Engine {
             let (slot, incarnation, in_inbox, owed) = self.claims_on(lsn);
             let record = &slices.pieces[0][..];
             let body = Carried { lsn, slot, incarnation, in_inbox, owed, record }.encode();
-            if !stager.push(RecordKind::Carried, &body) {
+            let known = self.known_of(lsn);
+            let sizes = known.iter().map(|control| RECORD_HEADER_BYTES + control.encode().len());
+            let size = RECORD_HEADER_BYTES + body.len() + sizes.sum::<usize>();
+            if !stager.builder.has_room(size) {
                 break;
+            }
+            stager.push(RecordKind::Carried, &body);
+            for control in known {
+                stager.push(control.kind(), &control.encode());
             }
             carry.last_copy = Lsn(stager.builder.next_lsn().0 - 1);
             carry.next = lsn.plus(1);
-            bytes += RECORD_HEADER_BYTES + body.len();
-            self.restate(lsn);
+            bytes += size;
         }
         self.freeing.carry = Some(carry);
     }
@@ -146,16 +161,17 @@ impl Engine {
         (slot, incarnation, inbox.is_some(), claims.collect())
     }
 
-    /// What is known of a carried message is said again behind its copy: where it was said first may be freed too.
-    fn restate(&mut self, lsn: Lsn) {
+    /// What is known of a carried message is said again right behind its copy: where it was said first may be freed
+    /// with it. What was decided since and is not applied yet comes behind that.
+    fn known_of(&self, lsn: Lsn) -> Vec<Control> {
         let inbox = &self.state.inbox;
+        let mut known = Vec::new();
         if inbox.parked().contains(lsn) {
-            let range = LsnRange { first: lsn, count: 1 };
-            self.pending.push_back(super::Pending::Control(Control::Parked(vec![range])));
+            known.push(Control::Parked(vec![LsnRange { first: lsn, count: 1 }]));
         }
         for (handler, state) in inbox.progress().get(&lsn).into_iter().flatten() {
             let handler = handler.clone();
-            let control = match state.clone() {
+            known.push(match state.clone() {
                 HandlerState::Done => Control::HandlerDone { lsn, handler },
                 HandlerState::Failing { attempts, next_at, reason } => {
                     Control::Attempt { lsn, attempts, next_at, handler, reason }
@@ -163,8 +179,8 @@ impl Engine {
                 HandlerState::Dead { attempts, at, reason } => {
                     Control::DeadLetter { lsn, attempts, at, handler, reason }
                 }
-            };
-            self.pending.push_back(super::Pending::Control(control));
+            });
         }
+        known
     }
 }

@@ -56,14 +56,14 @@ impl Engine {
             return refused(GoodbyeCode::ProtocolError, "a second hello");
         }
         let (node, credit) = (hello.node, hello.credit_bytes);
-        let (epoch, nonce) = (hello.epoch, hello.nonce);
+        let (epoch, nonce, challenge) = (hello.epoch, hello.nonce, hello.challenge);
         session.hello = Some(hello);
         session.allowed = credit;
         let dialled = session.dialled.clone();
         if node == self.state.identity.id {
+            let dialled = dialled.or_else(|| self.dialled_itself(challenge));
             return self.handle_own_hello(dialled, nonce);
         }
-        let known = self.state.peer_of(node).map(|peer| (peer.slot, peer.secret, peer.secret_confirmed));
         let Some(address) = dialled else {
             session.phase = Phase::AwaitProof;
             self.say_hello(id);
@@ -73,6 +73,7 @@ impl Engine {
             self.events.push_back(Event::Note(Note::Mismatch { address, node }));
             return refused(GoodbyeCode::ProtocolError, "another node answered at this address before");
         }
+        let known = self.known_peer(node).map(|peer| (peer.slot, peer.secret, peer.secret_confirmed));
         if let Some((slot, ..)) = known
             && self
                 .sessions
@@ -82,6 +83,7 @@ impl Engine {
             self.bind(&address, slot);
             return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
         }
+        self.check_not_set_back(node, id)?;
         self.say_proof(id, node, known.map(|(_, secret, confirmed)| (secret, confirmed)));
         Ok(())
     }
@@ -100,6 +102,31 @@ impl Engine {
         refused(GoodbyeCode::Duplicate, "this is the node itself")
     }
 
+    /// The address at which this node dialled itself, if the challenge that came is one of its own: nobody else knows it.
+    fn dialled_itself(&self, challenge: [u8; 16]) -> Option<String> {
+        let own = self
+            .sessions
+            .iter()
+            .find(|session| session.dialled.is_some() && session.challenge == challenge)?;
+        own.dialled.clone()
+    }
+
+    /// A peer that speaks for an earlier opening than we met, or for another one of the same number, has an older copy
+    /// of its log. What it and we think was delivered is then not the same, and would be lost or come twice.
+    fn check_not_set_back(&self, node: NodeId, id: SessionId) -> Result<(), Refused> {
+        let Some(hello) = self.sessions.get(id).and_then(|session| session.hello.as_ref()) else {
+            return Ok(());
+        };
+        let Some(known) = self.known_peer(node).filter(|known| known.incarnation == hello.incarnation) else {
+            return Ok(());
+        };
+        let is_another = known.epoch == hello.epoch && known.nonce != hello.nonce;
+        if hello.epoch < known.epoch || is_another {
+            return refused(GoodbyeCode::ProtocolError, "the peer's log was set back to an older copy");
+        }
+        Ok(())
+    }
+
     fn is_other_than_bound(&self, address: &str, node: NodeId) -> bool {
         let bound = self.state.addresses.get(address).and_then(|known| known.bound);
         bound.is_some_and(|slot| self.state.node_of(slot) != node)
@@ -107,7 +134,7 @@ impl Engine {
 
     fn say_proof(&mut self, id: SessionId, node: NodeId, known: Option<([u8; 16], bool)>) {
         let fresh = self.entropy.key();
-        let (secret, confirmed) = known.unwrap_or((fresh, false));
+        let (secret, confirmed) = known.unwrap_or_else(|| (self.meeting.propose(node, fresh), false));
         let own = self.state.identity.id;
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(hello) = &session.hello else { return };
@@ -131,7 +158,7 @@ impl Engine {
             return refused(GoodbyeCode::ProtocolError, "a proof that nobody asked for");
         };
         let challenge = session.challenge;
-        let known = self.state.peer_of(hello.node).cloned();
+        let known = self.known_peer(hello.node);
         let secret = match (&known, proposed) {
             (Some(peer), _) if peer.secret_confirmed => peer.secret,
             (_, Some(proposed)) => proposed,
@@ -143,6 +170,7 @@ impl Engine {
         if !proof::verify(&mac, &secret, &challenge, hello.node, own, Role::Dialler) {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
+        self.check_not_set_back(hello.node, id)?;
         self.resolve_simultaneous(id, &hello)?;
         let confirmed = known.as_ref().is_some_and(|peer| peer.secret_confirmed);
         let slot = self.remember_peer(known, &hello, secret, confirmed)?;
@@ -189,7 +217,7 @@ impl Engine {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
         let dialled = session.dialled.clone();
-        let known = self.state.peer_of(hello.node).cloned();
+        let known = self.known_peer(hello.node);
         let slot = self.remember_peer(known, &hello, secret, true)?;
         if let Some(address) = dialled {
             self.bind(&address, slot);
@@ -209,18 +237,7 @@ impl Engine {
         if known.is_none() && self.state.peers.len() >= PEERS_MAX {
             return refused(GoodbyeCode::TooManySessions, "this node knows as many peers as it can");
         }
-        let pending_slot = self.pending.iter().find_map(|pending| match pending {
-            Pending::Control(Control::Peer(peer)) if peer.node == hello.node => Some(peer.slot),
-            _ => None,
-        });
-        let slot = match (&known, pending_slot) {
-            (Some(peer), _) => peer.slot,
-            (None, Some(slot)) => slot,
-            (None, None) => {
-                self.state.last_slot = PeerSlot(self.state.last_slot.0 + 1);
-                self.state.last_slot
-            }
-        };
+        let slot = known.as_ref().map_or_else(|| self.meeting.next_slot(), |peer| peer.slot);
         let record = PeerRecord {
             slot,
             node: hello.node,
@@ -234,6 +251,7 @@ impl Engine {
             removed: false,
         };
         if known.as_ref() != Some(&record) {
+            self.meeting.wrote(record.clone());
             self.pending.push_back(Pending::Control(Control::Peer(record)));
         }
         Ok(slot)
@@ -253,6 +271,12 @@ impl Engine {
         let mut frame = Vec::new();
         Body::Resume { cursors }.append_to(&mut frame);
         self.pending.push_back(Pending::Frame { session: id, frame, opens: true });
+        // Only one of an earlier opening of the peer can be left here.
+        if let Some(other) =
+            self.sessions.of_peer(slot).map(|session| session.id).filter(|other| *other != id)
+        {
+            self.end_session(other, GoodbyeCode::Duplicate, "a newer session takes its place");
+        }
         self.sessions.set_peer(slot, id);
         let now = self.now.monotonic;
         let Some(session) = self.sessions.get_mut(id) else { return };
@@ -268,10 +292,12 @@ impl Engine {
 
     /// The other side speaks on what only it can: it has the secret on stable storage too.
     pub(super) fn confirm_secret(&mut self, slot: PeerSlot) {
-        let Some(peer) = self.state.peers.get(&slot).filter(|peer| !peer.secret_confirmed) else {
+        let Some(peer) = self.known_peer_at(slot).filter(|peer| !peer.secret_confirmed && !peer.removed)
+        else {
             return;
         };
-        let record = PeerRecord { secret_confirmed: true, ..peer.clone() };
+        let record = PeerRecord { secret_confirmed: true, ..peer };
+        self.meeting.wrote(record.clone());
         self.pending.push_back(Pending::Control(Control::Peer(record)));
     }
 
@@ -282,7 +308,7 @@ impl Engine {
             let control = Control::AddressBound { address: address.to_owned(), slot };
             self.pending.push_back(Pending::Control(control));
             if slot == PeerSlot::SELF {
-                self.settle_local_intents(address);
+                self.settle_own_intents(address);
             }
         }
     }

@@ -24,6 +24,7 @@ pub mod entropy;
 pub mod freeing;
 pub mod handshake;
 pub mod inbox;
+pub mod meeting;
 pub mod ranges;
 pub mod reads;
 pub mod receive;
@@ -80,6 +81,8 @@ struct Unspoken {
     stream: StreamId,
     last: Position,
     bytes: u64,
+    /// The session that had the peer's bytes, if it goes on: it is that one which gets the room back.
+    session: Option<SessionId>,
 }
 
 /// The engine of one node. See the module for how it is driven.
@@ -107,6 +110,8 @@ pub struct Engine {
     handled: LsnSet,
     /// Messages parked and not yet logged.
     parked: LsnSet,
+    /// Whether the batch that is being filled holds something of the engine's that is not applied yet.
+    has_unapplied: bool,
     done: VecDeque<(Lsn, RequestId)>,
     unspoken: VecDeque<Unspoken>,
     /// How far runs were staged, where that is not applied yet.
@@ -114,6 +119,7 @@ pub struct Engine {
     /// What each peer wants, once what is pending is applied.
     wanted: BTreeMap<PeerSlot, BTreeSet<String>>,
 
+    meeting: meeting::Meeting,
     sessions: sessions::Sessions,
     /// The sessions that have yet to be asked in this round.
     sending: VecDeque<SessionId>,
@@ -153,6 +159,7 @@ impl Engine {
             pending.push_back(Pending::Control(Control::Opened { epoch, nonce, at, name, address }));
         }
         let entropy = Entropy::new(config.seed);
+        let meeting = meeting::Meeting::new(state.last_slot);
         let mut engine = Engine {
             config,
             state,
@@ -170,10 +177,12 @@ impl Engine {
             acks: BTreeMap::new(),
             handled: LsnSet::default(),
             parked: LsnSet::default(),
+            has_unapplied: false,
             done: VecDeque::new(),
             unspoken: VecDeque::new(),
             staged: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            meeting,
             sessions: sessions::Sessions::default(),
             sending: VecDeque::new(),
             dials: dialing::Dials::default(),

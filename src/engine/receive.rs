@@ -117,8 +117,9 @@ impl Engine {
     ) -> Result<(), Refused> {
         self.confirm_secret(slot);
         let mut frames = Vec::new();
+        let mut ends = Vec::new();
         for (stream, _) in cursors.iter().filter(|(id, _)| !self.state.streams.contains_key(id)) {
-            Body::StreamEnd { stream: *stream, last: Position(0) }.append_to(&mut frames);
+            Body::StreamEnd { stream: *stream, last: Position(0) }.append_to(&mut ends);
         }
         if let Some(session) = self.sessions.get_mut(id) {
             session.phase = Phase::Established;
@@ -156,6 +157,12 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(id).filter(|_| !frames.is_empty()) {
             session.say(Lsn(0), frames);
         }
+        // A crash may yet bring back a stream whose end is not durable, and the peer would no longer know how far it
+        // accepted it.
+        let applied = Lsn(self.state.index.end().0 - 1);
+        if let Some(session) = self.sessions.get_mut(id).filter(|_| !ends.is_empty()) {
+            session.say(applied, ends);
+        }
         Ok(())
     }
 
@@ -181,16 +188,26 @@ impl Engine {
         if session.interest_due || session.interest_generation != generation {
             return;
         }
+        let mut settled = Vec::new();
         for (address, known) in self.state.addresses_of(slot) {
-            for (topic, state) in &known.intents {
-                let state = match state {
-                    IntentState::Wanted => IntentState::Confirmed,
-                    IntentState::Removing => IntentState::Removed,
-                    _ => continue,
-                };
-                let control = Control::Intent { address: address.clone(), topic: topic.clone(), state };
-                self.pending.push_back(Pending::Control(control));
+            let latest = self.intents(address);
+            // A wish that changed meanwhile is not the one that was said; it is said when it is applied.
+            for (topic, state) in
+                known.intents.iter().filter(|(topic, state)| latest.get(*topic) == Some(state))
+            {
+                match state {
+                    IntentState::Wanted => {
+                        settled.push((address.clone(), topic.clone(), IntentState::Confirmed))
+                    }
+                    IntentState::Removing => {
+                        settled.push((address.clone(), topic.clone(), IntentState::Removed))
+                    }
+                    _ => {}
+                }
             }
+        }
+        for (address, topic, state) in settled {
+            self.write_intent(&address, &topic, state);
         }
     }
 
@@ -288,19 +305,19 @@ impl Engine {
         if first > expected {
             return protocol(format!("stream {stream} goes on at {first}, and {expected} was expected"));
         }
-        let is_new = expected == Position(1) && !self.state.inbound.contains_key(&(slot, stream));
-        let streams =
-            self.state.inbound.range((slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0))).count();
-        if is_new && streams >= INBOUND_STREAMS_PER_PEER_MAX {
+        let theirs = (slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0));
+        let staged =
+            self.staged.range(theirs.clone()).filter(|(key, _)| !self.state.inbound.contains_key(key));
+        let streams = self.state.inbound.range(theirs).count() + staged.count();
+        if expected == Position(1) && streams >= INBOUND_STREAMS_PER_PEER_MAX {
             return protocol("more streams than a peer may have");
         }
         let known = expected.since(first).min(u64::from(count));
-        if known == u64::from(count) {
-            // It took of the peer's credit all the same.
-            self.credit(slot, RUN_OVERHEAD + records.len());
+        let skip = if known == u64::from(count) { records.len() } else { bytes_of(records, known) };
+        if skip == records.len() {
+            self.credit(slot, RUN_OVERHEAD + skip);
             return Ok(RunVerdict::Drop);
         }
-        let skip = bytes_of(records, known);
         let accepted = Accepted {
             slot,
             incarnation: self.incarnation_of(slot),

@@ -60,11 +60,18 @@ pub struct Requests {
     confirmed: Vec<(RequestId, String, Vec<String>)>,
     drains: BTreeMap<RequestId, Monotonic>,
     subscribers: Vec<(RequestId, String, usize)>,
+    /// Wishes at addresses that were written down and are not applied yet.
+    written: BTreeMap<String, BTreeMap<String, IntentState>>,
 }
 
 impl Requests {
     pub(super) fn next_at(&self) -> Option<Monotonic> {
         self.drains.values().min().copied()
+    }
+
+    /// Everything that was written down is applied.
+    pub(super) fn all_applied(&mut self) {
+        self.written.clear();
     }
 }
 
@@ -110,16 +117,10 @@ impl Engine {
     }
 
     /// What was written down, and what is about to be, of the wishes at an address.
-    fn intents(&self, address: &str) -> BTreeMap<String, IntentState> {
+    pub(super) fn intents(&self, address: &str) -> BTreeMap<String, IntentState> {
         let mut intents =
             self.state.addresses.get(address).map(|known| known.intents.clone()).unwrap_or_default();
-        for pending in &self.pending {
-            if let Pending::Control(Control::Intent { address: of, topic, state }) = pending
-                && of == address
-            {
-                intents.insert(topic.clone(), *state);
-            }
-        }
+        intents.extend(self.requests.written.get(address).cloned().unwrap_or_default());
         intents.retain(|_, state| *state != IntentState::Removed);
         intents
     }
@@ -145,20 +146,56 @@ impl Engine {
         let local = self.slot_at(address) == Some(PeerSlot::SELF);
         let state = if local { IntentState::Removed } else { IntentState::Removing };
         let old: Vec<String> = topics.into_iter().filter(|topic| known.contains_key(topic)).collect();
-        self.change_intents(address, &old, state, local.then_some(false));
+        self.change_intents(address, &old, state, None);
+        if local {
+            let unwanted: Vec<String> =
+                old.into_iter().filter(|topic| !self.is_wanted_of_self(topic)).collect();
+            self.change_subscriber(&unwanted, false);
+        }
         self.pending.push_back(Pending::Done(id));
     }
 
     /// Writes down wishes. `local` is set if the node wants something, or no longer wants it, of itself.
     fn change_intents(&mut self, address: &str, topics: &[String], state: IntentState, local: Option<bool>) {
         for topic in topics {
-            let control = Control::Intent { address: address.to_owned(), topic: topic.clone(), state };
-            self.pending.push_back(Pending::Control(control));
+            self.write_intent(address, topic, state);
         }
         if let Some(added) = local {
-            for part in super::apply::topic_parts(topics) {
-                let control = Control::Subscriber { slot: PeerSlot::SELF, added, topics: part.to_vec() };
-                self.pending.push_back(Pending::Control(control));
+            self.change_subscriber(topics, added);
+        }
+    }
+
+    pub(super) fn write_intent(&mut self, address: &str, topic: &str, state: IntentState) {
+        self.requests.written.entry(address.to_owned()).or_default().insert(topic.to_owned(), state);
+        let control = Control::Intent { address: address.to_owned(), topic: topic.to_owned(), state };
+        self.pending.push_back(Pending::Control(control));
+    }
+
+    /// What this node wants of itself.
+    fn change_subscriber(&mut self, topics: &[String], added: bool) {
+        for part in super::apply::topic_parts(topics) {
+            let control = Control::Subscriber { slot: PeerSlot::SELF, added, topics: part.to_vec() };
+            self.pending.push_back(Pending::Control(control));
+        }
+    }
+
+    /// Whether the node wants a topic of itself, at whatever of its addresses.
+    fn is_wanted_of_self(&self, topic: &str) -> bool {
+        let known = self.state.addresses.keys().chain(self.requests.written.keys());
+        let mut own = known.filter(|address| self.slot_at(address) == Some(PeerSlot::SELF));
+        own.any(|address| {
+            matches!(self.intents(address).get(topic), Some(IntentState::Wanted | IntentState::Confirmed))
+        })
+    }
+
+    /// An address turned out to be the node's own: its wishes there concern nobody else.
+    pub(super) fn settle_own_intents(&mut self, address: &str) {
+        for (topic, state) in self.intents(address) {
+            if matches!(state, IntentState::Wanted | IntentState::Confirmed) {
+                self.write_intent(address, &topic, IntentState::Confirmed);
+                self.change_subscriber(&[topic], true);
+            } else {
+                self.write_intent(address, &topic, IntentState::Removed);
             }
         }
     }
@@ -185,6 +222,7 @@ impl Engine {
             let dropped = self.state.streams.values().filter(|s| theirs(&s.owner)).map(|s| s.owed()).sum();
             self.pending.push_back(Pending::Control(Control::PeerRemoved { slot, dropped }));
             self.wanted.remove(&slot);
+            self.meeting.leaves(slot);
         }
         self.pending.push_back(Pending::Control(Control::AddressRemoved { address: address.to_owned() }));
         self.pending.push_back(Pending::Done(id));
@@ -205,18 +243,6 @@ impl Engine {
             .for_each(|address| self.bind(address, PeerSlot::SELF));
     }
 
-    /// An address turned out to be the node's own: what is wanted there is wanted of itself.
-    pub(super) fn settle_local_intents(&mut self, address: &str) {
-        let (wanted, ended): (Vec<_>, Vec<_>) = self
-            .intents(address)
-            .into_iter()
-            .partition(|(_, state)| matches!(state, IntentState::Wanted | IntentState::Confirmed));
-        let topics =
-            |of: Vec<(String, IntentState)>| of.into_iter().map(|(topic, _)| topic).collect::<Vec<_>>();
-        self.change_intents(address, &topics(wanted), IntentState::Confirmed, Some(true));
-        self.change_intents(address, &topics(ended), IntentState::Removed, Some(false));
-    }
-
     /// Wishes changed, here or in what the publisher knows: sessions say what is new, and those who wait are told.
     pub(super) fn check_confirmed(&mut self) {
         let Engine { state, sessions, requests, events, .. } = self;
@@ -226,11 +252,14 @@ impl Engine {
             session.interest_due |=
                 state.addresses_of(slot).any(|(_, known)| known.intents.values().any(open));
         }
-        requests.confirmed.retain(|(id, address, topics)| {
+        let Requests { confirmed, written, .. } = requests;
+        confirmed.retain(|(id, address, topics)| {
             let known = state.addresses.get(address);
+            let open = written.get(address);
             let settled = |topic: &String| {
                 let state = known.and_then(|known| known.intents.get(topic));
-                matches!(state, None | Some(IntentState::Confirmed))
+                let is_open = open.is_some_and(|written| written.contains_key(topic));
+                !is_open && matches!(state, None | Some(IntentState::Confirmed))
             };
             let confirmed = topics.iter().all(settled);
             if confirmed {

@@ -84,7 +84,9 @@ impl Routing {
                 out.push(control);
             }
             Control::AddressRemoved { address } => {
-                self.queues.remove(address);
+                if let Some(queue) = self.queues.remove(address) {
+                    self.drop_sets_with(queue);
+                }
                 self.bound.remove(address);
                 out.push(control);
             }

@@ -78,8 +78,12 @@ impl Engine {
         let applied = self.state.apply_batch(sealed.place, &chunk, &mut self.applied);
         applied.expect("a record of our own making makes no sense");
         self.resident.sealed(chunk);
+        self.has_unapplied = false;
         if self.pending.is_empty() {
             self.dispatch.all_applied();
+            self.staged.clear();
+            self.meeting.all_applied();
+            self.requests.all_applied();
         }
         self.take_in_applied();
     }
@@ -128,10 +132,8 @@ impl Engine {
         for one in &applied {
             match *one {
                 Applied::Run { slot, stream, last, lsn, bytes } => {
-                    self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes });
-                    if self.staged.get(&(slot, stream)) == Some(&last) {
-                        self.staged.remove(&(slot, stream));
-                    }
+                    let session = self.sessions.of_peer(slot).map(|session| session.id);
+                    self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes, session });
                 }
                 Applied::Streams => {
                     self.refresh_cursors();

@@ -41,24 +41,46 @@ impl Stager<'_> {
 impl Engine {
     /// Puts into the batch what is to be logged, as far as it fits.
     pub fn stage(&mut self, stager: &mut Stager<'_>) {
-        self.stage_decisions(stager);
-        if self.checkpoint.is_empty() {
-            self.stage_acks(stager);
-            self.stage_handled(stager);
+        if !self.stage_checkpoint(stager) {
+            return;
+        }
+        // Who wants a record is read from what is applied. So copies come before all that this batch may change of it,
+        // or a message that it says is handled would be in the inbox again.
+        if !self.has_unapplied {
             self.stage_carried(stager);
         }
+        self.stage_decided(stager);
+        let before = stager.builder.next_lsn();
+        self.stage_acks(stager);
+        self.stage_handled(stager);
+        self.has_unapplied |= stager.builder.next_lsn() > before;
     }
 
     /// As [`Engine::stage`], but leaves out what only rides along: marks and cursors grow until a batch is sealed.
     pub fn stage_decisions(&mut self, stager: &mut Stager<'_>) {
+        if self.stage_checkpoint(stager) {
+            self.stage_decided(stager);
+        }
+    }
+
+    fn stage_decided(&mut self, stager: &mut Stager<'_>) {
+        let before = stager.builder.next_lsn();
+        self.stage_pending(stager);
+        self.has_unapplied |= stager.builder.next_lsn() > before;
+        // Where there was nothing to log, nothing is waited for.
+        self.release_done();
+    }
+
+    /// Whether all of the checkpoint, if there is one, is put in.
+    fn stage_checkpoint(&mut self, stager: &mut Stager<'_>) -> bool {
         while let Some(control) = self.checkpoint.front() {
             if !stager.push(control.kind(), &control.encode()) {
-                return;
+                return false;
             }
             self.checkpoint.pop_front();
             self.checkpoint_end = stager.last_lsn();
         }
-        self.stage_pending(stager);
+        true
     }
 
     /// Whether a checkpoint is being written, and nothing else may come between.
@@ -150,18 +172,23 @@ impl Engine {
     pub(super) fn release(&mut self, durable: Lsn) {
         while let Some(unspoken) = self.unspoken.front().filter(|unspoken| unspoken.lsn <= durable).copied() {
             self.unspoken.pop_front();
-            let Unspoken { slot, stream, last, bytes, .. } = unspoken;
+            let Unspoken { slot, stream, last, bytes, session: holder, .. } = unspoken;
             if let Some(session) = self.sessions.of_peer_mut(slot) {
-                session.accepted_bytes += bytes;
+                if holder == Some(session.id) {
+                    session.accepted_bytes += bytes;
+                }
                 session.acks.insert(stream, last);
             }
         }
-        while let Some((lsn, request)) = self.done.front().copied().filter(|(lsn, _)| *lsn <= durable) {
-            debug_assert!(lsn <= durable);
-            self.done.pop_front();
+        self.release_done();
+        self.events.push_back(Event::Durable(durable));
+    }
+
+    fn release_done(&mut self) {
+        let durable = self.commit.durable();
+        while let Some((_, request)) = self.done.pop_front_if(|(lsn, _)| *lsn <= durable) {
             self.events.push_back(Event::Done(request));
         }
-        self.events.push_back(Event::Durable(durable));
     }
 }
 

@@ -229,6 +229,12 @@ fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a batch's length fits in 32 bits")
 }
 
+/// Whether the file system lets the file at `path` be read, and so written, around the page cache. Nothing is written.
+#[must_use]
+pub fn reads_directly(path: &Path) -> bool {
+    open_direct(OpenOptions::new().read(true), OFlag::empty(), path).is_ok_and(|(_, direct)| direct)
+}
+
 /// Opens `path` with O_DIRECT and `flags`, or with `flags` alone where the file system refuses O_DIRECT (EINVAL, as
 /// open(2) has it), and says which it was.
 pub(super) fn open_direct(options: &mut OpenOptions, flags: OFlag, path: &Path) -> io::Result<(File, bool)> {

@@ -1,0 +1,68 @@
+//! Why a data directory cannot be inspected.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::bus::ErrorClass;
+use crate::bus::error::class_of_recovery;
+use crate::io::directory::DirectoryError;
+use crate::io::node::ReplayDefect;
+use crate::io::recover::RecoverError;
+use crate::log::chunk::ChunkDefect;
+
+/// Why a data directory cannot be inspected. Nothing was changed in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// There is no such directory.
+    #[error("there is no directory {}", .0.display())]
+    NoDirectory(PathBuf),
+    /// There is no log in it.
+    #[error("no node was ever opened in {}", .0.display())]
+    NoLog(PathBuf),
+    /// A node has it open, and changes it all the time.
+    #[error("the node in {} is running{}: close it first", path.display(), pid.map_or_else(String::new, |pid| format!(" in process {pid}")))]
+    Running {
+        /// The data directory.
+        path: PathBuf,
+        /// The process, if it said so.
+        pid: Option<u32>,
+    },
+    /// The directory cannot be looked at.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The log cannot be read back.
+    #[error(transparent)]
+    Log(#[from] RecoverError<ReplayDefect>),
+    /// A segment cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What stood in a segment a moment ago is no longer there.
+    #[error("{} changed at offset {offset} while it was read: was the node opened meanwhile?", path.display())]
+    Changed {
+        /// Its file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        source: ChunkDefect,
+    },
+}
+
+impl InspectError {
+    /// What kind of trouble it is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            InspectError::NoDirectory(_) | InspectError::NoLog(_) => ErrorClass::NotFound,
+            InspectError::Running { .. } => ErrorClass::InUse,
+            InspectError::Log(error) => class_of_recovery(error),
+            _ => ErrorClass::Other,
+        }
+    }
+}

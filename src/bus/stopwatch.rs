@@ -1,0 +1,26 @@
+//! How long something took, for programs that say so. Only `io/clock.rs` reads a clock.
+
+use std::time::Duration;
+
+use crate::io::clock;
+use crate::time::Monotonic;
+
+/// A time that is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    since: Monotonic,
+}
+
+impl Stopwatch {
+    /// Begins to measure.
+    #[must_use]
+    pub fn start() -> Stopwatch {
+        Stopwatch { since: clock::now().monotonic }
+    }
+
+    /// How long ago that was.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(clock::now().monotonic.0.saturating_sub(self.since.0))
+    }
+}

@@ -1,0 +1,245 @@
+//! The arguments of every command, with their help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::exit::CODES;
+
+/// A brokerless durable service bus: every message is on disk at both ends before anyone says so.
+///
+/// `resolute demo` shows it: two nodes in processes of their own, both of them killed half way, and nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "resolute", version, after_help = CODES, after_long_help = CODES, max_term_width = 110)]
+pub struct Arguments {
+    /// Reports more on standard error; up to three times. `RUST_LOG` has the same effect, in detail.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs two nodes, kills each of them half way, and counts whether a message was lost.
+    ///
+    /// A web node publishes sign-ups, an email node handles each and writes a line for it. Both are processes of their
+    /// own with data directories of their own, connected over loopback. Half way email is killed (SIGKILL), later web,
+    /// and each is started again. Ends with a report, and with code 1 if a sign-up was lost.
+    #[command(after_help = CODES)]
+    Demo(Demo),
+    /// Publishes one message, or each line of standard input, and waits until the subscribers have it.
+    ///
+    /// Waits first until enough subscriptions match the topic, whether or not the subscribers are connected: with nobody
+    /// subscribed a message goes to nobody. A message is on disk here before it counts as published. What is still owed
+    /// when the deadline comes (code 6) stays on disk, and goes out the next time that a node is opened on the
+    /// directory.
+    #[command(after_help = CODES)]
+    Publish(Publish),
+    /// Sends one command, or each line of standard input, to the node at an address.
+    ///
+    /// It need not be running, nor ever have been: what it could not be given before the deadline (code 6) stays on disk,
+    /// and goes out the next time that a node is opened on the directory.
+    #[command(after_help = CODES)]
+    Send(Send),
+    /// Subscribes to topics of a node, and writes each message as one line of JSON.
+    ///
+    /// The keys are id, topics, published_at, headers and data; where the data is not UTF-8 it is in base64, and
+    /// "encoding" says so. A message is handled once its line was written and flushed; if the process ends before, it
+    /// comes again. The subscription is kept in the directory and at the publisher until --unsubscribe ends it: what is
+    /// published meanwhile waits for the next time. Messages of other topics that the directory holds are parked.
+    #[command(after_help = CODES)]
+    Subscribe(Subscribe),
+    /// Shows a node that is not running at one look: what it owes, has and wants, and how its log was left.
+    #[command(after_help = CODES)]
+    Status(Inspect),
+    /// Lists the ids of all messages that the node still has, and where each of them is.
+    #[command(after_help = CODES)]
+    Keys(Inspect),
+    /// Lists the subscriptions that the node serves.
+    #[command(after_help = CODES)]
+    Subscribers(Inspect),
+    /// Lists the messages that wait for a handler, without those that are parked or dead.
+    #[command(after_help = CODES)]
+    Incoming(Inspect),
+    /// Lists the messages that are owed, by destination.
+    #[command(after_help = CODES)]
+    Outgoing(Inspect),
+    /// Lists the messages for which there was no handler.
+    #[command(after_help = CODES)]
+    Parked(Inspect),
+    /// Lists the messages that a handler gave up, and why.
+    #[command(after_help = CODES)]
+    DeadLetters(Inspect),
+    /// Says who holds the data directory; there is never anything to unlock.
+    ///
+    /// The kernel releases the lock with the process that holds it, however that ends, so a crash never leaves one.
+    /// While a process holds it, its pid is named and the code is 4.
+    #[command(after_help = CODES)]
+    Unlock(Inspect),
+    #[command(hide = true)]
+    DemoWeb(DemoNode),
+    #[command(hide = true)]
+    DemoEmail(DemoNode),
+}
+
+/// The node that a command opens.
+#[derive(Debug, Args)]
+pub struct NodeArguments {
+    /// The data directory; it is made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where peers can reach the node, if that is not where it listens.
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<String>,
+    /// What the node calls itself; the name of its directory if not given.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// What is published or sent.
+#[derive(Debug, Args)]
+pub struct MessageArguments {
+    /// The topic: 1 to 255 bytes.
+    pub topic: String,
+    /// The payload; each line of standard input if not given.
+    pub data: Option<OsString>,
+    /// A header of every message.
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    pub headers: Vec<(String, String)>,
+    /// Seconds that the other side is waited for after the last message was published.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub deadline: u64,
+    /// Writes the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Publish {
+    #[command(flatten)]
+    pub node: NodeArguments,
+    /// Where the node listens, as tcp://host:port; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub bind: String,
+    /// Subscriptions that must match the topic before anything is published; 0 publishes at once.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub subscribers: usize,
+    /// Seconds that these subscriptions are waited for; without it, for ever.
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<u64>,
+    #[command(flatten)]
+    pub message: MessageArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct Send {
+    #[command(flatten)]
+    pub node: NodeArguments,
+    /// Where the node listens, as tcp://host:port; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "tcp://127.0.0.1:0")]
+    pub bind: String,
+    /// The address of the node that the command is for, as tcp://host:port.
+    #[arg(long, value_name = "ADDR")]
+    pub to: String,
+    #[command(flatten)]
+    pub message: MessageArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct Subscribe {
+    #[command(flatten)]
+    pub node: NodeArguments,
+    /// Where the node listens, as tcp://host:port; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub bind: String,
+    /// The address of the publisher, as tcp://host:port. It need not be running.
+    #[arg(long, value_name = "ADDR")]
+    pub from: String,
+    /// The topics.
+    #[arg(required = true, value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// Ends after so many messages; the subscription stays.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Ends the subscription, after --count messages if that is given and without reading any if not, and waits until
+    /// the publisher has confirmed that. What was published before still comes into the directory.
+    #[arg(long)]
+    pub unsubscribe: bool,
+    /// Seconds that the publisher has to confirm the end of the subscription.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub deadline: u64,
+}
+
+/// A directory whose node is not running. It is only read.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The data directory of a node that is not running. Nothing is written there.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Writes JSON: an object, or for lists one line for each entry.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Sign-ups as lines of JSON objects; 1,000 that are built in if not given.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// How many sign-ups; beyond the lines of the input it begins again, each with its own number. As many as the input
+    /// has if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub messages: Option<u64>,
+    /// Seconds after which the demo gives up; if not given, 120 and one more for every 1,000 sign-ups.
+    #[arg(long, value_name = "SECONDS")]
+    pub deadline: Option<u64>,
+    /// Writes the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One of the two processes of the demo.
+#[derive(Debug, Args)]
+pub struct DemoNode {
+    /// The directory that both share with the process that started them.
+    #[arg(long)]
+    pub base: PathBuf,
+    #[arg(long)]
+    pub bind: String,
+    /// The address of web, for email.
+    #[arg(long)]
+    pub from: Option<String>,
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    #[arg(long)]
+    pub messages: Option<u64>,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a header is written NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_documents_its_exit_codes() {
+        for command in Arguments::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Exit codes"), "{}", command.get_name());
+        }
+    }
+}

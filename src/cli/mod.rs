@@ -1,0 +1,78 @@
+//! The command-line tool: one file for each family of commands.
+//!
+//! It uses the bus as any service does, and reads the directories of nodes that are not running through
+//! [`crate::bus::inspect`].
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod demo;
+mod exit;
+mod json;
+mod lists;
+mod output;
+mod publish;
+mod runtime;
+mod status;
+mod subscribe;
+mod table;
+mod unlock;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use arguments::{Arguments, Command};
+use exit::{Exit, Failure};
+
+/// Runs the tool with the arguments of the process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help that nobody reads is no failure of the tool.
+            let _: std::io::Result<()> = error.print();
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return ExitCode::from(code as u8);
+        }
+    };
+    log_to_stderr(arguments.verbose);
+    match dispatch(arguments.command) {
+        Ok(()) => ExitCode::from(Exit::Ok as u8),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Publish(arguments) => publish::publish(&arguments),
+        Command::Send(arguments) => publish::send(&arguments),
+        Command::Subscribe(arguments) => subscribe::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Keys(arguments) => lists::keys(&arguments),
+        Command::Subscribers(arguments) => lists::subscribers(&arguments),
+        Command::Incoming(arguments) => lists::incoming(&arguments),
+        Command::Outgoing(arguments) => lists::outgoing(&arguments),
+        Command::Parked(arguments) => lists::parked(&arguments),
+        Command::DeadLetters(arguments) => lists::dead_letters(&arguments),
+        Command::Unlock(arguments) => unlock::run(&arguments),
+        Command::DemoWeb(arguments) => demo::web::run(&arguments),
+        Command::DemoEmail(arguments) => demo::email::run(&arguments),
+    }
+}
+
+/// What the node reports of itself goes to standard error: warnings, more with `--verbose`, or what `RUST_LOG` says.
+fn log_to_stderr(verbose: u8) {
+    let level = [LevelFilter::WARN, LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE];
+    let default = Targets::new().with_default(level[usize::from(verbose).min(level.len() - 1)]);
+    let wanted = std::env::var("RUST_LOG").ok().filter(|_| verbose == 0);
+    let filter = wanted.and_then(|text| text.parse().ok()).unwrap_or(default);
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(output::stderr_is_terminal());
+    // Whoever embeds the tool may have set up a subscriber already; then that one is as good.
+    let _: Result<(), _> = tracing_subscriber::registry().with(layer).with(filter).try_init();
+}

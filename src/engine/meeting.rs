@@ -1,0 +1,67 @@
+//! What was written down of peers and is not yet applied: two connections to one node may be made at once, and what
+//! the first one agreed on counts for the second.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Engine;
+use crate::format::control::PeerRecord;
+use crate::ids::{NodeId, PeerSlot};
+
+/// Peers between their first hello and the batch that holds their record.
+#[derive(Debug, Default)]
+pub struct Meeting {
+    written: BTreeMap<NodeId, PeerRecord>,
+    leaving: BTreeSet<PeerSlot>,
+    /// What we proposed to nodes that we never met: the same on every connection, or each side might end up with
+    /// another one.
+    proposed: BTreeMap<NodeId, [u8; 16]>,
+    last_slot: PeerSlot,
+}
+
+impl Meeting {
+    /// Goes on after the highest slot ever given.
+    #[must_use]
+    pub fn new(last_slot: PeerSlot) -> Meeting {
+        Meeting { last_slot, ..Meeting::default() }
+    }
+
+    pub(super) fn next_slot(&mut self) -> PeerSlot {
+        self.last_slot = PeerSlot(self.last_slot.0 + 1);
+        self.last_slot
+    }
+
+    pub(super) fn wrote(&mut self, record: PeerRecord) {
+        self.proposed.remove(&record.node);
+        self.written.insert(record.node, record);
+    }
+
+    pub(super) fn leaves(&mut self, slot: PeerSlot) {
+        self.written.retain(|_, peer| peer.slot != slot);
+        self.leaving.insert(slot);
+    }
+
+    /// Everything that was written down is applied.
+    pub(super) fn all_applied(&mut self) {
+        self.written.clear();
+        self.leaving.clear();
+    }
+
+    pub(super) fn propose(&mut self, node: NodeId, fresh: [u8; 16]) -> [u8; 16] {
+        *self.proposed.entry(node).or_insert(fresh)
+    }
+}
+
+impl Engine {
+    /// The peer with that identity, as it was written down last.
+    pub(super) fn known_peer(&self, node: NodeId) -> Option<PeerRecord> {
+        let Meeting { written, leaving, .. } = &self.meeting;
+        let applied = || self.state.peer_of(node).filter(|peer| !leaving.contains(&peer.slot));
+        written.get(&node).or_else(applied).cloned()
+    }
+
+    /// The peer of that slot, as it was written down last.
+    pub(super) fn known_peer_at(&self, slot: PeerSlot) -> Option<PeerRecord> {
+        let written = self.meeting.written.values().find(|peer| peer.slot == slot);
+        written.or_else(|| self.state.peers.get(&slot)).cloned()
+    }
+}
