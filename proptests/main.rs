@@ -5,6 +5,7 @@
 mod backlog;
 mod bad_input;
 mod codec;
+mod directories;
 mod golden;
 mod handling;
 mod lifecycle;
