@@ -238,6 +238,58 @@ async fn on_a_full_ext4_publishing_is_refused_and_draining_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_whose_disk_is_full_takes_the_rest_when_it_has_handled_some() {
+    let Some(mount) = Mount::in_memory("size=44m") else { return };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (count, seen) = (800, Seen::default());
+    let remember = seen.clone();
+    let web = open(builder(elsewhere.path().join("web"), free_port())).await;
+    let email = builder(mount.path().join("email"), free_port()).every("a", move |_: resolute::Envelope| {
+        remember.push("");
+        std::future::ready(Ok::<(), String>(()))
+    });
+    let email = open(email).await;
+    subscribe(&email, web.address(), "a").await;
+    for _ in 0..count {
+        drop(within("publish", web.publish_nowait("a", vec![b'x'; 100_000])).await.unwrap());
+    }
+    until("a full disk", async || status(&email).await.disk_full).await;
+    // The session goes on: it is told that it may not send for now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (full, owing) = (status(&email).await, status(&web).await);
+    assert!(full.failure.is_none() && full.incoming > 100 && owing.outgoing > 100, "{full:?}");
+    assert_eq!(full.incoming + owing.outgoing, count);
+    let serving = tokio::spawn(email.serve());
+    drained(&web).await;
+    drained(&email).await;
+    assert_eq!(seen.count(), count as usize);
+    close(&email).await;
+    close(&web).await;
+    drop(within("serve", serving).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_of_ones_own_on_a_full_disk_makes_room_by_being_worked_off() {
+    let Some(mount) = Mount::in_memory("size=44m") else { return };
+    let seen = Seen::default();
+    let remember = seen.clone();
+    let bus = builder(mount.path().join("own"), free_port()).every("a", move |_: resolute::Envelope| {
+        remember.push("");
+        std::future::ready(Ok::<(), String>(()))
+    });
+    let bus = open(bus).await;
+    subscribe(&bus, bus.address(), "a").await;
+    let stored = fill(&bus).await;
+    let serving = tokio::spawn(bus.serve());
+    drained(&bus).await;
+    assert_eq!(seen.count() as u64, stored);
+    until("room again", async || within("publish", bus.publish("a", "x")).await.is_ok()).await;
+    drained(&bus).await;
+    close(&bus).await;
+    drop(within("serve", serving).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_not_even_one_segment_finds_room_opening_says_so() {
     let Some(mount) = Mount::in_memory("size=4m") else { return };
     let refused = refusal(&mount.path().join("node")).await;
