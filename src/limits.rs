@@ -128,6 +128,14 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;
 
+/// The shortest pause between two batches that hold only marks and cursors, on a full disk, in milliseconds. It doubles
+/// with every tenth of the reserve that is used: a batch takes a block whatever is in it, and the marks of many
+/// messages take no more than those of one.
+pub const RESERVE_PAUSE_MS: u64 = 20;
+
+/// How often that pause doubles.
+pub const RESERVE_PAUSE_DOUBLINGS: u64 = 10;
+
 /// How long an opening waits for a write that a killed process left behind, in milliseconds.
 pub const DEAD_WRITERS_MS: u64 = 5_000;
 
