@@ -169,6 +169,10 @@ pub const POSITION_MAX: u64 = 1 << 62;
 /// What a peer may send on one session before it must wait for a grant: the receiver has this much memory for it.
 pub const CREDIT_BYTES: u64 = 4 << 20;
 
+/// Bytes of frames of one session that are set aside because the disk is full: all that its credit allows, and what
+/// control comes between.
+pub const HELD_BYTES_MAX: usize = CREDIT_BYTES as usize + FRAME_BYTES_MAX;
+
 /// Bytes written to a socket and not yet taken by it, for one session.
 pub const SEND_BYTES_IN_FLIGHT_MAX: usize = 2 << 20;
 
