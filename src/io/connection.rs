@@ -29,7 +29,6 @@ pub struct Connection {
     out: RefCell<VecDeque<Bytes>>,
     out_bell: Notify,
     read_bell: Notify,
-    writing: Cell<bool>,
     closing: Cell<bool>,
 }
 
@@ -44,7 +43,6 @@ impl Connection {
             out: RefCell::default(),
             out_bell: Notify::new(),
             read_bell: Notify::new(),
-            writing: Cell::new(false),
             closing: Cell::new(false),
         });
         let (reader, writer) = (Rc::clone(&connection), Rc::clone(&connection));
@@ -88,12 +86,9 @@ impl Connection {
         self.out_bell.notify_one();
     }
 
-    /// Ends the connection once what is queued is written; at once if a write is stuck.
+    /// Ends the connection once what is queued is written. A write that is stuck is for the caller to abort.
     pub fn close(&self) {
         self.closing.set(true);
-        if self.writing.get() {
-            self.abort();
-        }
         self.out_bell.notify_one();
     }
 
@@ -139,9 +134,7 @@ impl Connection {
                 self.out_bell.notified().await;
                 continue;
             }
-            self.writing.set(true);
             let outcome = self.write_all(pieces, id, inputs).await;
-            self.writing.set(false);
             if outcome.is_err() {
                 // The reader sees the end of the connection too, and reports it.
                 self.abort();
