@@ -293,6 +293,49 @@ async fn a_queue_of_ones_own_on_a_full_disk_makes_room_by_being_worked_off() {
     drop(within("serve", serving).await);
 }
 
+/// Each of two nodes publishes to the other, and the disk of one is full: what the other acknowledges makes room on it,
+/// and must get past the messages that find none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledgements_get_past_messages_that_find_no_room() {
+    let Some(mount) = Mount::in_memory("size=44m") else { return };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (port, email_port, seen) = (free_port(), free_port(), Seen::default());
+    let remember = seen.clone();
+    let web = builder(mount.path().join("web"), port).every("b", move |_: resolute::Envelope| {
+        remember.push("");
+        std::future::ready(Ok::<(), String>(()))
+    });
+    let web = open(web).await;
+    let build = || builder(elsewhere.path().join("email"), email_port).every("a", Seen::default().handler());
+    let email = open(build()).await;
+    subscribe(&email, web.address(), "a").await;
+    subscribe(&web, email.address(), "b").await;
+    close(&email).await;
+    fill(&web).await;
+    assert!(status(&web).await.outgoing > 100);
+    // What the other has for it comes first.
+    let email =
+        open(build().bind("tcp://127.0.0.1:0").advertise(format!("tcp://127.0.0.1:{}", free_port()))).await;
+    for _ in 0..60 {
+        drop(within("publish", email.publish_nowait("b", vec![b'x'; 100_000])).await.unwrap());
+    }
+    let (began, serving) =
+        (std::time::Instant::now(), [tokio::spawn(web.serve()), tokio::spawn(email.serve())]);
+    drained(&web).await;
+    drained(&email).await;
+    seen.reaches(60).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "it took {:?}: sessions had to time out",
+        began.elapsed()
+    );
+    close(&email).await;
+    close(&web).await;
+    for serving in serving {
+        drop(within("serve", serving).await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_not_even_one_segment_finds_room_opening_says_so() {
     let Some(mount) = Mount::in_memory("size=4m") else { return };

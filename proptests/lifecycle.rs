@@ -187,12 +187,27 @@ async fn a_node_that_is_closed_says_so() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     close(&bus).await;
     close(&bus).await;
-    assert!(matches!(within("publish", bus.publish("a", "1")).await, Err(Error::Closed) | Ok(_)));
+    assert!(matches!(within("publish", bus.publish("nobody", "1")).await, Err(Error::Closed)));
     assert!(matches!(within("send", bus.send("tcp://127.0.0.1:9", "a", "1")).await, Err(Error::Closed)));
     assert!(matches!(within("status", bus.status()).await, Err(Error::Closed)));
     assert!(matches!(within("subscribe", bus.subscribe("tcp://127.0.0.1:9", "a")).await, Err(Error::Closed)));
     assert!(matches!(within("subscribers", waiting).await.unwrap(), Err(Error::Closed)));
     assert!(within("serve", bus.serve()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_closes_waits_until_the_directory_may_be_used() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        let bus = plain(directory.path()).await;
+        // One who asks and goes away, and two who wait.
+        let impatient = tokio::time::timeout(Duration::from_micros(1), bus.close()).await;
+        drop(impatient);
+        let (a, b) = tokio::join!(within("close", bus.close()), within("close", bus.close()));
+        assert!(a.is_ok() && b.is_ok());
+        let state = resolute::io::directory::lock_state(directory.path()).unwrap();
+        assert_eq!(state, resolute::io::directory::LockState::Free);
+    }
 }
 
 fn count_of(what: &str) -> usize {

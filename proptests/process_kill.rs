@@ -6,7 +6,8 @@
 //!
 //! * every message that was acknowledged to the publisher was handled by both subscribers;
 //! * no message is in an inbox twice: a number has one id, and an id comes again only in a later life of the process;
-//! * in each life of a subscriber, numbers rise: the order of the publisher is kept.
+//! * in each life of a subscriber, numbers rise: the order of the publisher is kept;
+//! * what nobody handles, and what is owed to somebody who never comes, is all still there.
 //!
 //! `RESOLUTE_SEED=n` chooses the same victims and pauses again; the machine still has its own mind about what is
 //! going on when they strike.

@@ -128,6 +128,14 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;
 
+/// The shortest pause between two batches that hold only marks and cursors, on a full disk, in milliseconds. It doubles
+/// with every tenth of the reserve that is used: a batch takes a block whatever is in it, and the marks of many
+/// messages take no more than those of one.
+pub const RESERVE_PAUSE_MS: u64 = 20;
+
+/// How often that pause doubles.
+pub const RESERVE_PAUSE_DOUBLINGS: u64 = 10;
+
 /// How long an opening waits for a write that a killed process left behind, in milliseconds.
 pub const DEAD_WRITERS_MS: u64 = 5_000;
 
@@ -160,6 +168,10 @@ pub const POSITION_MAX: u64 = 1 << 62;
 
 /// What a peer may send on one session before it must wait for a grant: the receiver has this much memory for it.
 pub const CREDIT_BYTES: u64 = 4 << 20;
+
+/// Bytes of frames of one session that are set aside because the disk is full: all that its credit allows, and what
+/// control comes between.
+pub const HELD_BYTES_MAX: usize = CREDIT_BYTES as usize + FRAME_BYTES_MAX;
 
 /// Bytes written to a socket and not yet taken by it, for one session.
 pub const SEND_BYTES_IN_FLIGHT_MAX: usize = 2 << 20;

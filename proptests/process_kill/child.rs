@@ -19,6 +19,12 @@ pub const LIFE: &str = "RESOLUTE_KILL_LIFE";
 
 const TOPIC: &str = "tick";
 
+/// Nobody handles it: its messages are parked, and stay.
+const UNHANDLED: &str = "tock";
+
+/// Nobody is there: what is sent to it stays.
+const ABSENT: &str = "tcp://127.0.0.1:9";
+
 /// Numbers of one life of the publisher; the next life's are higher.
 const NUMBERS_PER_LIFE: u64 = 10_000_000;
 
@@ -73,6 +79,19 @@ async fn publish(role: &str) -> Outcome {
         ready = ready => ready.map(|()| false)?,
         () = &mut finish => true,
     };
+    if !over {
+        // What stays is carried forward again and again, while the log around it is freed.
+        bus.publish(UNHANDLED, "stays").await?;
+        journal::write(
+            &journal::append(&journal::path(variable(DIRECTORY).as_ref(), "unhandled")),
+            &life.to_string(),
+        );
+        bus.send(ABSENT, TOPIC, "stays").await?;
+        journal::write(
+            &journal::append(&journal::path(variable(DIRECTORY).as_ref(), "absent")),
+            &life.to_string(),
+        );
+    }
     let mut number = life * NUMBERS_PER_LIFE;
     while !over {
         let first = number;
@@ -80,7 +99,7 @@ async fn publish(role: &str) -> Outcome {
         // Groups of all sizes, and messages too: from nearly nothing to more than one block.
         for _ in 0..1 + number % 331 {
             number += 1;
-            let padding = vec![b'.'; (number * 7919 % 701) as usize];
+            let padding = vec![b'.'; (number * 7919 % 1801) as usize];
             let payload = [number.to_string().as_bytes(), b" ", &padding].concat();
             tickets.push(bus.publish_nowait(TOPIC, payload).await?);
         }
@@ -93,11 +112,33 @@ async fn publish(role: &str) -> Outcome {
         std::io::Write::write_all(&mut &journal, entries.as_bytes())?;
         over = tokio::time::timeout(Duration::from_millis(30), &mut finish).await.is_ok();
     }
-    let left = bus.drain(Duration::from_secs(60)).await?;
-    if !left.is_empty() {
-        return Err(format!("not all could be sent: {left:?}\n{:?}", bus.status().await?).into());
+    let began = std::time::Instant::now();
+    loop {
+        let status = bus.status().await?;
+        let owed = |absent: bool| {
+            let of = status.destinations.iter().filter(|to| (to.address == ABSENT) == absent);
+            of.map(|to| to.owed).sum::<u64>()
+        };
+        if owed(false) == 0 {
+            must_have_stayed("absent", owed(true), life)?;
+            break;
+        }
+        if began.elapsed() > Duration::from_secs(60) {
+            return Err(format!("not all could be sent: {status:?}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(bus.close().await?)
+}
+
+/// That all that was written down in a journal is still there; a little more may be, as there are lives.
+fn must_have_stayed(name: &str, found: u64, lives: u64) -> Outcome {
+    let written = journal::count(&journal::path(variable(DIRECTORY).as_ref(), name));
+    if (written..=lives).contains(&found) {
+        return Ok(());
+    }
+    Err(format!("of what is {name}, {found} are there, and {written} were acknowledged in {lives} lives")
+        .into())
 }
 
 async fn subscribe(role: &str) -> Outcome {
@@ -111,7 +152,7 @@ async fn subscribe(role: &str) -> Outcome {
     });
     let bus = bus.open().await?;
     let mut serving = Box::pin(bus.serve());
-    bus.subscribe(&variable(PEER), TOPIC).await?;
+    bus.subscribe(&variable(PEER), [UNHANDLED, TOPIC]).await?;
     tokio::select! {
         outcome = &mut serving => return Err(format!("the node ended by itself: {outcome:?}").into()),
         () = told_to_finish() => {}
@@ -122,8 +163,10 @@ async fn subscribe(role: &str) -> Outcome {
         left = drained => left?,
     };
     let status = bus.status().await?;
-    if !left.is_empty() || status.parked + status.dead_letters > 0 {
+    if !left.is_empty() || status.dead_letters > 0 {
         return Err(format!("not all could be handled: {left:?}\n{status:?}").into());
     }
+    // The lives of the publisher are not known here.
+    must_have_stayed("unhandled", status.parked, u64::MAX)?;
     Ok(bus.close().await?)
 }

@@ -8,7 +8,9 @@ use super::staging::Stager;
 use crate::format::control::{Carried, Control};
 use crate::format::record::{RECORD_HEADER_BYTES, RecordKind};
 use crate::ids::{Incarnation, Lsn, LsnRange, PeerSlot, Position, StreamId};
-use crate::limits::{CARRY_BYTES_PER_BATCH, CARRY_SEGMENTS_MIN, DISK_FULL_RETRY_MS};
+use crate::limits::{
+    CARRY_BYTES_PER_BATCH, CARRY_SEGMENTS_MIN, DISK_FULL_RETRY_MS, RESERVE_PAUSE_DOUBLINGS, RESERVE_PAUSE_MS,
+};
 use crate::time::Monotonic;
 
 /// A segment whose records are being carried forward.
@@ -30,11 +32,13 @@ pub struct Freeing {
     /// takes back would want it again.
     until: Option<Lsn>,
     retry_at: Option<Monotonic>,
+    /// On a full disk: marks and cursors alone are not worth a batch before then.
+    rest_until: Option<Monotonic>,
 }
 
 impl Freeing {
     pub(super) fn next_at(&self) -> Option<Monotonic> {
-        self.retry_at
+        self.retry_at.into_iter().chain(self.rest_until).min()
     }
 
     pub(super) fn disk_is_full(&mut self, now: Monotonic) {
@@ -49,6 +53,7 @@ impl Engine {
             self.freeing.retry_at = None;
             self.segments.retry_prepare();
         }
+        self.freeing.rest_until = self.freeing.rest_until.filter(|at| *at > self.now.monotonic);
         while let Some(end) = self.segments.head_end() {
             // The checkpoint of the segment after it must be complete and durable, for it replaces this one's.
             let complete = !self.is_in_checkpoint() && self.commit.durable() >= self.checkpoint_end.max(end);
@@ -73,6 +78,20 @@ impl Engine {
             self.events.push_back(Event::Free(number));
             self.segments.retry_prepare();
         }
+    }
+
+    /// A batch was sealed. On a full disk the reserve must last until segments are free: marks are gathered.
+    pub(super) fn spare_reserve(&mut self) {
+        if self.segments.is_in_reserve() {
+            let doublings = self.segments.reserve_used(RESERVE_PAUSE_DOUBLINGS);
+            let pause_ms = RESERVE_PAUSE_MS << doublings;
+            self.freeing.rest_until = Some(self.now.monotonic.plus_millis(pause_ms));
+        }
+    }
+
+    /// Whether marks and cursors wait for others to share a batch with.
+    pub(super) fn marks_rest(&self) -> bool {
+        self.freeing.rest_until.is_some() && self.segments.is_in_reserve() && !self.closing
     }
 
     fn is_carried_over(&self, carry: &Carry) -> bool {

@@ -67,6 +67,7 @@ impl Engine {
         let batch = builder.seal(buffer, owed, &facts);
         self.commit.submitted(&batch.header);
         let place = self.segments.place(batch.header.batch_bytes.get());
+        self.spare_reserve();
         Sealed { batch, place }
     }
 

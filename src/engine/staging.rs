@@ -50,6 +50,9 @@ impl Engine {
             self.stage_carried(stager);
         }
         self.stage_decided(stager);
+        if self.marks_rest() && stager.builder.is_empty() {
+            return;
+        }
         let before = stager.builder.next_lsn();
         self.stage_acks(stager);
         self.stage_handled(stager);
@@ -98,12 +101,8 @@ impl Engine {
     /// Whether [`Engine::stage`] has something to put in.
     #[must_use]
     pub fn wants_to_stage(&self) -> bool {
-        !self.checkpoint.is_empty()
-            || !self.pending.is_empty()
-            || !self.acks.is_empty()
-            || self.handled.count() > 0
-            || self.parked.count() > 0
-            || self.can_carry()
+        let marks = !self.acks.is_empty() || self.handled.count() > 0 || self.parked.count() > 0;
+        self.has_decided() || self.can_carry() || marks && !self.marks_rest()
     }
 
     fn stage_pending(&mut self, stager: &mut Stager<'_>) {

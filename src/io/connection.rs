@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
+use super::held_frames::HeldFrames;
 use super::inputs::{Input, Inputs};
 use crate::engine::effect::SessionId;
 use crate::limits::{GATHER_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX, WRITE_BYTES_MAX, WRITE_PIECES_MAX};
@@ -21,10 +22,13 @@ pub struct Connection {
     stream: TcpStream,
     /// What was received; nothing is in it while a read is on its way.
     window: RefCell<Option<ReceiveWindow>>,
+    /// Frames that wait for room on a full disk, while reading goes on.
+    held: RefCell<HeldFrames>,
+    /// Frames wait for room where they were received, and nothing is read meanwhile.
+    stopped: Cell<bool>,
     out: RefCell<VecDeque<Bytes>>,
     out_bell: Notify,
     read_bell: Notify,
-    writing: Cell<bool>,
     closing: Cell<bool>,
 }
 
@@ -34,10 +38,11 @@ impl Connection {
         let connection = Rc::new(Connection {
             stream,
             window: RefCell::new(Some(ReceiveWindow::new(HANDSHAKE_FRAME_BYTES_MAX))),
+            held: RefCell::default(),
+            stopped: Cell::new(false),
             out: RefCell::default(),
             out_bell: Notify::new(),
             read_bell: Notify::new(),
-            writing: Cell::new(false),
             closing: Cell::new(false),
         });
         let (reader, writer) = (Rc::clone(&connection), Rc::clone(&connection));
@@ -54,8 +59,24 @@ impl Connection {
         self.window.borrow_mut().as_mut().map(look)
     }
 
+    /// Gives the frames that were set aside to `look`.
+    pub fn with_held<T>(&self, look: impl FnOnce(&mut HeldFrames) -> T) -> T {
+        look(&mut self.held.borrow_mut())
+    }
+
+    /// Nothing is read until [`Connection::read_on`].
+    pub fn stop_reading(&self) {
+        self.stopped.set(true);
+    }
+
+    /// Whether nothing is read for want of room.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
     /// The driver has consumed what it could: the next read may begin.
     pub fn read_on(&self) {
+        self.stopped.set(false);
         self.read_bell.notify_one();
     }
 
@@ -65,12 +86,9 @@ impl Connection {
         self.out_bell.notify_one();
     }
 
-    /// Ends the connection once what is queued is written; at once if a write is stuck.
+    /// Ends the connection once what is queued is written. A write that is stuck is for the caller to abort.
     pub fn close(&self) {
         self.closing.set(true);
-        if self.writing.get() {
-            self.abort();
-        }
         self.out_bell.notify_one();
     }
 
@@ -116,9 +134,7 @@ impl Connection {
                 self.out_bell.notified().await;
                 continue;
             }
-            self.writing.set(true);
             let outcome = self.write_all(pieces, id, inputs).await;
-            self.writing.set(false);
             if outcome.is_err() {
                 // The reader sees the end of the connection too, and reports it.
                 self.abort();

@@ -290,6 +290,10 @@ impl Locked<'_> {
             if gate == Gate::Open && !self.staging.table.load().complete {
                 self.publish_table();
             }
+            if matches!(gate, Gate::Closed | Gate::Failed) {
+                // Whoever publishes something that nobody wants is told too.
+                self.staging.table.store(Arc::default());
+            }
             self.staging.room.notify_waiters();
         }
     }

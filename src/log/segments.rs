@@ -34,6 +34,9 @@ pub struct Segments {
     active_bytes: u64,
     offset: u64,
     next: Next,
+    /// The last try to make a next segment found no room. While it is tried again that still counts: a reserve that is
+    /// open at every try is none.
+    was_full: bool,
 }
 
 impl Segments {
@@ -42,7 +45,14 @@ impl Segments {
     #[must_use]
     pub fn new(segment_bytes: u64, segments: Vec<Segment>, active_bytes: u64, offset: u64) -> Segments {
         assert!(!segments.is_empty() && segments.is_sorted_by_key(|s| s.number) && offset <= active_bytes);
-        Segments { segment_bytes, segments: segments.into(), active_bytes, offset, next: Next::Wanted }
+        Segments {
+            segment_bytes,
+            segments: segments.into(),
+            active_bytes,
+            offset,
+            next: Next::Wanted,
+            was_full: false,
+        }
     }
 
     /// Bytes left in the segment that is written.
@@ -67,8 +77,15 @@ impl Segments {
     /// the log: marks and cursors, not messages.
     #[must_use]
     pub fn is_in_reserve(&self) -> bool {
-        self.next == Next::DiskFull
-            && self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION
+        self.was_full && self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION
+    }
+
+    /// How much of the reserve is used, in parts of `of`.
+    #[must_use]
+    pub fn reserve_used(&self, of: u64) -> u64 {
+        let reserve = self.active_bytes / RESERVE_FRACTION;
+        let left = self.room().saturating_sub(2 * BATCH_BYTES_MAX as u64).min(reserve);
+        (reserve - left) * of / reserve
     }
 
     /// The segment that is written.
@@ -133,11 +150,13 @@ impl Segments {
     pub fn prepared(&mut self, number: SegmentNumber) {
         assert!(self.next == Next::Preparing && number == self.active().number.plus(1));
         self.next = Next::Ready;
+        self.was_full = false;
     }
 
     /// There was no room for the next segment's file.
     pub fn prepare_failed(&mut self) {
         self.next = Next::DiskFull;
+        self.was_full = true;
     }
 
     /// Room may have come: the next segment is asked for again.
@@ -216,5 +235,25 @@ mod tests {
         assert!(segments.is_disk_full() && segments.poll_prepare().is_none());
         segments.retry_prepare();
         assert_eq!(segments.poll_prepare(), Some(SegmentNumber(2)));
+    }
+
+    #[test]
+    fn the_reserve_is_kept_while_a_full_disk_is_asked_again() {
+        let mut segments = segments();
+        assert!(segments.poll_prepare().is_some());
+        for _ in 0..5 {
+            segments.place(BATCH_BYTES_MAX as u32);
+        }
+        assert!(!segments.is_in_reserve(), "the next file may come in time");
+        segments.prepare_failed();
+        assert!(!segments.is_in_reserve() && segments.reserve_used(10) == 0);
+        segments.place(4096);
+        assert!(segments.is_in_reserve() && segments.reserve_used(256) == 1);
+        segments.retry_prepare();
+        assert!(segments.is_in_reserve());
+        assert!(segments.poll_prepare().is_some());
+        assert!(segments.is_in_reserve());
+        segments.prepared(SegmentNumber(2));
+        assert!(!segments.is_in_reserve());
     }
 }

@@ -88,8 +88,57 @@ impl Driver {
     pub(super) fn take_blocked(&mut self, now: Now) -> bool {
         let blocked = std::mem::take(&mut self.blocked);
         let count = blocked.len();
-        blocked.into_iter().for_each(|id| self.take_frames(now, id));
+        for id in blocked {
+            self.take_held(now, id);
+            if self.connections.get(&id).is_some_and(|connection| connection.is_stopped()) {
+                self.take_frames(now, id);
+            }
+        }
         self.blocked.len() < count
+    }
+
+    /// Frames that were set aside, as far as there is room now.
+    fn take_held(&mut self, now: Now, id: SessionId) {
+        let Some(connection) = self.connections.get(&id).cloned() else { return };
+        while let Some(held) = connection.with_held(|held| held.front()) {
+            // It was whole and allowed when it was set aside.
+            if let Ok(Some((frame, _))) = next_frame(&held, FRAME_BYTES_MAX)
+                && self.take_frame(now, id, &frame) == Taken::Blocked
+            {
+                self.is_blocked(id);
+                return;
+            }
+            connection.with_held(|held| held.pop());
+        }
+    }
+
+    fn is_blocked(&mut self, id: SessionId) {
+        if !self.blocked.contains(&id) {
+            self.blocked.push(id);
+        }
+    }
+
+    /// Takes a frame, or sets it aside on a full disk if there is no room for it or for one before it. Those that make
+    /// room overtake.
+    fn take_or_hold(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        connection: &Connection,
+        frame: &FrameView<'_>,
+        bytes: &[u8],
+    ) -> Taken {
+        let holds = connection.with_held(|held| !held.is_empty());
+        let overtakes = matches!(frame.kind, FrameKind::Ack | FrameKind::Heartbeat);
+        if (!holds || overtakes) && self.take_frame(now, id, frame) == Taken::All {
+            return Taken::All;
+        }
+        let is_to_hold = holds || self.parts.engine.is_disk_full();
+        if !is_to_hold || !connection.with_held(|held| held.push(bytes)) {
+            return Taken::Blocked;
+        }
+        self.is_blocked(id);
+        Taken::All
     }
 
     fn take_frames(&mut self, now: Now, id: SessionId) {
@@ -101,7 +150,8 @@ impl Driver {
                 match next_frame(&window.unread()[consumed..], frame_bytes_max) {
                     Ok(None) => break,
                     Ok(Some((frame, bytes))) => {
-                        if self.take_frame(now, id, &frame) == Taken::Blocked {
+                        let whole = &window.unread()[consumed..consumed + bytes];
+                        if self.take_or_hold(now, id, &connection, &frame, whole) == Taken::Blocked {
                             taken = Taken::Blocked;
                             break;
                         }
@@ -121,7 +171,10 @@ impl Driver {
         });
         match taken {
             Some(Taken::All) => connection.read_on(),
-            Some(Taken::Blocked) => self.blocked.push(id),
+            Some(Taken::Blocked) => {
+                connection.stop_reading();
+                self.is_blocked(id);
+            }
             None => {}
         }
     }
