@@ -122,6 +122,10 @@ impl Engine {
                         assert!(stager.push(record.kind(), &record.encode()), "room was asked for");
                     }
                 }
+                // With nothing new to write down there is no later mark to wait for.
+                Pending::Done(request) if stager.last_lsn() <= self.commit.durable() => {
+                    self.events.push_back(Event::Done(*request));
+                }
                 Pending::Done(request) => self.done.push_back((stager.last_lsn(), *request)),
                 Pending::Frame { session, frame, opens } => {
                     let (after, frame, opens) = (stager.last_lsn(), frame.clone(), *opens);
