@@ -8,7 +8,8 @@ use resolute::{Bus, Envelope, Retry};
 
 use crate::program::{code, json_lines, resolute, run, run_with_input, stderr, stdout, text, until};
 
-const COMMANDS: [&str; 7] = ["status", "keys", "subscribers", "incoming", "outgoing", "parked", "dead-letters"];
+const COMMANDS: [&str; 7] =
+    ["status", "keys", "subscribers", "incoming", "outgoing", "parked", "dead-letters"];
 
 /// Everything about a directory that reading must leave as it is.
 fn fingerprint(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
@@ -18,7 +19,10 @@ fn fingerprint(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let content = std::fs::read(&path).unwrap();
-        found.insert(path.display().to_string(), (content, std::fs::metadata(&path).unwrap().modified().unwrap()));
+        found.insert(
+            path.display().to_string(),
+            (content, std::fs::metadata(&path).unwrap().modified().unwrap()),
+        );
     }
     found
 }
@@ -27,7 +31,8 @@ fn fingerprint(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
 async fn busy_node(directory: &Path) {
     let fails = |_: Envelope| async { Err::<(), _>("it is broken") };
     let retry = Retry { attempts_max: 1, ..Retry::default() };
-    let bus = Bus::builder(directory).bind("tcp://127.0.0.1:0").retry(retry).every_named("breaker", "bad", fails);
+    let bus =
+        Bus::builder(directory).bind("tcp://127.0.0.1:0").retry(retry).every_named("breaker", "bad", fails);
     let bus = bus.open().await.unwrap();
     let own = bus.address().to_owned();
     bus.subscribe(&own, ["bad", "odd", "later"]).await.unwrap();
@@ -68,7 +73,8 @@ async fn every_list_shows_its_own_and_reading_changes_nothing() {
     let topics: Vec<String> =
         list("subscribers").iter().map(|line| line["topic"].as_str().unwrap().to_owned()).collect();
     assert_eq!(topics, ["bad", "later", "odd"]);
-    let places: Vec<String> = list("keys").iter().map(|line| line["places"][0].as_str().unwrap().to_owned()).collect();
+    let places: Vec<String> =
+        list("keys").iter().map(|line| line["places"][0].as_str().unwrap().to_owned()).collect();
     assert_eq!(places, ["dead", "parked", "outgoing", "incoming", "incoming"]);
     let status = &list("status")[0];
     for (key, count) in [("incoming", 2), ("parked", 1), ("dead_letters", 1), ("outgoing", 1)] {
@@ -117,7 +123,9 @@ async fn a_torn_tail_is_reported_and_left_and_damage_is_code_5() {
 async fn a_directory_in_use_is_refused_with_the_pid_and_free_when_the_process_is_dead() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("node");
-    let mut live = resolute(&["publish", "--dir", text(&path), "--bind", "tcp://127.0.0.1:0", "t", "x"]).spawn().unwrap();
+    let mut live = resolute(&["publish", "--dir", text(&path), "--bind", "tcp://127.0.0.1:0", "t", "x"])
+        .spawn()
+        .unwrap();
     let pid = format!("process {}", live.id());
     until("the node has the lock", || code(&run(&["unlock", "--dir", text(&path)])) == 4);
     for command in COMMANDS.into_iter().chain(["unlock"]) {
@@ -154,7 +162,10 @@ fn a_long_list_may_be_left_in_the_middle() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("node");
     let lines: String = (0..20_000).map(|number| format!("{number}\n")).collect();
-    run_with_input(&["send", "--dir", text(&path), "--to", "tcp://127.0.0.1:9", "--deadline", "0", "t"], lines.as_bytes());
+    run_with_input(
+        &["send", "--dir", text(&path), "--to", "tcp://127.0.0.1:9", "--deadline", "0", "t"],
+        lines.as_bytes(),
+    );
     for arguments in [&["keys", "--json"][..], &["outgoing"], &["outgoing", "--json"]] {
         let mut child = resolute(&[arguments, &["--dir", text(&path)]].concat()).spawn().unwrap();
         drop(child.stdout.take());
