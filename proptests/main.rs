@@ -2,7 +2,10 @@
 // All of this is test code, though not all of it stands in a test function.
 #![allow(clippy::unwrap_used)]
 
+mod backlog;
+mod bad_input;
 mod codec;
+mod directories;
 mod golden;
 mod handling;
 mod lifecycle;

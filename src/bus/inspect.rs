@@ -113,6 +113,12 @@ impl Snapshot {
     }
 }
 
+/// The name of the file system that a directory is on; empty if there is no such directory.
+#[must_use]
+pub fn file_system(directory: &Path) -> String {
+    Directory::open_read_only(directory).map_or_else(|_| String::new(), |open| open.file_system().to_string())
+}
+
 fn refuse_running(directory: &Path) -> Result<(), InspectError> {
     match holder(directory)? {
         Holder::Nobody => Ok(()),
@@ -124,6 +130,8 @@ fn status(directory: &Directory, state: &State, recovered: &Recovered) -> Status
     let tail = &recovered.tail;
     let active = directory.path_of(&crate::format::segment::segment_name(tail.active));
     Status::from(NodeStatus {
+        flushes: recovered.tail.next_batch.0 - 1,
+        written_bytes: 0,
         engine: status_of(state, |_| false),
         dispatched: 0,
         segments: tail.segments.len() as u64,

@@ -1,0 +1,203 @@
+//! More than fits the memory, or one segment: messages that wait for a peer, and what becomes of the log after them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use resolute::{Bus, Envelope};
+
+use crate::scene::{
+    Seen, alone, builder, close, drained, free_port, open, resident_bytes, status, subscribe, until, within,
+};
+
+const PAYLOAD_BYTES: usize = 60_000;
+
+/// A number, and a lot beside it.
+fn payload(number: usize) -> Vec<u8> {
+    let mut payload = format!("{number} ").into_bytes();
+    payload.resize(PAYLOAD_BYTES, b'.');
+    payload
+}
+
+/// Publishes messages `from..to`, many at once.
+async fn publish(bus: &Bus, topic: &str, numbers: std::ops::Range<usize>) {
+    let mut last = None;
+    for number in numbers {
+        let ticket = within("publish", bus.publish_nowait(topic, payload(number))).await.unwrap();
+        assert_eq!(ticket.routed(), 1);
+        last = Some(ticket);
+    }
+    if let Some(ticket) = last {
+        within("the disk", ticket.wait()).await.unwrap();
+    }
+}
+
+/// A handler that remembers the numbers.
+fn numbers(seen: &Seen) -> impl Fn(Envelope) -> std::future::Ready<Result<(), String>> + Send + Sync + 'static {
+    let seen = seen.clone();
+    move |message: Envelope| {
+        let payload = message.payload();
+        let end = payload.iter().position(|byte| *byte == b' ').unwrap();
+        seen.push(std::str::from_utf8(&payload[..end]).unwrap());
+        std::future::ready(Ok(()))
+    }
+}
+
+fn in_order(count: usize) -> Vec<String> {
+    (0..count).map(|number| number.to_string()).collect()
+}
+
+fn log_files(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "log")).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_larger_than_memory_arrives_in_order_over_restarts_of_either_side() {
+    if !alone("backlog::a_backlog_larger_than_memory_arrives_in_order_over_restarts_of_either_side") {
+        return;
+    }
+    let (count, directory) = (3000, tempfile::tempdir().unwrap());
+    let (web_port, email_port, seen) = (free_port(), free_port(), Seen::default());
+    let web_directory = directory.path().join("web");
+    let open_web = || open(builder(&web_directory, web_port));
+    let open_email = || {
+        let email = builder(directory.path().join("email"), email_port).concurrency(1);
+        open(email.every("a", numbers(&seen)))
+    };
+    let web = open_web().await;
+    let email = open_email().await;
+    subscribe(&email, web.address(), "a").await;
+    close(&email).await;
+    publish(&web, "a", 0..count).await;
+    assert_eq!(status(&web).await.outgoing, count as u64);
+    assert!(log_files(&web_directory) >= count * PAYLOAD_BYTES / (8 << 20));
+    close(&web).await;
+    let web = open_web().await;
+    let email = open_email().await;
+    let before = resident_bytes();
+    let mut peak = before;
+    let serving = tokio::spawn(email.serve());
+    // Both sides go in the middle of it.
+    until("a third", async || {
+        peak = peak.max(resident_bytes());
+        seen.count() > count / 3
+    })
+    .await;
+    close(&email).await;
+    drop(within("serve", serving).await);
+    drop(email);
+    close(&web).await;
+    let half = seen.all();
+    let web = open_web().await;
+    let email = open_email().await;
+    let serving = tokio::spawn(email.serve());
+    until("all", async || {
+        peak = peak.max(resident_bytes());
+        seen.all().last().is_some_and(|last| *last == (count - 1).to_string())
+    })
+    .await;
+    drained(&web).await;
+    drained(&email).await;
+    println!("measured: {} MiB in use at most, {} before", peak >> 20, before >> 20);
+    assert!(peak < 150 << 20, "{} MiB in use", peak >> 20);
+    assert_eq!(half, in_order(half.len()));
+    let mut rest = seen.all().split_off(half.len());
+    // What was handled and not yet written down when the node closed comes again, in its order.
+    let again = rest.iter().position(|number| *number == half.len().to_string()).unwrap();
+    assert_eq!(rest.split_off(again), in_order(count)[half.len()..]);
+    assert_eq!(rest, half[half.len() - again..]);
+    until("freed segments", async || log_files(&web_directory) <= 5).await;
+    close(&email).await;
+    close(&web).await;
+    drop(within("serve", serving).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_handled_is_freed_and_reopening_does_not_grow_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let seen = Seen::default();
+    let build = || builder(directory.path(), free_port()).every("a", numbers(&seen));
+    let bus = open(build()).await;
+    subscribe(&bus, bus.address(), "a").await;
+    let serving = tokio::spawn(bus.serve());
+    publish(&bus, "a", 0..1700).await;
+    drained(&bus).await;
+    until("freed segments", async || status(&bus).await.segments <= 2).await;
+    until("freed files", async || log_files(directory.path()) <= 5).await;
+    assert_eq!(seen.count(), 1700);
+    close(&bus).await;
+    drop(within("serve", serving).await);
+    for _ in 0..12 {
+        let bus = open(build()).await;
+        assert!(status(&bus).await.segments <= 3);
+        close(&bus).await;
+    }
+    assert!(log_files(directory.path()) <= 5, "{} files", log_files(directory.path()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_stays_does_not_keep_the_log_from_being_freed() {
+    let directory = tempfile::tempdir().unwrap();
+    let seen = Seen::default();
+    let retry = resolute::Retry { attempts_max: 1, ..resolute::Retry::default() };
+    let port = free_port();
+    let build = || {
+        builder(directory.path().join("own"), port)
+            .retry(retry)
+            .every("a", numbers(&seen))
+            .every("dead", |_: Envelope| async { Err::<(), _>("never") })
+    };
+    let bus = open(build()).await;
+    for topic in ["a", "dead", "parked"] {
+        subscribe(&bus, bus.address(), topic).await;
+    }
+    let serving = tokio::spawn(bus.serve());
+    let absent = "tcp://127.0.0.1:9";
+    within("send", bus.send(absent, "do", "first")).await.unwrap();
+    for topic in ["parked", "dead"] {
+        within("publish", bus.publish(topic, "x")).await.unwrap();
+    }
+    within("send", bus.send(absent, "do", "second")).await.unwrap();
+    for round in 0..10 {
+        publish(&bus, "a", round * 200..(round + 1) * 200).await;
+        until("handled", async || status(&bus).await.incoming == 0).await;
+    }
+    until("freed files", async || status(&bus).await.segments <= 5).await;
+    let check = async |bus: &Bus| {
+        let status = status(bus).await;
+        assert_eq!((status.outgoing, status.parked, status.dead_letters, status.incoming), (2, 1, 1, 0), "{status:?}");
+    };
+    check(&bus).await;
+    close(&bus).await;
+    drop(within("serve", serving).await);
+    let bus = open(build()).await;
+    check(&bus).await;
+    let serving = tokio::spawn(bus.serve());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    check(&bus).await;
+    assert_eq!(seen.count(), 2000);
+    close(&bus).await;
+    drop(within("serve", serving).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inbox_that_is_full_makes_the_publisher_wait_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (count, seen) = (400, Seen::default());
+    let web = open(builder(directory.path().join("web"), free_port())).await;
+    let email = builder(directory.path().join("email"), free_port()).inbox_bytes(4 << 20).concurrency(1);
+    let email = open(email.every("a", numbers(&seen))).await;
+    subscribe(&email, web.address(), "a").await;
+    publish(&web, "a", 0..count).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let full = status(&email).await;
+    assert!(full.inbox_bytes <= 12 << 20, "{} bytes in the inbox", full.inbox_bytes);
+    assert!(status(&web).await.outgoing > 200);
+    let serving = tokio::spawn(email.serve());
+    drained(&web).await;
+    drained(&email).await;
+    assert_eq!(seen.all(), in_order(count));
+    close(&email).await;
+    close(&web).await;
+    drop(within("serve", serving).await);
+}

@@ -1,0 +1,167 @@
+//! A plain socket at a node's door, and as much of the protocol as someone with bad intentions needs.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use resolute::format::frame::{self, FrameKind, FrameView};
+use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::record::{RecordKind, append};
+use resolute::ids::{Epoch, Incarnation, Lsn, NodeId, Position, StreamId};
+use resolute::time::Wall;
+use resolute::wire::bodies::Body;
+use resolute::wire::goodbye::GoodbyeCode;
+use resolute::wire::hello::{Hello, PROTOCOL_VERSION};
+use resolute::wire::proof::{Role, prove};
+
+/// One connection.
+pub struct Stranger {
+    socket: TcpStream,
+    received: Vec<u8>,
+}
+
+/// How a connection ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a reason.
+    Goodbye(GoodbyeCode, String),
+    /// Without.
+    Closed,
+    /// It did not.
+    Open,
+}
+
+/// A hello of a node that nobody knows.
+pub fn hello(node: u128) -> Hello {
+    Hello {
+        version_min: PROTOCOL_VERSION,
+        version_max: PROTOCOL_VERSION,
+        node: NodeId(node),
+        incarnation: Incarnation(7),
+        epoch: Epoch(1),
+        nonce: 99,
+        challenge: [5; 16],
+        frame_bytes_max: 1 << 20,
+        credit_bytes: 4 << 20,
+        name: "stranger".to_owned(),
+        address: String::new(),
+        dialled: String::new(),
+    }
+}
+
+pub fn hello_frame(hello: &Hello) -> Vec<u8> {
+    let mut frame = Vec::new();
+    hello.append_to(&mut frame);
+    frame
+}
+
+pub fn body_frame(body: &Body) -> Vec<u8> {
+    let mut frame = Vec::new();
+    body.append_to(&mut frame);
+    frame
+}
+
+/// A run of small messages.
+pub fn run_frame(stream: u64, first: u64, count: u32) -> Vec<u8> {
+    let (mut records, mut topics) = (Vec::new(), Vec::new());
+    put_topics(&mut topics, ["a"]).unwrap();
+    let parts = MessageParts::new(Wall(1), &topics, &[], b"from a stranger").unwrap();
+    let body = parts.pieces().concat();
+    for number in 0..u64::from(count) {
+        append(&mut records, Lsn(first + number), RecordKind::Message, 0, &body);
+    }
+    let mut run = Vec::new();
+    frame::append_run_headers(&mut run, StreamId(stream), Position(first), count, records.len());
+    run.extend(records);
+    run
+}
+
+impl Stranger {
+    /// Connects to `tcp://host:port`.
+    pub fn connect(address: &str) -> Stranger {
+        let socket = TcpStream::connect(address.strip_prefix("tcp://").unwrap()).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Stranger { socket, received: Vec::new() }
+    }
+
+    /// Sends bytes. That the node has had enough in the middle of it is no surprise.
+    pub fn send(&mut self, bytes: &[u8]) {
+        drop(self.socket.write_all(bytes));
+    }
+
+    pub fn say(&mut self, body: &Body) {
+        self.send(&body_frame(body));
+    }
+
+    /// Nothing more will be sent.
+    pub fn hush(&mut self) {
+        drop(self.socket.shutdown(std::net::Shutdown::Write));
+    }
+
+    /// The next frame; how the connection ended if there is none.
+    pub fn frame(&mut self, patience: Duration) -> Result<(FrameKind, Vec<u8>), End> {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        loop {
+            if let Some((view, bytes)) = FrameView::parse(&self.received).expect("a node sends whole frames") {
+                let frame = (view.kind, view.body.to_vec());
+                self.received.drain(..bytes);
+                return Ok(frame);
+            }
+            let mut more = [0; 65536];
+            match self.socket.read(&mut more) {
+                Ok(0) => return Err(End::Closed),
+                Ok(count) => self.received.extend(&more[..count]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Err(End::Open),
+                Err(_) => return Err(End::Closed),
+            }
+        }
+    }
+
+    /// How it ends, whatever is said before.
+    pub fn end(&mut self, patience: Duration) -> End {
+        loop {
+            match self.frame(patience) {
+                Ok((FrameKind::Goodbye, body)) => match Body::decode(FrameKind::Goodbye, &body) {
+                    Ok(Body::Goodbye { code, reason }) => return End::Goodbye(code, reason),
+                    other => panic!("a bad goodbye: {other:?}"),
+                },
+                Ok(_) => {}
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Waits for a frame of that kind.
+    pub fn until(&mut self, kind: FrameKind) -> Vec<u8> {
+        loop {
+            match self.frame(Duration::from_secs(10)) {
+                Ok((found, body)) if found == kind => return body,
+                Ok((FrameKind::Goodbye, body)) => panic!("{:?}", Body::decode(FrameKind::Goodbye, &body)),
+                Ok(_) => {}
+                Err(end) => panic!("{end:?} instead of {kind:?}"),
+            }
+        }
+    }
+
+    /// Says who it is, and hears who is there.
+    pub fn meet(&mut self, own: &Hello) -> Hello {
+        self.send(&hello_frame(own));
+        Hello::decode(&self.until(FrameKind::Hello)).unwrap()
+    }
+
+    /// A proof under a secret that it proposes.
+    pub fn proof(own: &Hello, theirs: &Hello, secret: [u8; 16]) -> Body {
+        let mac = prove(&secret, &theirs.challenge, own.node, theirs.node, Role::Dialler);
+        Body::Proof { mac, proposed: Some(secret) }
+    }
+
+    /// All that makes a session; what may be said then is anything.
+    pub fn establish(&mut self, node: u128) {
+        let own = hello(node);
+        let theirs = self.meet(&own);
+        self.say(&Self::proof(&own, &theirs, [9; 16]));
+        self.until(FrameKind::Established);
+        self.until(FrameKind::Resume);
+        self.say(&Body::Resume { cursors: vec![] });
+    }
+}

@@ -1,0 +1,326 @@
+//! Data directories that are taken, damaged, full, in memory, or not what they seem.
+
+#[path = "directories/mount.rs"]
+mod mount;
+#[path = "directories/written.rs"]
+mod written;
+
+use std::path::Path;
+use std::time::Duration;
+
+use resolute::format::batch::{BATCH_HEADER_BYTES, FORMAT_VERSION};
+use resolute::format::checksum::checksum;
+use resolute::{Bus, Error};
+
+use crate::scene::{
+    Seen, alone, builder, chain, close, drained, free_port, open, plain, status, subscribe, until, within,
+};
+use mount::Mount;
+
+/// Nobody is there.
+const ABSENT: &str = "tcp://127.0.0.1:9";
+
+async fn refusal(directory: &Path) -> String {
+    let refused = within("open", Bus::builder(directory).segment_bytes(8 << 20).open()).await;
+    let error = refused.expect_err("it can be opened");
+    assert!(matches!(error, Error::Open(_)) && !error.is_retryable(), "{error:?}");
+    chain(&error)
+}
+
+async fn small(directory: &Path) -> Bus {
+    open(Bus::builder(directory).segment_bytes(8 << 20)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_in_use_names_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let bus = plain(directory.path()).await;
+    let refused = refusal(directory.path()).await;
+    assert!(refused.contains(&format!("in use by process {}", std::process::id())), "{refused}");
+    close(&bus).await;
+    close(&plain(directory.path()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_is_no_directory_or_cannot_be_written_is_said_to_be_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "mine").unwrap();
+    assert!(refusal(&file).await.contains("not a directory"));
+    let below = refusal(&file.join("below")).await;
+    assert!(below.contains("not a directory"), "{below}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    let Some(mount) = Mount::in_memory("size=32m") else { return };
+    let inside = mount.path().join("node");
+    close(&small(&inside).await).await;
+    assert!(mount.remount("ro"));
+    let before = written::content(&inside);
+    let refused = refusal(&inside).await;
+    assert!(refused.contains("cannot be written") && refused.contains("Read-only"), "{refused}");
+    assert!(refusal(&mount.path().join("new")).await.contains("cannot be written"));
+    assert!(written::content(&inside) == before);
+}
+
+/// A log of several batches that was closed.
+async fn a_closed_log(directory: &Path) {
+    let bus = small(directory).await;
+    for number in 0..20 {
+        within("send", bus.send(ABSENT, "do", format!("{number} {}", "x".repeat(9000)))).await.unwrap();
+    }
+    close(&bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_format_is_refused_and_nothing_is_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    a_closed_log(directory.path()).await;
+    let segment = &written::segments(directory.path())[0];
+    let mut header = std::fs::read(segment).unwrap()[..BATCH_HEADER_BYTES].to_vec();
+    header[4..6].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
+    let crc = checksum(&header[..BATCH_HEADER_BYTES - 4]);
+    header[BATCH_HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+    written::overwrite(segment, 0, &header);
+    let before = written::content(directory.path());
+    let refused = refusal(directory.path()).await;
+    assert!(refused.contains(&format!("format version {}", FORMAT_VERSION + 1)), "{refused}");
+    assert!(refused.contains(segment.to_str().unwrap()) && refused.contains("offset 0"), "{refused}");
+    assert!(written::content(directory.path()) == before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_in_the_middle_names_segment_and_offset_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    a_closed_log(directory.path()).await;
+    let segment = &written::segments(directory.path())[0];
+    let batches = written::batches(segment);
+    let hit = batches[batches.len() / 2];
+    let byte = hit.offset + 5000;
+    let old = std::fs::read(segment).unwrap()[byte as usize];
+    written::overwrite(segment, byte, &[old ^ 1]);
+    let before = written::content(directory.path());
+    for _ in 0..2 {
+        let refused = refusal(directory.path()).await;
+        assert!(refused.contains(segment.to_str().unwrap()), "{refused}");
+        assert!(refused.contains(&format!("offset {}", hit.offset)), "{refused}");
+        assert!(written::content(directory.path()) == before);
+    }
+    // Put right, it is what it was.
+    written::overwrite(segment, byte, &[old]);
+    let bus = small(directory.path()).await;
+    assert_eq!(status(&bus).await.outgoing, 20);
+    close(&bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_tail_is_cut_off_reported_and_kept_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
+    let bus = small(&live).await;
+    for number in 0..50 {
+        within("send", bus.send(ABSENT, "do", number.to_string())).await.unwrap();
+    }
+    within("send", bus.send(ABSENT, "do", vec![b'x'; 20_000])).await.unwrap();
+    written::copy_as_it_lies(&live, &crashed);
+    close(&bus).await;
+    // The last batch did not arrive in whole.
+    let segment = &written::segments(&crashed)[0];
+    let last = *written::batches(segment).last().unwrap();
+    assert!(last.bytes > 16384);
+    written::overwrite(segment, last.offset + 8192, &vec![0; last.bytes as usize - 8192]);
+    let bus = small(&crashed).await;
+    let repaired = status(&bus).await;
+    assert_eq!(repaired.outgoing, 50);
+    assert!(repaired.recovery.contains("torn") && repaired.recovery.contains("kept in"), "{}", repaired.recovery);
+    assert!(repaired.recovery.contains(&format!("offset {}", last.offset)), "{}", repaired.recovery);
+    let kept = std::fs::read_dir(&crashed).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(kept.into_iter().any(|name| name.to_str().unwrap().starts_with("torn-")));
+    within("send", bus.send(ABSENT, "do", "51")).await.unwrap();
+    close(&bus).await;
+    let bus = small(&crashed).await;
+    let after = status(&bus).await;
+    assert_eq!((after.outgoing, after.recovery.as_str()), (51, "closed cleanly"));
+    close(&bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_memory_it_works_and_says_that_durability_is_not_real() {
+    let Ok(directory) = tempfile::tempdir_in("/dev/shm") else {
+        println!("skipped: there is no /dev/shm");
+        return;
+    };
+    for epoch in 1..=2 {
+        let bus = small(directory.path()).await;
+        within("send", bus.send(ABSENT, "do", "x")).await.unwrap();
+        let status = status(&bus).await;
+        assert_eq!((status.epoch, status.outgoing), (epoch, epoch));
+        assert!(status.durability_warning.unwrap().contains("durability is not real"));
+        assert_eq!(status.file_system, "tmpfs");
+        println!("measured: O_DIRECT on tmpfs: {}", status.direct);
+        close(&bus).await;
+    }
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let bus = small(disk.path()).await;
+    let status = status(&bus).await;
+    if status.file_system == "ext4" {
+        assert_eq!((status.durability_warning, status.direct), (None, true));
+    }
+    close(&bus).await;
+}
+
+/// Publishes until the disk is full; how many were acknowledged.
+async fn fill(web: &Bus) -> u64 {
+    for number in 0..10_000 {
+        match within("publish", web.publish("a", vec![b'x'; 100_000])).await {
+            Ok(receipt) => assert_eq!(receipt.routed, 1),
+            Err(Error::DiskFull) => {
+                assert!(Error::DiskFull.is_retryable());
+                return number;
+            }
+            Err(other) => panic!("{}", chain(&other)),
+        }
+    }
+    panic!("the disk takes everything");
+}
+
+async fn a_full_disk_drains(directory: &Path) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (seen, port) = (Seen::default(), free_port());
+    let web_port = free_port();
+    let web = open(builder(directory.join("web"), web_port)).await;
+    let build = || {
+        let seen = seen.clone();
+        builder(elsewhere.path().join("email"), port).every("a", move |_: resolute::Envelope| {
+            seen.push("");
+            std::future::ready(Ok::<(), String>(()))
+        })
+    };
+    let email = open(build()).await;
+    subscribe(&email, web.address(), "a").await;
+    close(&email).await;
+    let stored = fill(&web).await;
+    let full = status(&web).await;
+    assert!(full.disk_full && full.failure.is_none(), "{full:?}");
+    assert_eq!(full.outgoing, stored);
+    assert!(stored > 100, "only {stored} messages found room");
+    // It can be closed and opened like this.
+    close(&web).await;
+    let web = open(builder(directory.join("web"), web_port)).await;
+    assert_eq!(status(&web).await.outgoing, stored);
+    let email = open(build()).await;
+    let serving = tokio::spawn(email.serve());
+    drained(&web).await;
+    seen.reaches(stored as usize).await;
+    until("room again", async || !status(&web).await.disk_full).await;
+    for _ in 0..30 {
+        let published = within("publish", web.publish("a", vec![b'y'; 100_000])).await;
+        assert!(published.is_ok(), "{published:?}");
+    }
+    seen.reaches(stored as usize + 30).await;
+    drained(&web).await;
+    drained(&email).await;
+    assert_eq!(seen.count(), stored as usize + 30);
+    close(&email).await;
+    close(&web).await;
+    drop(within("serve", serving).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_in_memory_publishing_is_refused_and_draining_goes_on() {
+    let Some(mount) = Mount::in_memory("size=52m") else { return };
+    a_full_disk_drains(&mount.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_ext4_publishing_is_refused_and_draining_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::on_loop(&directory.path().join("image"), 80 << 20) else { return };
+    a_full_disk_drains(&mount.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_whose_disk_is_full_takes_the_rest_when_it_has_handled_some() {
+    let Some(mount) = Mount::in_memory("size=44m") else { return };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (count, seen) = (800, Seen::default());
+    let remember = seen.clone();
+    let web = open(builder(elsewhere.path().join("web"), free_port())).await;
+    let email = builder(mount.path().join("email"), free_port()).every("a", move |_: resolute::Envelope| {
+        remember.push("");
+        std::future::ready(Ok::<(), String>(()))
+    });
+    let email = open(email).await;
+    subscribe(&email, web.address(), "a").await;
+    for _ in 0..count {
+        drop(within("publish", web.publish_nowait("a", vec![b'x'; 100_000])).await.unwrap());
+    }
+    until("a full disk", async || status(&email).await.disk_full).await;
+    // The session goes on: it is told that it may not send for now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (full, owing) = (status(&email).await, status(&web).await);
+    assert!(full.failure.is_none() && full.incoming > 100 && owing.outgoing > 100, "{full:?}");
+    assert_eq!(full.incoming + owing.outgoing, count);
+    let serving = tokio::spawn(email.serve());
+    drained(&web).await;
+    drained(&email).await;
+    assert_eq!(seen.count(), count as usize);
+    close(&email).await;
+    close(&web).await;
+    drop(within("serve", serving).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_of_ones_own_on_a_full_disk_makes_room_by_being_worked_off() {
+    let Some(mount) = Mount::in_memory("size=44m") else { return };
+    let seen = Seen::default();
+    let remember = seen.clone();
+    let bus = builder(mount.path().join("own"), free_port()).every("a", move |_: resolute::Envelope| {
+        remember.push("");
+        std::future::ready(Ok::<(), String>(()))
+    });
+    let bus = open(bus).await;
+    subscribe(&bus, bus.address(), "a").await;
+    let stored = fill(&bus).await;
+    let serving = tokio::spawn(bus.serve());
+    drained(&bus).await;
+    assert_eq!(seen.count() as u64, stored);
+    until("room again", async || within("publish", bus.publish("a", "x")).await.is_ok()).await;
+    drained(&bus).await;
+    close(&bus).await;
+    drop(within("serve", serving).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_not_even_one_segment_finds_room_opening_says_so() {
+    let Some(mount) = Mount::in_memory("size=4m") else { return };
+    let refused = refusal(&mount.path().join("node")).await;
+    assert!(refused.contains("no room"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_too_little_locked_memory_it_works_unregistered_and_says_so() {
+    if !alone("directories::with_too_little_locked_memory_it_works_unregistered_and_says_so") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let nobody = nix::unistd::Uid::from_raw(65_534);
+    if nix::unistd::Uid::effective().is_root() {
+        // Whoever may do everything may lock everything: it must be somebody else.
+        std::os::unix::fs::chown(directory.path(), Some(65_534), None).unwrap();
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, 64 << 10, 64 << 10).unwrap();
+        nix::unistd::setuid(nobody).unwrap();
+    } else {
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, 64 << 10, 64 << 10).unwrap();
+    }
+    let bus = small(&directory.path().join("node")).await;
+    let receipt = within("send", bus.send(ABSENT, "do", vec![b'x'; 100_000])).await.unwrap();
+    assert_eq!(receipt.routed, 1);
+    let told = status(&bus).await.registration;
+    println!("measured: {told}");
+    assert!(told.contains("not registered") && told.contains("ulimit -l"), "{told}");
+    close(&bus).await;
+    let bus = small(&directory.path().join("node")).await;
+    assert_eq!(status(&bus).await.outgoing, 1);
+    close(&bus).await;
+    // The directory belongs to somebody else now; whoever began this test cleans up.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
