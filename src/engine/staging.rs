@@ -41,31 +41,58 @@ impl Stager<'_> {
 impl Engine {
     /// Puts into the batch what is to be logged, as far as it fits.
     pub fn stage(&mut self, stager: &mut Stager<'_>) {
-        while let Some(control) = self.checkpoint.front() {
-            if !stager.push(control.kind(), &control.encode()) {
-                return;
-            }
-            self.checkpoint.pop_front();
-            self.checkpoint_end = stager.last_lsn();
+        if !self.stage_checkpoint(stager) {
+            return;
         }
         // Who wants a record is read from what is applied. So copies come before all that this batch may change of it,
         // or a message that it says is handled would be in the inbox again.
         if !self.has_unapplied {
             self.stage_carried(stager);
         }
+        self.stage_decided(stager);
         let before = stager.builder.next_lsn();
-        self.stage_pending(stager);
         self.stage_acks(stager);
         self.stage_handled(stager);
         self.has_unapplied |= stager.builder.next_lsn() > before;
+    }
+
+    /// As [`Engine::stage`], but leaves out what only rides along: marks and cursors grow until a batch is sealed.
+    pub fn stage_decisions(&mut self, stager: &mut Stager<'_>) {
+        if self.stage_checkpoint(stager) {
+            self.stage_decided(stager);
+        }
+    }
+
+    fn stage_decided(&mut self, stager: &mut Stager<'_>) {
+        let before = stager.builder.next_lsn();
+        self.stage_pending(stager);
+        self.has_unapplied |= stager.builder.next_lsn() > before;
         // Where there was nothing to log, nothing is waited for.
         self.release_done();
+    }
+
+    /// Whether all of the checkpoint, if there is one, is put in.
+    fn stage_checkpoint(&mut self, stager: &mut Stager<'_>) -> bool {
+        while let Some(control) = self.checkpoint.front() {
+            if !stager.push(control.kind(), &control.encode()) {
+                return false;
+            }
+            self.checkpoint.pop_front();
+            self.checkpoint_end = stager.last_lsn();
+        }
+        true
     }
 
     /// Whether a checkpoint is being written, and nothing else may come between.
     #[must_use]
     pub fn is_in_checkpoint(&self) -> bool {
         !self.checkpoint.is_empty()
+    }
+
+    /// Whether [`Engine::stage_decisions`] has something to put in.
+    #[must_use]
+    pub fn has_decided(&self) -> bool {
+        !self.checkpoint.is_empty() || !self.pending.is_empty()
     }
 
     /// Whether [`Engine::stage`] has something to put in.
@@ -98,7 +125,8 @@ impl Engine {
                 Pending::Done(request) => self.done.push_back((stager.last_lsn(), *request)),
                 Pending::Frame { session, frame, opens } => {
                     let (after, frame, opens) = (stager.last_lsn(), frame.clone(), *opens);
-                    if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over) {
+                    if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over)
+                    {
                         session.frames.push_back(Said { after, frame, opens });
                     }
                 }
