@@ -32,7 +32,9 @@ async fn publish(bus: &Bus, topic: &str, numbers: std::ops::Range<usize>) {
 }
 
 /// A handler that remembers the numbers.
-fn numbers(seen: &Seen) -> impl Fn(Envelope) -> std::future::Ready<Result<(), String>> + Send + Sync + 'static {
+fn numbers(
+    seen: &Seen,
+) -> impl Fn(Envelope) -> std::future::Ready<Result<(), String>> + Send + Sync + 'static {
     let seen = seen.clone();
     move |message: Envelope| {
         let payload = message.payload();
@@ -165,7 +167,11 @@ async fn a_message_that_stays_does_not_keep_the_log_from_being_freed() {
     until("freed files", async || status(&bus).await.segments <= 5).await;
     let check = async |bus: &Bus| {
         let status = status(bus).await;
-        assert_eq!((status.outgoing, status.parked, status.dead_letters, status.incoming), (2, 1, 1, 0), "{status:?}");
+        assert_eq!(
+            (status.outgoing, status.parked, status.dead_letters, status.incoming),
+            (2, 1, 1, 0),
+            "{status:?}"
+        );
     };
     check(&bus).await;
     close(&bus).await;

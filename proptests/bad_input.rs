@@ -14,7 +14,9 @@ use resolute::wire::bodies::Body;
 use resolute::wire::goodbye::GoodbyeCode;
 use resolute::wire::hello::Hello;
 
-use crate::scene::{Seen, alone, close, drained, open, plain, resident_bytes, status, subscribe, until, within};
+use crate::scene::{
+    Seen, alone, close, drained, open, plain, resident_bytes, status, subscribe, until, within,
+};
 use stranger::{End, Stranger, body_frame, hello, hello_frame, run_frame};
 
 /// A node with a publisher, which knocks at no door but is knocked at.
@@ -224,9 +226,16 @@ async fn who_says_to_be_the_node_itself_or_another_and_cannot_prove_it_is_refuse
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_out_of_its_place_ends_the_session() {
     let house = House::build().await;
-    let interest = |topics: &[&str]| Body::Interest { generation: 1, topics: topics.iter().map(|t| (*t).into()).collect() };
+    let interest = |topics: &[&str]| Body::Interest {
+        generation: 1,
+        topics: topics.iter().map(|t| (*t).into()).collect(),
+    };
     // Before anything was proved.
-    let early = [run_frame(1, 1, 1), body_frame(&interest(&["a"])), body_frame(&Body::Ack { credit: 1, cursors: vec![] })];
+    let early = [
+        run_frame(1, 1, 1),
+        body_frame(&interest(&["a"])),
+        body_frame(&Body::Ack { credit: 1, cursors: vec![] }),
+    ];
     for frame in early {
         let mut stranger = house.knock();
         stranger.send(&frame);
@@ -320,7 +329,9 @@ async fn a_run_that_is_right_is_accepted_once_and_a_stranger_may_hang_up_at_any_
         stranger.send(&run_frame(1, 1, 5));
         // Later ones are told in the beginning how far it is.
         let acked = (round == 0).then(|| stranger.until(FrameKind::Ack));
-        if let Some(Body::Ack { cursors, .. }) = acked.map(|body| Body::decode(FrameKind::Ack, &body).unwrap()) {
+        if let Some(Body::Ack { cursors, .. }) =
+            acked.map(|body| Body::decode(FrameKind::Ack, &body).unwrap())
+        {
             assert!(cursors[0].1 >= Position(3), "{cursors:?}");
         }
     }

@@ -130,7 +130,11 @@ async fn a_torn_tail_is_cut_off_reported_and_kept_aside() {
     let bus = small(&crashed).await;
     let repaired = status(&bus).await;
     assert_eq!(repaired.outgoing, 50);
-    assert!(repaired.recovery.contains("torn") && repaired.recovery.contains("kept in"), "{}", repaired.recovery);
+    assert!(
+        repaired.recovery.contains("torn") && repaired.recovery.contains("kept in"),
+        "{}",
+        repaired.recovery
+    );
     assert!(repaired.recovery.contains(&format!("offset {}", last.offset)), "{}", repaired.recovery);
     let kept = std::fs::read_dir(&crashed).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(kept.into_iter().any(|name| name.to_str().unwrap().starts_with("torn-")));
@@ -306,10 +310,12 @@ async fn with_too_little_locked_memory_it_works_unregistered_and_says_so() {
     if nix::unistd::Uid::effective().is_root() {
         // Whoever may do everything may lock everything: it must be somebody else.
         std::os::unix::fs::chown(directory.path(), Some(65_534), None).unwrap();
-        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, 64 << 10, 64 << 10).unwrap();
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, 64 << 10, 64 << 10)
+            .unwrap();
         nix::unistd::setuid(nobody).unwrap();
     } else {
-        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, 64 << 10, 64 << 10).unwrap();
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, 64 << 10, 64 << 10)
+            .unwrap();
     }
     let bus = small(&directory.path().join("node")).await;
     let receipt = within("send", bus.send(ABSENT, "do", vec![b'x'; 100_000])).await.unwrap();

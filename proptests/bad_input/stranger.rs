@@ -102,7 +102,8 @@ impl Stranger {
     pub fn frame(&mut self, patience: Duration) -> Result<(FrameKind, Vec<u8>), End> {
         self.socket.set_read_timeout(Some(patience)).unwrap();
         loop {
-            if let Some((view, bytes)) = FrameView::parse(&self.received).expect("a node sends whole frames") {
+            if let Some((view, bytes)) = FrameView::parse(&self.received).expect("a node sends whole frames")
+            {
                 let frame = (view.kind, view.body.to_vec());
                 self.received.drain(..bytes);
                 return Ok(frame);
@@ -111,7 +112,9 @@ impl Stranger {
             match self.socket.read(&mut more) {
                 Ok(0) => return Err(End::Closed),
                 Ok(count) => self.received.extend(&more[..count]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Err(End::Open),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Err(End::Open);
+                }
                 Err(_) => return Err(End::Closed),
             }
         }

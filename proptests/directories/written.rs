@@ -54,7 +54,8 @@ pub fn copy_as_it_lies(from: &Path, to: &Path) {
 pub fn content(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let files = entries.filter(|path| !path.ends_with("lock"));
-    let mut content: Vec<(PathBuf, Vec<u8>)> = files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    let mut content: Vec<(PathBuf, Vec<u8>)> =
+        files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
     content.sort();
     content
 }

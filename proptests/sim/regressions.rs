@@ -182,3 +182,24 @@ fn a_socket_that_takes_nothing_keeps_no_other_from_being_closed() {
     let sessions = world.nodes[0].up.as_ref().unwrap().engine.sessions().iter().count();
     assert_eq!(sessions, 2, "what ended is closed");
 }
+
+// It stood only in the record of the removal, and was gone with the segment of that record.
+#[test]
+fn the_count_of_what_was_dropped_outlives_its_segment() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    for _ in 0..5 {
+        world.send(0, "nowhere", 10);
+    }
+    world.run_ms(500);
+    world.request(0, Request::RemoveDestination { address: "nowhere".into() });
+    while !world.nodes[0].was_freed {
+        world.publish(0, &["a"], 60_000);
+        world.run_ms(4);
+    }
+    world.crash(0);
+    world.start(0);
+    assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().dropped, 5);
+    world.settle();
+}
