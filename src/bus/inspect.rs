@@ -47,8 +47,8 @@ pub fn holder(path: &Path) -> Result<Holder, InspectError> {
     }
 }
 
-/// Bytes at the end of a log that did not arrive whole. None of them was ever acknowledged; the next opening of the
-/// node keeps them aside and cuts them off.
+/// Bytes at the end of a log that did not arrive whole. The next opening of the node keeps them aside and cuts them
+/// off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// The number of the segment.
@@ -150,8 +150,8 @@ fn status(directory: &Directory, state: &State, recovered: &Recovered) -> Status
 fn describe(recovered: &Recovered) -> String {
     match &recovered.torn {
         Some(torn) => format!(
-            "{}: {} bytes at offset {} of segment {} were never acknowledged; the next opening cuts them off and keeps \
-             them in {}",
+            "{}: {} bytes at offset {} of segment {} did not arrive whole; the next opening cuts them off and keeps them \
+             in {}",
             recovered.tail.verdict,
             torn.cut.bytes,
             torn.cut.offset,
