@@ -110,7 +110,7 @@ mod tests {
         for number in [0, 1, 5, 11, 12, u16::MAX] {
             assert_eq!(GoodbyeCode::from_number(number).number(), number);
         }
-        assert_eq!(GoodbyeCode::from_number(12), GoodbyeCode::Other(12));
+        assert_eq!(GoodbyeCode::from_number(13), GoodbyeCode::Other(13));
         assert_eq!(GoodbyeCode::from_number(0), GoodbyeCode::Other(0));
     }
 }
