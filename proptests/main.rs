@@ -12,6 +12,7 @@ mod lifecycle;
 mod manual;
 mod nodes;
 mod recovery;
+mod regressions;
 mod scene;
 mod sim;
 mod tidy;

@@ -203,6 +203,15 @@ pub const SESSIONS_UNESTABLISHED_MAX: usize = 256;
 /// Streams that one peer may owe us at the same time: the present one and those being drained.
 pub const INBOUND_STREAMS_PER_PEER_MAX: usize = 64;
 
+/// Answers that a session may have waiting when its peer says once more what it wants.
+pub const INTERESTS_PENDING_MAX: usize = 64;
+
+/// Messages of an atomic batch: each may be owed to others than the one before it.
+pub const ATOMIC_MESSAGES_MAX: usize = EXTENTS_MAX / 2 - 16;
+
+/// Records shorter than this are copied for handlers, so that a few of them do not hold a whole batch in memory.
+pub const HAND_OVER_COPY_BYTES: usize = 64 << 10;
+
 /// How long a connection may take to become a session, in milliseconds.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
 

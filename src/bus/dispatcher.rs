@@ -128,7 +128,8 @@ impl Dispatcher {
         self.registry.matching(taken.lsn, taken.topics(), &taken.progress.skip, &mut matching);
         match matching[..] {
             [] => self.nobody(taken),
-            [index] if self.registry.handler(index).kind != Kind::All => {
+            // What other handlers did with it before is part of its outcome: then it is looked at as a whole.
+            [index] if self.registry.handler(index).kind != Kind::All && taken.progress.skip.is_empty() => {
                 let handler = self.registry.handler(index);
                 let call = (handler.handler)(vec![taken.envelope(&handler.name)]);
                 started.push(Started { handler: index, lsns: vec![taken.lsn], call });
@@ -164,7 +165,8 @@ impl Dispatcher {
     /// No handler takes the message: it is parked, or, if it had handlers before and each of them is through with it, as
     /// far as it will come.
     pub(super) fn nobody(&mut self, taken: &Taken) {
-        if taken.progress.skip.is_empty() {
+        // Those that are due are no longer there: nobody will ever finish it, unless they come back.
+        if taken.progress.skip.is_empty() || !taken.progress.attempts.is_empty() {
             push(&mut self.outcomes.parked, taken.lsn);
         } else {
             self.outcomes.mixed.push(Outcome { lsn: taken.lsn, done: Vec::new(), failed: Vec::new() });
@@ -176,6 +178,7 @@ impl Dispatcher {
     pub(super) fn finish(&mut self, handler: usize, lsns: &[Lsn], outcome: Result<(), String>) {
         self.registry.called(handler, outcome.is_ok());
         let mut unique: Vec<Lsn> = lsns.to_vec();
+        unique.sort_unstable();
         unique.dedup();
         for lsn in unique {
             let name = &self.registry.handler(handler).name;

@@ -47,6 +47,14 @@ pub enum Error {
         /// How many it may have.
         max: usize,
     },
+    /// A batch of more messages than can be atomic.
+    #[error("the batch has {messages} messages, and {max} is the most that can be atomic")]
+    BatchTooLong {
+        /// Its messages.
+        messages: usize,
+        /// How many it may have.
+        max: usize,
+    },
     /// More topics of one node than fit one frame.
     #[error("more topics than one node may want of another")]
     TooManyTopics,

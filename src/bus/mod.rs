@@ -45,7 +45,7 @@ use registry::Registry;
 
 /// An open node. A clone is the same node.
 ///
-/// When the last clone is dropped, the node closes by itself; [`Bus::close`] waits until it has. Either way, and if the
+/// When the last clone is dropped, and nobody serves it, the node closes by itself; [`Bus::close`] waits until it has. Either way, and if the
 /// process is killed instead, nothing that was acknowledged is lost.
 #[derive(Clone, Debug)]
 pub struct Bus {

@@ -7,7 +7,7 @@ use super::{Bus, Error, IntoTopics, Message, Receipt, Ticket, checked_address};
 use crate::format::checksum::checksum_more;
 use crate::format::record::FLAG_COMMAND;
 use crate::io::staging::{Gate, NotStaged, Prepared, Target};
-use crate::limits::ATOMIC_BYTES_MAX;
+use crate::limits::{ATOMIC_BYTES_MAX, ATOMIC_MESSAGES_MAX};
 
 /// A message and where it goes.
 #[derive(Clone, Debug)]
@@ -113,7 +113,10 @@ impl Bus {
         loop {
             let room = self.shared().staging.room();
             match self.stage_now(&prepared) {
-                Err(Error::Full) => room.await,
+                Err(Error::Full) => {
+                    self.shared().wake.record_staged();
+                    room.await;
+                }
                 outcome => return outcome,
             }
         }
@@ -132,6 +135,7 @@ impl Bus {
     fn not_staged(&self, not: NotStaged) -> Error {
         match not {
             NotStaged::Full => Error::Full,
+            NotStaged::TooMany(messages) => Error::BatchTooLong { messages, max: ATOMIC_MESSAGES_MAX },
             NotStaged::TooLarge(bytes) => Error::BatchTooLarge { bytes, max: ATOMIC_BYTES_MAX },
             NotStaged::Gate(gate) => Error::of_gate(gate, self.shared()),
         }
@@ -173,7 +177,7 @@ impl Batch {
     /// Publishes the batch. Resolves when all of it is on stable storage, with a receipt for each message in turn.
     ///
     /// # Errors
-    /// [`Error::BatchTooLarge`], and as [`Bus::publish`].
+    /// [`Error::BatchTooLarge`], [`Error::BatchTooLong`], and as [`Bus::publish`].
     pub async fn commit(self) -> Result<Vec<Receipt>, Error> {
         let tickets = self.commit_nowait().await?;
         let mut receipts = Vec::with_capacity(tickets.len());
@@ -198,7 +202,11 @@ impl Batch {
                     shared.wake.record_staged();
                     return Ok(staged.into_iter().map(|one| Ticket::new(Arc::clone(shared), one)).collect());
                 }
-                Err(NotStaged::Full | NotStaged::Gate(Gate::Checkpoint)) => room.await,
+                Err(NotStaged::Full | NotStaged::Gate(Gate::Checkpoint)) => {
+                    // New routes may have been staged: that they are written makes the room.
+                    shared.wake.record_staged();
+                    room.await;
+                }
                 Err(not) => return Err(self.bus.not_staged(not)),
             }
         }

@@ -1,5 +1,6 @@
 //! Polling the handlers, on the caller's own executor.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::PoisonError;
@@ -57,6 +58,8 @@ pub struct Serve {
     dispatcher: Option<Dispatcher>,
     running: FuturesUnordered<Running>,
     limits: Slab<(Option<Monotonic>, AbortHandle)>,
+    /// Calls of messages that are for several handlers, which wait for their turn.
+    waiting: VecDeque<Started>,
 }
 
 impl Bus {
@@ -64,7 +67,8 @@ impl Bus {
     /// configured. The future runs until the node is closed: spawn it on your executor. Dropping it stops the handlers
     /// where they are; their messages are delivered again when someone serves again.
     ///
-    /// Ends with `Ok` when the node was closed.
+    /// Ends with `Ok` when the node was closed. It is a handle of the node too: a node that is served does not close by
+    /// itself when all others are dropped.
     ///
     /// # Errors
     /// [`Error::AlreadyServing`] if another one runs, and [`Error::Storage`] if the log failed.
@@ -74,7 +78,13 @@ impl Bus {
         if let Some(dispatcher) = &dispatcher {
             dispatcher.begin();
         }
-        Serve { bus: self.clone(), dispatcher, running: FuturesUnordered::new(), limits: Slab::new() }
+        Serve {
+            bus: self.clone(),
+            dispatcher,
+            running: FuturesUnordered::new(),
+            limits: Slab::new(),
+            waiting: VecDeque::new(),
+        }
     }
 }
 
@@ -87,6 +97,7 @@ impl std::fmt::Debug for Serve {
 impl Drop for Serve {
     fn drop(&mut self) {
         self.running.clear();
+        self.waiting.clear();
         if let Some(dispatcher) = self.dispatcher.take() {
             let registry = dispatcher.into_registry();
             self.bus.shared().post(Mail::Serving(false));
@@ -111,6 +122,10 @@ impl Future for Serve {
             if this.running.len() >= dispatcher.registry().concurrency {
                 return wait(dispatcher, &this.limits, cx);
             }
+            if let Some(call) = this.waiting.pop_front() {
+                begin(dispatcher, &this.running, &mut this.limits, call, cx);
+                continue;
+            }
             match dispatcher.take() {
                 Some(taken) => dispatcher.start(&taken, &mut started),
                 None => match dispatcher.shared().handoff.take(cx.waker()) {
@@ -122,9 +137,7 @@ impl Future for Serve {
                     }
                 },
             }
-            for call in started.drain(..) {
-                begin(dispatcher, &this.running, &mut this.limits, call, cx);
-            }
+            this.waiting.extend(started.drain(..));
         }
         dispatcher.flush();
         cx.waker().wake_by_ref();
@@ -163,7 +176,9 @@ fn wait(
 ) -> Poll<Result<(), Error>> {
     dispatcher.flush();
     let next = limits.iter().filter_map(|(_, (deadline, _))| *deadline).min();
-    dispatcher.shared().handoff.set_alarm(next, cx.waker());
+    if dispatcher.shared().handoff.set_alarm(next, cx.waker()) {
+        dispatcher.shared().wake.mail_left();
+    }
     // What came between the look and the waker is not slept through.
     if limits.len() < dispatcher.registry().concurrency && dispatcher.shared().handoff.has_something() {
         cx.waker().wake_by_ref();

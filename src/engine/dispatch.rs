@@ -18,6 +18,8 @@ use crate::time::{Monotonic, Now, Wall};
 #[derive(Debug, Default)]
 pub struct Dispatching {
     serving: bool,
+    /// Whoever polls has as much as it can take.
+    held: bool,
     /// Everything before it was dispatched since serving began.
     next: Lsn,
     /// Messages that are called again, by the time when they are.
@@ -66,7 +68,7 @@ impl Dispatching {
     }
 
     pub(super) fn next_at(&self) -> Option<Monotonic> {
-        self.due.first().filter(|_| self.serving).map(|(at, _)| *at)
+        self.due.first().filter(|_| self.serving && !self.held).map(|(at, _)| *at)
     }
 }
 
@@ -86,6 +88,11 @@ impl Engine {
         let decided = std::mem::take(&mut self.dispatch.decided);
         self.dispatch = Dispatching { serving, decided, ..Dispatching::default() };
         self.dispatch.restore(&self.state, now);
+    }
+
+    /// Whether nothing is to be dispatched for now: whoever polls has as much as it can take.
+    pub fn hold_dispatch(&mut self, held: bool) {
+        self.dispatch.held = held;
     }
 
     /// Messages at handlers.

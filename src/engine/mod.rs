@@ -116,6 +116,8 @@ pub struct Engine {
     unspoken: VecDeque<Unspoken>,
     /// How far runs were staged, where that is not applied yet.
     staged: BTreeMap<(PeerSlot, StreamId), Position>,
+    /// Peers' streams whose end is written down and not applied yet.
+    ended: BTreeSet<(PeerSlot, StreamId)>,
     /// What each peer wants, once what is pending is applied.
     wanted: BTreeMap<PeerSlot, BTreeSet<String>>,
 
@@ -181,6 +183,7 @@ impl Engine {
             done: VecDeque::new(),
             unspoken: VecDeque::new(),
             staged: BTreeMap::new(),
+            ended: BTreeSet::new(),
             wanted: BTreeMap::new(),
             meeting,
             sessions: sessions::Sessions::default(),
@@ -254,8 +257,12 @@ impl Engine {
     pub fn next_wake(&self) -> Option<Monotonic> {
         let sessions =
             self.sessions.iter().filter(|session| session.phase != Phase::Over).map(|s| self.session_wake(s));
-        let others =
-            [self.dials.next_at(), self.dispatch.next_at(), self.requests.next_at(), self.freeing.next_at()];
+        let others = [
+            self.dials.next_at().filter(|_| !self.failed && !self.closing),
+            self.dispatch.next_at(),
+            self.requests.next_at(),
+            self.freeing.next_at(),
+        ];
         sessions.chain(others.into_iter().flatten()).min()
     }
 }

@@ -9,7 +9,7 @@ use crate::format::control::{Accepted, Control, IntentState};
 use crate::format::frame::{FrameDefect, FrameKind, FrameView, RunHeader};
 use crate::format::record::RecordHeader;
 use crate::ids::{Lsn, PeerSlot, Position, StreamId};
-use crate::limits::INBOUND_STREAMS_PER_PEER_MAX;
+use crate::limits::{INBOUND_STREAMS_PER_PEER_MAX, INTERESTS_PENDING_MAX};
 use crate::time::Now;
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
@@ -80,10 +80,7 @@ impl Engine {
         match body {
             Body::Resume { cursors } if phase == Phase::AwaitResume => self.handle_resume(id, slot, &cursors),
             _ if phase == Phase::AwaitResume => protocol("the peer must say first how far it is"),
-            Body::Interest { generation, topics } => {
-                self.handle_interest(id, slot, generation, topics);
-                Ok(())
-            }
+            Body::Interest { generation, topics } => self.handle_interest(id, slot, generation, topics),
             Body::InterestConfirmed { generation } => {
                 self.handle_interest_confirmed(id, slot, generation);
                 Ok(())
@@ -172,7 +169,20 @@ impl Engine {
     }
 
     /// All that the peer wants: what is new and what is no longer wanted is written down, and then confirmed.
-    fn handle_interest(&mut self, id: SessionId, slot: PeerSlot, generation: u64, topics: Vec<String>) {
+    fn handle_interest(
+        &mut self,
+        id: SessionId,
+        slot: PeerSlot,
+        generation: u64,
+        topics: Vec<String>,
+    ) -> Result<(), Refused> {
+        // One that says its wishes faster than they are written down, or does not take the answers, is no peer of ours.
+        let session = self.sessions.get(id).map_or(0, |session| session.frames.len());
+        let pending =
+            self.pending.iter().filter(|p| matches!(p, Pending::Frame { session, .. } if *session == id));
+        if session + pending.count() > INTERESTS_PENDING_MAX {
+            return protocol("wishes come faster than they are written down");
+        }
         let new: std::collections::BTreeSet<String> = topics.into_iter().collect();
         let old = self.wanted.insert(slot, new.clone()).unwrap_or_default();
         for (added, of, without) in [(true, &new, &old), (false, &old, &new)] {
@@ -185,6 +195,7 @@ impl Engine {
         let mut frame = Vec::new();
         Body::InterestConfirmed { generation }.append_to(&mut frame);
         self.pending.push_back(Pending::Frame { session: id, frame, opens: false });
+        Ok(())
     }
 
     /// The peer has written down what we want of it.
@@ -238,12 +249,21 @@ impl Engine {
         Ok(())
     }
 
+    /// A stream whose end is written down and not applied yet takes nothing more.
+    fn check_not_ended(&self, slot: PeerSlot, stream: StreamId) -> Result<(), Refused> {
+        if self.ended.contains(&(slot, stream)) {
+            return protocol(format!("stream {stream} has ended"));
+        }
+        Ok(())
+    }
+
     /// The peer's stream is gone there: what is known of it here may go too.
     fn handle_stream_end(&mut self, slot: PeerSlot, stream: StreamId) {
         if let Some(inbound) = self.state.inbound.get(&(slot, stream)).copied() {
             let (accepted, lost) = (inbound.accepted, inbound.lost);
             let control = Control::Inbound { slot, stream, accepted, lost, ended: true };
             self.pending.push_back(Pending::Control(control));
+            self.ended.insert((slot, stream));
         }
     }
 
@@ -255,6 +275,7 @@ impl Engine {
         first: Position,
         count: u64,
     ) -> Result<(), Refused> {
+        self.check_not_ended(slot, stream)?;
         let inbound = self.state.inbound.get(&(slot, stream)).copied().unwrap_or_default();
         if first != self.expected(slot, stream) {
             return protocol(format!(
@@ -306,6 +327,7 @@ impl Engine {
         let RunFacts { count, .. } =
             verify_run(run, records).map_err(|defect| (GoodbyeCode::BadFrame, describe(&defect)))?;
         let (stream, first) = (StreamId(run.stream.get()), Position(run.first_position.get()));
+        self.check_not_ended(slot, stream)?;
         let expected = self.expected(slot, stream);
         if first > expected {
             return protocol(format!("stream {stream} goes on at {first}, and {expected} was expected"));

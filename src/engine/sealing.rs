@@ -83,6 +83,7 @@ impl Engine {
         if self.pending.is_empty() {
             self.dispatch.all_applied();
             self.staged.clear();
+            self.ended.clear();
             self.meeting.all_applied();
             self.requests.all_applied();
         }
@@ -151,6 +152,12 @@ impl Engine {
         self.check_subscribers();
         self.applied = applied;
         self.applied.clear();
+    }
+
+    /// Whether no batch can be written, nothing is on its way that would change that, and the disk is full.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.commit.is_idle() && self.may_seal() == SealPermit::No && self.segments.is_disk_full()
     }
 
     /// Whether no write is on its way.

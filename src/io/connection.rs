@@ -82,7 +82,11 @@ impl Connection {
 
     /// Queues bytes to be written.
     pub fn send(&self, pieces: Vec<Bytes>) {
-        self.out.borrow_mut().extend(pieces);
+        // A short piece is copied, and soon written with others: it does not hold a whole batch in memory meanwhile.
+        let copied = pieces
+            .into_iter()
+            .map(|piece| if piece.len() < GATHER_BYTES_MAX { Bytes::copy_from_slice(&piece) } else { piece });
+        self.out.borrow_mut().extend(copied);
         self.out_bell.notify_one();
     }
 

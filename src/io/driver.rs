@@ -181,6 +181,7 @@ impl Driver {
         shared.wake.arm(may_write);
         let waiting = !shared.mailbox().is_empty()
             || !self.inputs.is_empty()
+            || shared.handoff.has_outcomes()
             || may_write && (self.parts.engine.wants_to_stage() || !shared.staging.lock().is_empty());
         let mut bell = pin!(shared.wake.bell().notified());
         let rang = bell.as_mut().enable();

@@ -5,13 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::engine::effect::{Dispatch, Outcomes};
-use crate::limits::DISPATCH_MESSAGES_MAX;
+use crate::limits::{DISPATCH_BYTES_MAX, DISPATCH_MESSAGES_MAX};
 use crate::time::Monotonic;
 
 #[derive(Debug, Default)]
 struct Inner {
     queue: VecDeque<Dispatch>,
     queued: u64,
+    queued_bytes: usize,
     outcomes: Outcomes,
     waker: Option<Waker>,
     alarm: Option<Monotonic>,
@@ -50,6 +51,7 @@ impl Handoff {
     pub fn push(&self, dispatches: Vec<Dispatch>) {
         let mut inner = self.inner();
         inner.queued += dispatches.iter().map(|dispatch| dispatch.range.count).sum::<u64>();
+        inner.queued_bytes += dispatches.iter().map(bytes_of).sum::<usize>();
         inner.queue.extend(dispatches);
         let waker = inner.waker.take();
         drop(inner);
@@ -64,6 +66,7 @@ impl Handoff {
         match inner.queue.pop_front() {
             Some(dispatch) => {
                 inner.queued -= dispatch.range.count;
+                inner.queued_bytes -= bytes_of(&dispatch);
                 Handed::Dispatch(dispatch)
             }
             None if inner.ended => Handed::Ended,
@@ -77,7 +80,8 @@ impl Handoff {
     /// Whether messages wait. The queue is half empty when the engine is to be asked for more.
     #[must_use]
     pub fn is_low(&self) -> bool {
-        self.inner().queued < DISPATCH_MESSAGES_MAX / 2
+        let inner = self.inner();
+        inner.queued < DISPATCH_MESSAGES_MAX / 2 && inner.queued_bytes < DISPATCH_BYTES_MAX
     }
 
     /// Reports what became of messages. The caller then rings.
@@ -95,14 +99,23 @@ impl Handoff {
     pub fn clear(&self) {
         let mut inner = self.inner();
         inner.queue.clear();
-        inner.queued = 0;
+        (inner.queued, inner.queued_bytes) = (0, 0);
     }
 
-    /// Asks that the poller be woken at that time, at the latest.
-    pub fn set_alarm(&self, at: Option<Monotonic>, waker: &Waker) {
+    /// Asks that the poller be woken at that time, at the latest. Returns whether the engine's thread must be rung for it.
+    pub fn set_alarm(&self, at: Option<Monotonic>, waker: &Waker) -> bool {
         let mut inner = self.inner();
+        let is_earlier = at.is_some_and(|at| inner.alarm.is_none_or(|before| at < before));
         inner.alarm = at;
         inner.waker = Some(waker.clone());
+        is_earlier
+    }
+
+    /// Whether there are reports.
+    #[must_use]
+    pub fn has_outcomes(&self) -> bool {
+        let Outcomes { handled, parked, returned, mixed } = &self.inner().outcomes;
+        !(handled.is_empty() && parked.is_empty() && returned.is_empty() && mixed.is_empty())
     }
 
     /// As [`Handoff::set_alarm`], if there is none yet that goes off earlier.
@@ -150,11 +163,15 @@ impl Handoff {
         let mut inner = self.inner();
         inner.ended = true;
         inner.queue.clear();
-        inner.queued = 0;
+        (inner.queued, inner.queued_bytes) = (0, 0);
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
+}
+
+fn bytes_of(dispatch: &Dispatch) -> usize {
+    dispatch.pieces.iter().map(bytes::Bytes::len).sum()
 }

@@ -204,9 +204,10 @@ fn engine_thread(options: &NodeOptions, sender: oneshot::Sender<Result<Node, Ope
     };
     let outcome = runtime.block_on(AssertUnwindSafe(Driver::new(parts).run(ready)).catch_unwind());
     shared.handoff.end();
+    // Whoever still waits is told: what it waits for will not become durable in this opening.
+    shared.durable.fail();
     if outcome.is_err() {
         shared.set_failure(io::Error::other("the engine panicked"));
-        shared.durable.fail();
         shared.staging.lock().set_gate(super::staging::Gate::Failed);
         // Operations may be in the kernel's hands, and what they hold must outlive them: tokio-uring gives it back too
         // early when a runtime ends.

@@ -13,7 +13,7 @@ use crate::format::control::Control;
 use crate::format::message::{MessageParts, topics_in};
 use crate::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES};
 use crate::ids::{Lsn, SetId};
-use crate::limits::{ATOMIC_BYTES_MAX, ROUTE_RECORD_BYTES_MAX};
+use crate::limits::{ATOMIC_BYTES_MAX, ATOMIC_MESSAGES_MAX, ROUTE_RECORD_BYTES_MAX};
 use crate::log::batch_builder::BatchBuilder;
 
 /// Why nothing is staged.
@@ -69,6 +69,8 @@ pub enum NotStaged {
     Full,
     /// An atomic batch that does not fit any buffer: so many bytes.
     TooLarge(usize),
+    /// An atomic batch of more messages than one batch of the log can tell apart.
+    TooMany(usize),
     /// The gate is shut for good, or until the disk has room.
     Gate(Gate),
 }
@@ -172,11 +174,19 @@ impl Staging {
         if bytes > ATOMIC_BYTES_MAX {
             return Err(NotStaged::TooLarge(bytes));
         }
+        if messages.len() > ATOMIC_MESSAGES_MAX {
+            return Err(NotStaged::TooMany(messages.len()));
+        }
         let mut locked = self.lock();
         let mut routes = Vec::with_capacity(messages.len());
         for message in messages {
-            locked.check_room(bytes + ROUTE_RECORD_BYTES_MAX)?;
+            // A new route is staged at once. If the rest finds no room now, the next attempt finds the route.
+            locked.check_room(ROUTE_RECORD_BYTES_MAX)?;
             routes.push(locked.route(&message.target));
+        }
+        locked.check_room(bytes)?;
+        if !locked.inner.builder.has_room_for_extents(messages.len()) {
+            return Err(NotStaged::Full);
         }
         let last = routes.iter().rposition(|route| route.set != SetId::NONE);
         let staged = messages.iter().zip(routes).enumerate().map(|(index, (message, route))| {

@@ -50,6 +50,12 @@ impl BatchBuilder {
             && self.extents.len() + 2 <= EXTENTS_MAX
     }
 
+    /// Whether `count` more records fit, each of them owed to others than its neighbours.
+    #[must_use]
+    pub fn has_room_for_extents(&self, count: usize) -> bool {
+        self.extents.len() + count + 2 <= EXTENTS_MAX
+    }
+
     /// Whether nothing is in it yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

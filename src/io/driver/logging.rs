@@ -11,6 +11,10 @@ impl Driver {
     /// Seals and submits batches while there is something to write and a write may begin. Returns whether one did.
     pub(super) fn write_batches(&mut self) -> bool {
         let mut wrote = false;
+        if !matches!(self.closing, Closing::No | Closing::Flushing) {
+            // Nothing follows the closing batch.
+            return wrote;
+        }
         loop {
             let permit = self.parts.engine.may_seal();
             if permit == SealPermit::No {

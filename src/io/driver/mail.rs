@@ -5,6 +5,7 @@ use crate::engine::effect::RequestId;
 use crate::io::mailbox::Mail;
 use crate::io::node_status::NodeStatus;
 use crate::io::prewriter::Answer;
+use crate::io::staging::Gate;
 use crate::time::Now;
 
 impl Driver {
@@ -19,6 +20,8 @@ impl Driver {
     fn take_one(&mut self, now: Now, mail: Mail) {
         let engine = &mut self.parts.engine;
         match mail {
+            // Whoever asked is told that the node is gone.
+            Mail::Request(..) if self.closing != Closing::No => {}
             Mail::Request(id, request, reply) => {
                 self.replies.insert(id, reply);
                 engine.handle_request(now, id, request);
@@ -49,6 +52,9 @@ impl Driver {
             Mail::Close => {
                 if self.closing == Closing::No {
                     self.closing = Closing::Flushing;
+                    self.parts.shared.staging.lock().set_gate(Gate::Closed);
+                    // Whoever serves ends; what is reported until the closing batch is still written.
+                    self.parts.shared.handoff.end();
                     engine.handle_close(now);
                 }
             }

@@ -56,6 +56,8 @@ impl Driver {
             Closing::Flushing if !failed && self.parts.engine.is_quiet() && self.is_staging_empty() => {
                 self.closing = if self.write_closing_batch() { Closing::Sealed } else { Closing::Last };
             }
+            // On a full disk nothing more can be written, and what is not yet written was not acknowledged.
+            Closing::Flushing if idle && self.parts.engine.is_stuck() => self.closing = Closing::Over,
             Closing::Sealed | Closing::Last if idle => self.closing = Closing::Over,
             _ => {}
         }

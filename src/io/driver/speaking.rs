@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Driver;
-use crate::limits::GOODBYE_MS;
+use bytes::Bytes;
+
+use crate::limits::{DISPATCH_BYTES_MAX, GOODBYE_MS, HAND_OVER_COPY_BYTES};
 
 impl Driver {
     /// Everything that may be said now, the sessions taking turns.
@@ -31,12 +33,22 @@ impl Driver {
     /// Messages for handlers, as many as there is room for.
     pub(super) fn hand_over(&mut self) {
         let handoff = &self.parts.shared.handoff;
-        if !handoff.is_low() {
+        let low = handoff.is_low();
+        self.parts.engine.hold_dispatch(!low);
+        if !low {
             return;
         }
         let (mut room, mut dispatches) = (handoff.room(), Vec::new());
-        while let Some(dispatch) = self.parts.engine.poll_dispatch(room) {
+        let mut bytes = 0;
+        while bytes < DISPATCH_BYTES_MAX
+            && let Some(mut dispatch) = self.parts.engine.poll_dispatch(room)
+        {
             room -= dispatch.range.count;
+            let length: usize = dispatch.pieces.iter().map(Bytes::len).sum();
+            bytes += length;
+            if length < HAND_OVER_COPY_BYTES {
+                dispatch.pieces = dispatch.pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
+            }
             dispatches.push(dispatch);
         }
         if !dispatches.is_empty() {
