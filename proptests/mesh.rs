@@ -236,3 +236,34 @@ async fn many_deliveries_may_be_out_at_once_and_publishing_is_never_stuck_behind
     drained(&bus).await;
     close(&bus).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draining_waits_for_what_was_just_published_and_no_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let seen = Seen::default();
+    let remember = seen.clone();
+    let bus = open(Bus::builder(directory.path()).every("job", move |message: Envelope| {
+        let remember = remember.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            remember.note(&message);
+            Ok::<(), String>(())
+        }
+    }));
+    let bus = bus.await;
+    subscribe(&bus, bus.address(), "job").await;
+    let serving = tokio::spawn(bus.serve());
+    for number in 1..=300 {
+        drop(within("publish", bus.publish_nowait("job", "x")).await.unwrap());
+        let began = std::time::Instant::now();
+        let left = within("drain", bus.drain(Duration::from_secs(20))).await.unwrap();
+        assert!(
+            left.is_empty() && seen.count() == number,
+            "{left:?}, and {} of {number} handled",
+            seen.count()
+        );
+        assert!(began.elapsed() < Duration::from_secs(5), "nobody woke the node: {:?}", began.elapsed());
+    }
+    close(&bus).await;
+    drop(within("serve", serving).await);
+}
