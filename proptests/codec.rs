@@ -112,9 +112,10 @@ fn control_of_state() -> impl Strategy<Value = Control> {
             id: SetId(id),
             streams: streams.into_iter().map(StreamId).collect()
         }),
-        any::<(u32, u64)>().prop_map(|(slots, streams)| Control::CheckpointBegin {
+        any::<(u32, u64, u64)>().prop_map(|(slots, streams, dropped)| Control::CheckpointBegin {
             slots: PeerSlot(slots),
-            streams: StreamId(streams)
+            streams: StreamId(streams),
+            dropped
         }),
         Just(Control::CheckpointEnd),
     ]

@@ -224,7 +224,9 @@ fn control(kind: RecordKind) -> Option<Control> {
         RecordKind::DestinationSet => {
             Control::DestinationSet { id: SetId(2), streams: vec![StreamId(0), StreamId(7)] }
         }
-        RecordKind::CheckpointBegin => Control::CheckpointBegin { slots: PeerSlot(3), streams: StreamId(7) },
+        RecordKind::CheckpointBegin => {
+            Control::CheckpointBegin { slots: PeerSlot(3), streams: StreamId(7), dropped: 2 }
+        }
         RecordKind::CheckpointEnd => Control::CheckpointEnd,
         RecordKind::StreamEnded => Control::StreamEnded { id: StreamId(7) },
         RecordKind::AddressRemoved => Control::AddressRemoved { address },

@@ -23,7 +23,7 @@ async fn publish(bus: &Bus, topic: &str, payload: &str) {
 }
 
 fn quick() -> Retry {
-    Retry { initial_ms: 5, factor: 1.0, max_ms: 5, attempts_max: 3, ..Retry::default() }
+    Retry { initial_ms: 5, factor: 1.0, max_ms: 5, attempts_max: 3 }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

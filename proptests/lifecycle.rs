@@ -143,6 +143,22 @@ async fn a_destination_that_is_removed_is_owed_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_was_forgotten_and_comes_back_is_met_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (web_port, email_port) = (free_port(), free_port());
+    let web = open(builder(directory.path().join("web"), web_port)).await;
+    let email = open(builder(directory.path().join("email"), email_port)).await;
+    subscribe(&email, web.address(), "a").await;
+    within("remove", web.remove_destination(email.address())).await.unwrap();
+    within("it comes back", web.subscribers("a", 1)).await.unwrap();
+    assert_eq!(within("publish", web.publish("a", "1")).await.unwrap().routed, 1);
+    drained(&web).await;
+    assert_eq!(status(&email).await.incoming, 1);
+    close(&email).await;
+    close(&web).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bus_that_is_dropped_closes_by_itself() {
     let directory = tempfile::tempdir().unwrap();
     for epoch in 1..=5 {

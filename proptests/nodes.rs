@@ -45,3 +45,16 @@ async fn a_published_event_reaches_the_handler_of_a_subscriber() {
     within("close", web.close()).await.unwrap();
     within("serve", serving).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_wish_that_changes_nothing_is_granted_although_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let bus = within("open", Bus::builder(dir.path().join("email")).open()).await.unwrap();
+    for _ in 0..3 {
+        within("subscribe", bus.subscribe("tcp://127.0.0.1:9", "signup")).await.unwrap();
+    }
+    for _ in 0..3 {
+        within("unsubscribe", bus.unsubscribe("tcp://127.0.0.1:9", "another")).await.unwrap();
+    }
+    within("close", bus.close()).await.unwrap();
+}

@@ -6,7 +6,7 @@ use resolute::engine::session::Phase;
 use resolute::engine::state::State;
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::record::Records;
-use resolute::ids::{Lsn, NodeId, PeerSlot, Position, StreamId};
+use resolute::ids::{Lsn, NodeId, PeerSlot};
 use resolute::wire::bodies::Body;
 
 use super::model::{Entry, Model};
@@ -239,6 +239,3 @@ impl World {
             .collect()
     }
 }
-
-/// Silences the compiler where a scenario names only some of these.
-pub fn _names(_: StreamId, _: Position) {}

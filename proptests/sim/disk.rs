@@ -98,7 +98,10 @@ impl Disk {
         let (mut applied, mut is_over) = (Vec::new(), false);
         for (number, bytes) in &mut self.segments {
             let mut offset = 0;
-            while !is_over {
+            loop {
+                if is_over {
+                    break;
+                }
                 let Ok(view) = BatchView::parse_verified(&bytes[offset..]) else { break };
                 let header = *view.header;
                 let fits = found.last_batch == BatchNumber(0)

@@ -17,4 +17,5 @@ mod regressions;
 mod rng;
 mod steps;
 mod turn;
+mod users;
 mod world;

@@ -47,7 +47,6 @@ pub struct Up {
     pub done: BTreeSet<RequestId>,
     pub refused: BTreeSet<RequestId>,
     pub serving: u32,
-    pub disk_full: bool,
 }
 
 /// A data directory and the machine around it.
@@ -148,7 +147,6 @@ impl Node {
             done: BTreeSet::new(),
             refused: BTreeSet::new(),
             serving: 0,
-            disk_full: false,
         });
     }
 }

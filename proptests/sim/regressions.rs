@@ -1,7 +1,12 @@
 //! Each defect that the simulator found, as the shortest history that shows it.
 
+use resolute::engine::effect::Note;
+use resolute::engine::request::Request;
+
 use super::net::Weather;
+use super::node::Mood;
 use super::steps::{self, Step};
+use super::world::World;
 
 // Each dial proposed a secret of its own, and after a crash the two nodes could never connect again.
 #[test]
@@ -23,5 +28,178 @@ fn two_dials_at_a_first_meeting_agree_on_one_secret() {
         Step::Run { us: 6715 },
         Step::Crash { node: 1, down_ms: 0 },
     ]);
+    world.settle();
+}
+
+fn requests(world: &mut World, node: usize, request: Request) -> bool {
+    let id = world.request(node, request);
+    world.run_ms(500);
+    world.is_done(node, id)
+}
+
+// It waited for the durable mark to rise, which on an idle node it never does.
+#[test]
+fn a_wish_that_is_there_already_is_done_at_once() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.part(0, 1, true);
+    let wish = || Request::Subscribe { address: "n0".into(), topics: vec!["a".into()] };
+    assert!(requests(&mut world, 1, wish()));
+    assert!(requests(&mut world, 1, wish()));
+}
+
+// The confirmation of an earlier wish overwrote a later one that was not applied yet.
+#[test]
+fn a_wish_that_changes_while_it_is_confirmed_is_kept() {
+    for seed in 0..40 {
+        let mut world = World::new(seed, 2, Weather::FAIR);
+        world.write_us = 8000;
+        world.subscribe(1, "n0", "a");
+        world.run_ms(500);
+        world.unsubscribe(1, "n0", "a");
+        world.run_us(500 * seed);
+        world.subscribe(1, "n0", "a");
+        world.run_us(300 * (seed % 7));
+        world.unsubscribe(1, "n0", "a");
+        world.run_us(300 * (seed % 5));
+        world.subscribe(1, "n0", "a");
+        world.run_ms(1000);
+        assert!(world.publish(0, &["a"], 10).is_some(), "seed {seed}: the last wish counts");
+        world.settle();
+    }
+}
+
+// Confirmed was told as soon as it was asked for, because the wish was not applied yet.
+#[test]
+fn a_wish_is_not_confirmed_before_the_publisher_has_it() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.part(0, 1, true);
+    let (address, topics) = ("n0".to_owned(), vec!["a".to_owned()]);
+    let wish = Request::Subscribe { address: address.clone(), topics: topics.clone() };
+    let ids = world.request_at_once(1, vec![wish, Request::Confirmed { address, topics }]);
+    world.run_ms(500);
+    assert!(world.is_done(1, ids[0]) && !world.is_done(1, ids[1]));
+    world.settle();
+    assert!(world.is_done(1, ids[1]));
+}
+
+// Wishes at another name of the node itself stayed open, and its commands waited for the next opening.
+#[test]
+fn a_node_is_its_own_peer_by_any_name() {
+    let mut world = World::new(1, 1, Weather::FAIR);
+    world.handler(0, "a", "h", Mood::Fine);
+    world.handler(0, "cmd", "h", Mood::Fine);
+    world.send(0, "alias0", 10);
+    world.subscribe(0, "alias0", "a");
+    world.run_ms(50);
+    world.send(0, "n0", 10);
+    assert!(requests(
+        &mut world,
+        0,
+        Request::Confirmed { address: "alias0".into(), topics: vec!["a".into()] }
+    ));
+    assert!(world.publish(0, &["a"], 10).is_some());
+    world.settle();
+    assert_eq!(world.runs.len(), 3);
+    world.subscribe(0, "n0", "a");
+    world.unsubscribe(0, "alias0", "a");
+    world.run_ms(50);
+    assert!(world.publish(0, &["a"], 10).is_some(), "it is still wanted by the other name");
+    world.unsubscribe(0, "n0", "a");
+    world.run_ms(50);
+    assert!(world.publish(0, &["a"], 10).is_none());
+}
+
+// The headers of runs, and runs that came twice, were never given back.
+#[test]
+fn credit_comes_back_for_all_that_was_sent() {
+    let mut world = World::new(1, 2, Weather { duplicated: 50, ..Weather::FAIR });
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    for _ in 0..300 {
+        world.publish(0, &["a"], 30_000);
+        world.run_ms(2);
+    }
+    world.settle();
+    let up = world.nodes[1].up.as_ref().unwrap();
+    let session = up.engine.sessions().iter().next().unwrap();
+    let sender = world.nodes[0].up.as_ref().unwrap().engine.sessions().iter().next().unwrap();
+    assert!(session.accepted_bytes >= sender.sent, "{} of {}", session.accepted_bytes, sender.sent);
+}
+
+// It was taken for an ack of what was published after the copy was made, which was lost.
+#[test]
+fn a_node_that_was_set_back_loses_nothing_in_silence() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.copy(0);
+    for _ in 0..5 {
+        world.publish(0, &["a"], 10);
+    }
+    world.run_ms(500);
+    // A second opening, so that the peer remembers a later one than the copy.
+    world.crash(0);
+    world.start(0);
+    world.run_ms(500);
+    world.restore(0);
+    world.start(0);
+    for _ in 0..20 {
+        world.publish(0, &["a"], 10);
+    }
+    world.run_ms(20_000);
+    let set_back = |note: &Note| matches!(note, Note::Ended { reason, .. } if reason.contains("set back"));
+    assert!(world.notes.iter().any(|(node, note)| *node == 1 && set_back(note)));
+    assert_eq!(world.accepted_numbers(1).len(), 5, "nothing of the other history is taken in");
+}
+
+// The goodbye of a session whose socket took nothing more was waited for, and so no other session was ever closed.
+#[test]
+fn a_socket_that_takes_nothing_keeps_no_other_from_being_closed() {
+    let mut world = World::new(1, 3, Weather::FAIR);
+    for node in [1, 2] {
+        world.subscribe(node, "n0", "a");
+        world.handler(node, "a", "h", Mood::Fine);
+    }
+    world.run_ms(500);
+    world.stuck.insert((0, 1));
+    for _ in 0..100 {
+        world.publish(0, &["a"], 60_000);
+        world.run_ms(2);
+    }
+    // It breaks, and the publisher never hears of it.
+    world
+        .net
+        .connections
+        .values_mut()
+        .filter(|c| c.ends.iter().any(|end| end.node == 1))
+        .for_each(|c| c.broken = true);
+    world.run_ms(30_000);
+    world.stuck.clear();
+    world.run_ms(30_000);
+    world.settle();
+    let sessions = world.nodes[0].up.as_ref().unwrap().engine.sessions().iter().count();
+    assert_eq!(sessions, 2, "what ended is closed");
+}
+
+// It stood only in the record of the removal, and was gone with the segment of that record.
+#[test]
+fn the_count_of_what_was_dropped_outlives_its_segment() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    for _ in 0..5 {
+        world.send(0, "nowhere", 10);
+    }
+    world.run_ms(500);
+    world.request(0, Request::RemoveDestination { address: "nowhere".into() });
+    while !world.nodes[0].was_freed {
+        world.publish(0, &["a"], 60_000);
+        world.run_ms(4);
+    }
+    world.crash(0);
+    world.start(0);
+    assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().dropped, 5);
     world.settle();
 }

@@ -82,10 +82,14 @@ impl World {
                     );
                 }
             }
-            Step::Send { node, address } => drop(self.send(node, address, 50)),
-            Step::Subscribe { node, address, topic } => drop(self.subscribe(node, address, TOPICS[topic])),
+            Step::Send { node, address } => {
+                self.send(node, address, 50);
+            }
+            Step::Subscribe { node, address, topic } => {
+                self.subscribe(node, address, TOPICS[topic]);
+            }
             Step::Unsubscribe { node, address, topic } => {
-                drop(self.unsubscribe(node, address, TOPICS[topic]))
+                self.unsubscribe(node, address, TOPICS[topic]);
             }
             Step::Crash { node, down_ms } => {
                 self.crash(node);

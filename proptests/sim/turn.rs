@@ -184,12 +184,18 @@ impl World {
     /// Puts bytes on their way, as bad as the weather is.
     fn carry(&mut self, id: ConnectionId, side: usize, transmit: &Transmit) {
         let bytes = transmit.pieces.concat();
-        self.after_us(10, 500, Event::Took(id, side, bytes.len()));
         let connection = &self.net.connections[&id];
         let pair = (connection.ends[side].node, connection.ends[1 - side].node);
+        if self.stuck.contains(&pair) {
+            return;
+        }
+        self.after_us(10, 500, Event::Took(id, side, bytes.len()));
         let is_run = FrameView::parse(&bytes).unwrap().unwrap().0.kind == FrameKind::Run;
         let mut frames = vec![bytes];
-        if is_run {
+        // What was held back comes behind whatever is said next, if only a heartbeat: nothing is lost on the way.
+        if let Some(held) = self.net.held.remove(&(id, side)) {
+            frames.push(held);
+        } else if is_run {
             let history = self.net.history.entry(pair).or_default();
             history.push(frames[0].clone());
             if history.len() > 20 {
@@ -202,9 +208,7 @@ impl World {
             if self.rng.chance(self.weather.replayed) {
                 frames.push(any);
             }
-            if let Some(held) = self.net.held.remove(&(id, side)) {
-                frames.push(held);
-            } else if self.rng.chance(self.weather.reordered) {
+            if self.rng.chance(self.weather.reordered) {
                 self.net.held.insert((id, side), frames.remove(0));
             }
         }

@@ -1,18 +1,13 @@
 //! Time, and all that happens in it: one queue of events, one clock, one source of chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use resolute::engine::effect::{Outcome, Outcomes, RequestId};
-use resolute::engine::request::Request;
-use resolute::format::checksum::checksum;
-use resolute::format::message::{MessageParts, put_topics};
-use resolute::format::record::FLAG_COMMAND;
+use resolute::engine::effect::{Outcome, Outcomes};
 use resolute::ids::{BatchNumber, Lsn, NodeId, SegmentNumber};
 use resolute::log::index::Span;
-use resolute::time::Wall;
 
 use super::disk::Disk;
-use super::model::{MessageNumber, Model, Sent};
+use super::model::Model;
 use super::net::{Connection, ConnectionId, End, Net, Weather};
 use super::node::{Mood, Node, at};
 use super::rng::Rng;
@@ -50,6 +45,8 @@ pub struct World {
     pub write_us: u64,
     /// Disks have no room for another segment.
     pub disks_full: bool,
+    /// Connections from one node to another whose sockets take nothing.
+    pub stuck: BTreeSet<(usize, usize)>,
     /// Handlers that are moody are fine from now on.
     pub is_calm: bool,
     /// Of every run of a handler that was fine: whether it was told so durably is the model's to know.
@@ -73,6 +70,7 @@ impl World {
             notes: Vec::new(),
             write_us: 2000,
             disks_full: false,
+            stuck: BTreeSet::new(),
             is_calm: false,
             runs: BTreeMap::new(),
         };
@@ -113,6 +111,9 @@ impl World {
     pub fn hang_up(&mut self, id: ConnectionId, side: usize) {
         if let Some(connection) = self.net.connections.get_mut(&id) {
             connection.ends[side].closed = true;
+            if connection.broken {
+                return self.net.forget_closed();
+            }
             let most_us = if self.rng.chance(20) { 15_000_000 } else { self.weather.delay_ms * 1000 };
             // What is on its way still arrives.
             self.after_us(self.weather.delay_ms * 1000, most_us, Event::Noticed(id, 1 - side));
@@ -127,7 +128,7 @@ impl World {
             nodes == [a, b] || nodes == [b, a]
         };
         let mut broken = Vec::new();
-        for connection in self.net.connections.iter_mut().map(|(id, c)| (id, c)) {
+        for connection in &mut self.net.connections {
             if between(&connection.1) {
                 broken.push(*connection.0);
             }
@@ -137,6 +138,10 @@ impl World {
                 connection.broken = true;
             }
             for side in [0, 1] {
+                // Some breaks are only found out by silence.
+                if self.rng.chance(20) {
+                    continue;
+                }
                 let most_us = if self.rng.chance(30) { 15_000_000 } else { 1000 };
                 self.after_us(1, most_us, Event::Noticed(id, side));
             }
@@ -191,79 +196,6 @@ impl World {
 
     pub fn handler(&mut self, node: usize, topic: &str, name: &str, mood: Mood) {
         self.nodes[node].handlers.entry(topic.to_owned()).or_default().insert(name.to_owned(), mood);
-    }
-
-    pub fn request(&mut self, node: usize, request: Request) -> RequestId {
-        self.numbers += 1;
-        let (id, now) = (RequestId(self.numbers), at(self.now));
-        if let Some(up) = &mut self.nodes[node].up {
-            up.engine.handle_request(now, id, request);
-            self.turn(node);
-        }
-        id
-    }
-
-    pub fn subscribe(&mut self, node: usize, address: &str, topic: &str) -> RequestId {
-        self.request(node, Request::Subscribe { address: address.to_owned(), topics: vec![topic.to_owned()] })
-    }
-
-    pub fn unsubscribe(&mut self, node: usize, address: &str, topic: &str) -> RequestId {
-        self.request(
-            node,
-            Request::Unsubscribe { address: address.to_owned(), topics: vec![topic.to_owned()] },
-        )
-    }
-
-    pub fn is_done(&self, node: usize, id: RequestId) -> bool {
-        self.nodes[node].up.as_ref().is_some_and(|up| up.done.contains(&id))
-    }
-
-    pub fn publish(&mut self, node: usize, topics: &[&str], payload_bytes: usize) -> Option<MessageNumber> {
-        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        self.put(node, Sent::Event(topics), payload_bytes)
-    }
-
-    pub fn send(&mut self, node: usize, address: &str, payload_bytes: usize) -> Option<MessageNumber> {
-        self.put(node, Sent::Command(address.to_owned()), payload_bytes)
-    }
-
-    /// As publishers do it, in one critical section: route, stage what the routing needs, stage the message.
-    fn put(&mut self, node: usize, sent: Sent, payload_bytes: usize) -> Option<MessageNumber> {
-        let now = self.now;
-        let up = self.nodes[node].up.as_mut()?;
-        let most = payload_bytes + 4096;
-        if up.engine.is_in_checkpoint() || up.engine.is_disk_full() || !up.builder.has_room(most) {
-            return None;
-        }
-        let mut records = Vec::new();
-        let (route, names, flags) = match &sent {
-            Sent::Event(topics) => {
-                (up.routing.route(topics.iter().map(String::as_str), &mut records), topics.clone(), 0)
-            }
-            Sent::Command(address) => {
-                (up.routing.route_address(address, &mut records), vec!["cmd".to_owned()], FLAG_COMMAND)
-            }
-        };
-        if route.routed == 0 {
-            return None;
-        }
-        for record in &records {
-            up.builder.push_control(&mut up.buffer, record);
-        }
-        self.numbers += 1;
-        let number = self.numbers;
-        let mut payload = vec![0x5a; payload_bytes.max(8)];
-        payload[..8].copy_from_slice(&number.to_le_bytes());
-        let mut topics = Vec::new();
-        put_topics(&mut topics, names.iter().map(String::as_str)).unwrap();
-        let parts = MessageParts::new(Wall(now), &topics, &[], &payload).unwrap();
-        let crc = checksum(&parts.pieces().concat());
-        up.builder.push_message(&mut up.buffer, &parts, crc, flags, route.set);
-        let own = up.engine.state().identity.id;
-        self.model.sent.insert(number, (own, sent));
-        let life = self.nodes[node].life;
-        self.at(now, Event::Wake(node, life));
-        Some(number)
     }
 
     /// Lets so much time pass.

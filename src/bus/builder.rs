@@ -149,7 +149,7 @@ impl Builder {
         kind: Kind,
         handler: super::handler::Erased,
     ) -> Builder {
-        let topics = topics.into_topics();
+        let topics = message::collected(&topics);
         let named = name.is_some();
         let name = name.map_or_else(|| default_name(prefix, &topics), str::to_owned);
         self.handlers.push((Registration { name, topics, kind, handler }, named));

@@ -10,7 +10,8 @@ use super::envelope::id_of;
 use super::handler::Call;
 use super::registry::{Kind, Registry};
 use crate::engine::effect::{Dispatch, DispatchProgress, Outcome, Outcomes};
-use crate::format::record::RecordView;
+use crate::format::message::MessageView;
+use crate::format::record::{RECORD_HEADER_BYTES, RecordView};
 use crate::ids::{Incarnation, Lsn, LsnRange, NodeId};
 use crate::io::mailbox::Mail;
 use crate::io::shared::Shared;
@@ -53,6 +54,14 @@ pub(super) struct Taken {
 }
 
 impl Taken {
+    /// The topics of the message.
+    fn topics(&self) -> impl Iterator<Item = &str> {
+        // Invariant: the record was verified before it was logged, and again if it was read back.
+        let view =
+            MessageView::parse(&self.record[RECORD_HEADER_BYTES..]).expect("a message is damaged in memory");
+        view.topics()
+    }
+
     pub(super) fn envelope(&self, handler: &str) -> Envelope {
         let attempt = 1 + self.progress.attempts.get(handler).copied().unwrap_or(0);
         Envelope::new(self.record.clone(), id_of(self.node, self.incarnation, &self.record), attempt)
@@ -115,9 +124,8 @@ impl Dispatcher {
 
     /// Begins the calls that a message is for.
     pub(super) fn start(&mut self, taken: &Taken, started: &mut Vec<Started>) {
-        let probe = taken.envelope("");
         let mut matching = std::mem::take(&mut self.matching);
-        self.registry.matching(taken.lsn, probe.topics(), &taken.progress.skip, &mut matching);
+        self.registry.matching(taken.lsn, taken.topics(), &taken.progress.skip, &mut matching);
         match matching[..] {
             [] => self.nobody(taken),
             [index] if self.registry.handler(index).kind != Kind::All => {
@@ -125,7 +133,7 @@ impl Dispatcher {
                 let call = (handler.handler)(vec![taken.envelope(&handler.name)]);
                 started.push(Started { handler: index, lsns: vec![taken.lsn], call });
             }
-            _ => self.start_several(taken, probe, &matching, started),
+            _ => self.start_several(taken, taken.envelope(""), &matching, started),
         }
         self.matching = matching;
     }

@@ -47,8 +47,8 @@ pub fn holder(path: &Path) -> Result<Holder, InspectError> {
     }
 }
 
-/// Bytes at the end of a log that did not arrive whole. None of them was ever acknowledged; the next opening of the
-/// node keeps them aside and cuts them off.
+/// Bytes at the end of a log that did not arrive whole. The next opening of the node keeps them aside and cuts them
+/// off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// The number of the segment.
@@ -113,6 +113,12 @@ impl Snapshot {
     }
 }
 
+/// The name of the file system that a directory is on; empty if there is no such directory.
+#[must_use]
+pub fn file_system(directory: &Path) -> String {
+    Directory::open_read_only(directory).map_or_else(|_| String::new(), |open| open.file_system().to_string())
+}
+
 fn refuse_running(directory: &Path) -> Result<(), InspectError> {
     match holder(directory)? {
         Holder::Nobody => Ok(()),
@@ -124,6 +130,8 @@ fn status(directory: &Directory, state: &State, recovered: &Recovered) -> Status
     let tail = &recovered.tail;
     let active = directory.path_of(&crate::format::segment::segment_name(tail.active));
     Status::from(NodeStatus {
+        flushes: recovered.tail.next_batch.0 - 1,
+        written_bytes: 0,
         engine: status_of(state, |_| false),
         dispatched: 0,
         segments: tail.segments.len() as u64,
@@ -142,8 +150,8 @@ fn status(directory: &Directory, state: &State, recovered: &Recovered) -> Status
 fn describe(recovered: &Recovered) -> String {
     match &recovered.torn {
         Some(torn) => format!(
-            "{}: {} bytes at offset {} of segment {} were never acknowledged; the next opening cuts them off and keeps \
-             them in {}",
+            "{}: {} bytes at offset {} of segment {} did not arrive whole; the next opening cuts them off and keeps them \
+             in {}",
             recovered.tail.verdict,
             torn.cut.bytes,
             torn.cut.offset,

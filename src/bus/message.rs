@@ -3,9 +3,7 @@
 use bytes::Bytes;
 
 use super::Error;
-use crate::format::message::{
-    MessageDefect, MessageParts, check_topic, extension, put_extension, put_topics,
-};
+use crate::format::message::{MessageDefect, MessageParts, check_topic, extension, put_extension, put_topic};
 use crate::io::clock;
 use crate::limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX, TOPICS_MAX};
 
@@ -50,55 +48,62 @@ impl<T: Into<Bytes>> From<T> for Message {
 
 /// One topic or several: what [`crate::Bus::publish`] and [`crate::Bus::subscribe`] take.
 pub trait IntoTopics {
-    /// The topics.
-    fn into_topics(self) -> Vec<String>;
+    /// Shows each of the topics in turn.
+    fn for_each(&self, see: &mut dyn FnMut(&str));
 }
 
 impl IntoTopics for &str {
-    fn into_topics(self) -> Vec<String> {
-        vec![self.to_owned()]
+    fn for_each(&self, see: &mut dyn FnMut(&str)) {
+        see(self);
     }
 }
 
 impl IntoTopics for String {
-    fn into_topics(self) -> Vec<String> {
-        vec![self]
+    fn for_each(&self, see: &mut dyn FnMut(&str)) {
+        see(self);
     }
 }
 
 impl IntoTopics for &String {
-    fn into_topics(self) -> Vec<String> {
-        vec![self.clone()]
+    fn for_each(&self, see: &mut dyn FnMut(&str)) {
+        see(self);
     }
 }
 
 impl<const N: usize> IntoTopics for [&str; N] {
-    fn into_topics(self) -> Vec<String> {
-        self.iter().map(|topic| (*topic).to_owned()).collect()
+    fn for_each(&self, see: &mut dyn FnMut(&str)) {
+        self.iter().for_each(|topic| see(topic));
     }
 }
 
 impl IntoTopics for &[&str] {
-    fn into_topics(self) -> Vec<String> {
-        self.iter().map(|topic| (*topic).to_owned()).collect()
+    fn for_each(&self, see: &mut dyn FnMut(&str)) {
+        self.iter().for_each(|topic| see(topic));
     }
 }
 
 impl IntoTopics for Vec<String> {
-    fn into_topics(self) -> Vec<String> {
-        self
+    fn for_each(&self, see: &mut dyn FnMut(&str)) {
+        self.iter().for_each(|topic| see(topic));
     }
 }
 
 impl IntoTopics for &[String] {
-    fn into_topics(self) -> Vec<String> {
-        self.to_vec()
+    fn for_each(&self, see: &mut dyn FnMut(&str)) {
+        self.iter().for_each(|topic| see(topic));
     }
+}
+
+/// The topics, as they were given.
+pub(super) fn collected(topics: &impl IntoTopics) -> Vec<String> {
+    let mut all = Vec::new();
+    topics.for_each(&mut |topic| all.push(topic.to_owned()));
+    all
 }
 
 /// Topics to subscribe to: any number, each of them valid.
 pub(super) fn checked_topics(topics: impl IntoTopics) -> Result<Vec<String>, Error> {
-    let topics = topics.into_topics();
+    let topics = collected(&topics);
     if topics.is_empty() {
         return Err(MessageDefect::EmptyTopic.into());
     }
@@ -115,12 +120,21 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    pub(super) fn new(message: Message, topics: &[String]) -> Result<Encoded, Error> {
-        if topics.len() > TOPICS_MAX {
-            return Err(MessageDefect::ManyTopics(topics.len()).into());
+    pub(super) fn new(message: Message, topics: &impl IntoTopics) -> Result<Encoded, Error> {
+        let (mut written, mut count, mut defect) = (Vec::new(), 0, None);
+        topics.for_each(&mut |topic| {
+            count += 1;
+            // What is refused is not written, whatever its length.
+            if defect.is_none() && count <= TOPICS_MAX {
+                defect = put_topic(&mut written, topic).err();
+            }
+        });
+        match (count, defect) {
+            (0, _) => return Err(MessageDefect::EmptyTopic.into()),
+            (_, Some(defect)) => return Err(defect.into()),
+            (1..=TOPICS_MAX, None) => {}
+            (count, None) => return Err(MessageDefect::ManyTopics(count).into()),
         }
-        let mut written = Vec::with_capacity(topics.iter().map(|topic| topic.len() + 1).sum());
-        put_topics(&mut written, topics.iter().map(String::as_str))?;
         let mut extensions = Vec::new();
         for (name, value) in &message.headers {
             if name.is_empty() || name.len() > NAME_BYTES_MAX {
@@ -137,8 +151,13 @@ impl Encoded {
         Ok(Encoded { topics: written, extensions, message })
     }
 
+    /// The topics, as they stand in the message.
+    pub(super) fn topics(&self) -> &[u8] {
+        &self.topics
+    }
+
     pub(super) fn parts(&self) -> Result<MessageParts<'_>, Error> {
-        let now = clock::now().wall;
+        let now = clock::wall();
         Ok(MessageParts::new(now, &self.topics, &self.extensions, self.message.payload())?)
     }
 }

@@ -16,6 +16,7 @@ mod serve;
 mod status;
 mod stopwatch;
 mod subscription;
+pub mod yardstick;
 
 pub use builder::Builder;
 pub use deliveries::{Deliveries, Delivery};

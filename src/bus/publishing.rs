@@ -13,15 +13,13 @@ use crate::limits::ATOMIC_BYTES_MAX;
 #[derive(Clone, Debug)]
 struct Outgoing {
     encoded: Encoded,
-    topics: Vec<String>,
     /// Of a command; an event goes to whoever subscribes.
     address: Option<String>,
 }
 
 impl Outgoing {
     fn new(message: Message, topics: impl IntoTopics, address: Option<String>) -> Result<Outgoing, Error> {
-        let topics = topics.into_topics();
-        Ok(Outgoing { encoded: Encoded::new(message, &topics)?, topics, address })
+        Ok(Outgoing { encoded: Encoded::new(message, &topics)?, address })
     }
 
     fn prepare(&self) -> Result<Prepared<'_>, Error> {
@@ -29,7 +27,7 @@ impl Outgoing {
         let body_crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
         let (target, flags) = match &self.address {
             Some(address) => (Target::Address(address), FLAG_COMMAND),
-            None => (Target::Subscribers(&self.topics), 0),
+            None => (Target::Subscribers(self.encoded.topics()), 0),
         };
         Ok(Prepared { target, parts, body_crc, flags })
     }

@@ -1,10 +1,10 @@
 //! What a publisher gets back.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use super::Error;
 use crate::ids::{Lsn, MessageId};
-use crate::io::durable::UntilDurable;
 use crate::io::shared::Shared;
 use crate::io::staging::Staged;
 
@@ -47,8 +47,8 @@ impl Ticket {
         let Some(lsn) = self.lsn else {
             return Ok(Receipt { id: None, routed: 0 });
         };
-        let until = UntilDurable::new(Arc::clone(&self.shared.durable), lsn);
-        until.await.map_err(|_| Error::ended(&self.shared))?;
+        let durable = poll_fn(|cx| self.shared.durable.poll(lsn, cx)).await;
+        durable.map_err(|_| Error::ended(&self.shared))?;
         let id = MessageId { node: self.shared.node, incarnation: self.shared.incarnation, lsn };
         Ok(Receipt { id: Some(id), routed: self.routed })
     }

@@ -69,6 +69,10 @@ pub struct Status {
     pub segments: u64,
     /// Their bytes.
     pub log_bytes: u64,
+    /// Batches written since the log was made, each with one flush.
+    pub flushes: u64,
+    /// Bytes of batches written since the node was opened.
+    pub written_bytes: u64,
     /// The file system.
     pub file_system: String,
     /// Whether writes go around the page cache (O_DIRECT). If not, each is flushed all the same (O_DSYNC).
@@ -152,6 +156,8 @@ impl From<NodeStatus> for Status {
             destinations: destinations.into_iter().map(DestinationStatus::from).collect(),
             segments: of.segments,
             log_bytes: of.log_bytes,
+            flushes: of.flushes,
+            written_bytes: of.written_bytes,
             file_system: of.file_system,
             direct: of.direct,
             durability_warning: of.durability_warning,

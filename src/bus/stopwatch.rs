@@ -18,6 +18,18 @@ impl Stopwatch {
         Stopwatch { since: clock::now().monotonic }
     }
 
+    /// When it was started, as a number that other processes of the machine understand too.
+    #[must_use]
+    pub fn reading(&self) -> u64 {
+        self.since.0
+    }
+
+    /// A stopwatch that was started when another one gave that reading, in this process or another.
+    #[must_use]
+    pub fn from_reading(reading: u64) -> Stopwatch {
+        Stopwatch { since: Monotonic(reading) }
+    }
+
     /// How long ago that was.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

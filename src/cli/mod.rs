@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bench;
 mod demo;
 mod exit;
 mod json;
@@ -59,6 +60,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Outgoing(arguments) => lists::outgoing(&arguments),
         Command::Parked(arguments) => lists::parked(&arguments),
         Command::DeadLetters(arguments) => lists::dead_letters(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments.what),
+        Command::BenchReceiver(arguments) => bench::receiver::run(&arguments),
         Command::Unlock(arguments) => unlock::run(&arguments),
         Command::DemoWeb(arguments) => demo::web::run(&arguments),
         Command::DemoEmail(arguments) => demo::email::run(&arguments),

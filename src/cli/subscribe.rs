@@ -46,7 +46,10 @@ async fn session(bus: &Bus, arguments: &Subscribe, stop: &Stop) -> Result<(), Fa
     let (from, topics) = (&arguments.from, &arguments.topics);
     let names = topics.join(", ");
     if arguments.count.is_some() || !arguments.unsubscribe {
-        bus.subscribe(from, &topics[..]).await?;
+        match stop.or(bus.subscribe(from, &topics[..])).await {
+            Some(subscribed) => drop(subscribed?),
+            None => return Ok(()),
+        }
         let (ended, count) = read(bus, arguments, stop).await?;
         match ended {
             Ended::Closed => return Err(Failure::new(Exit::Failure, "the node was closed")),

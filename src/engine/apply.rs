@@ -194,10 +194,19 @@ impl State {
         applied: &mut Vec<Applied>,
     ) -> Result<(), ApplyDefect> {
         match (self.in_checkpoint, &control) {
-            (InCheckpoint::Before | InCheckpoint::Loading, Control::CheckpointBegin { slots, streams }) => {
+            (
+                InCheckpoint::Before | InCheckpoint::Loading,
+                Control::CheckpointBegin { slots, streams, dropped },
+            ) => {
                 // One that was begun before and never ended counts for nothing.
                 let index = std::mem::take(&mut self.index);
-                *self = State { index, last_slot: *slots, last_stream: *streams, ..State::default() };
+                *self = State {
+                    index,
+                    last_slot: *slots,
+                    last_stream: *streams,
+                    dropped: *dropped,
+                    ..State::default()
+                };
                 self.in_checkpoint = InCheckpoint::Loading;
                 return Ok(());
             }

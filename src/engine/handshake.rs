@@ -136,11 +136,12 @@ impl Engine {
         let fresh = self.entropy.key();
         let (secret, confirmed) = known.unwrap_or_else(|| (self.meeting.propose(node, fresh), false));
         let own = self.state.identity.id;
+        let forgotten = self.meeting.is_forgotten_by(node);
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(hello) = &session.hello else { return };
         let mac = proof::prove(&secret, &hello.challenge, own, node, Role::Dialler);
         let mut frame = Vec::new();
-        Body::Proof { mac, proposed: (!confirmed).then_some(secret) }.append_to(&mut frame);
+        Body::Proof { mac, proposed: (!confirmed || forgotten).then_some(secret) }.append_to(&mut frame);
         session.say(Lsn(0), frame);
         session.secret = Some(secret);
         session.phase = Phase::AwaitEstablished;
@@ -164,7 +165,7 @@ impl Engine {
             (_, Some(proposed)) => proposed,
             (Some(peer), None) => peer.secret,
             (None, None) => {
-                return refused(GoodbyeCode::ProofFailed, "we never met, and no secret was proposed");
+                return refused(GoodbyeCode::NeverMet, "no secret was proposed");
             }
         };
         if !proof::verify(&mac, &secret, &challenge, hello.node, own, Role::Dialler) {
@@ -287,6 +288,7 @@ impl Engine {
         session.heard_at = now;
         let (node, name) =
             (session.node().unwrap_or_default(), session.hello.as_ref().map(|h| h.name.clone()));
+        self.meeting.met(node);
         self.events.push_back(Event::Note(Note::Established { node, name: name.unwrap_or_default() }));
     }
 

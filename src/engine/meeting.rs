@@ -16,9 +16,25 @@ pub struct Meeting {
     /// another one.
     proposed: BTreeMap<NodeId, [u8; 16]>,
     last_slot: PeerSlot,
+    /// Peers that were told to forget us. They are met again with the secret that we still have.
+    forgotten_by: BTreeSet<NodeId>,
 }
 
 impl Meeting {
+    /// A peer that we know does not know us.
+    pub(super) fn forgotten_by(&mut self, node: NodeId) {
+        self.forgotten_by.insert(node);
+    }
+
+    /// A session with a peer is established.
+    pub(super) fn met(&mut self, node: NodeId) {
+        self.forgotten_by.remove(&node);
+    }
+
+    pub(super) fn is_forgotten_by(&self, node: NodeId) -> bool {
+        self.forgotten_by.contains(&node)
+    }
+
     /// Goes on after the highest slot ever given.
     #[must_use]
     pub fn new(last_slot: PeerSlot) -> Meeting {

@@ -42,7 +42,7 @@ pub mod transmit;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::format::control::Control;
-use crate::ids::{Epoch, Lsn, PeerSlot, Position, StreamId};
+use crate::ids::{BatchNumber, Epoch, Lsn, PeerSlot, Position, StreamId};
 use crate::log::group_commit::GroupCommit;
 use crate::log::resident::Resident;
 use crate::log::segments::Segments;
@@ -220,6 +220,12 @@ impl Engine {
     #[must_use]
     pub fn durable(&self) -> Lsn {
         self.commit.durable()
+    }
+
+    /// The highest batch that is durable with all before it.
+    #[must_use]
+    pub fn durable_batch(&self) -> BatchNumber {
+        self.commit.durable_batch()
     }
 
     /// Whether a write failed: nothing more is logged in this opening.

@@ -103,6 +103,11 @@ impl Engine {
         session.phase = Phase::Over;
         session.frames.clear();
         let node = session.node();
+        if let Some(node) = node.filter(|_| code == GoodbyeCode::NeverMet)
+            && self.known_peer(node).is_some()
+        {
+            self.meeting.forgotten_by(node);
+        }
         let reason = format!("the peer said goodbye: {code}: {reason}");
         self.events.push_back(Event::Note(Note::Ended { node, reason }));
         self.sessions.closes.push_back(super::effect::Close { session: id, code });

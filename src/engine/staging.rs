@@ -190,7 +190,8 @@ impl Engine {
 
     fn release_done(&mut self) {
         let durable = self.commit.durable();
-        while let Some((_, request)) = self.done.pop_front_if(|(lsn, _)| *lsn <= durable) {
+        while let Some((_, request)) = self.done.front().copied().filter(|(lsn, _)| *lsn <= durable) {
+            self.done.pop_front();
             self.events.push_back(Event::Done(request));
         }
     }

@@ -146,7 +146,11 @@ impl State {
     /// long as the messages, and go with them when they are carried forward.
     #[must_use]
     pub fn checkpoint(&self) -> Vec<Control> {
-        let mut out = vec![Control::CheckpointBegin { slots: self.last_slot, streams: self.last_stream }];
+        let mut out = vec![Control::CheckpointBegin {
+            slots: self.last_slot,
+            streams: self.last_stream,
+            dropped: self.dropped,
+        }];
         let Identity { id, incarnation, created } = self.identity;
         out.push(Control::Node { id, incarnation, created });
         let Opening { epoch, nonce, at, name, address } = self.opening.clone();

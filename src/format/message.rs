@@ -103,6 +103,26 @@ pub struct MessageParts<'a> {
     pub payload: &'a [u8],
 }
 
+/// Writes one topic as it stands in a message.
+pub fn put_topic(out: &mut Vec<u8>, topic: &str) -> Result<(), MessageDefect> {
+    check_topic(topic)?;
+    out.reserve(topic.len() + 1);
+    out.push(topic.len() as u8);
+    out.extend_from_slice(topic.as_bytes());
+    Ok(())
+}
+
+/// The topics in bytes that [`put_topics`] wrote, or that were verified.
+pub fn topics_in(written: &[u8]) -> impl Iterator<Item = &str> {
+    let mut rest = written;
+    std::iter::from_fn(move || {
+        let (length, after) = rest.split_first()?;
+        let (topic, next) = after.split_at_checked(usize::from(*length))?;
+        rest = next;
+        std::str::from_utf8(topic).ok()
+    })
+}
+
 /// Writes topics as they stand in a message, into a buffer that the caller keeps.
 pub fn put_topics<'t>(
     out: &mut Vec<u8>,
@@ -110,9 +130,7 @@ pub fn put_topics<'t>(
 ) -> Result<(), MessageDefect> {
     let mut count = 0;
     for topic in topics {
-        check_topic(topic)?;
-        out.push(topic.len() as u8);
-        out.extend_from_slice(topic.as_bytes());
+        put_topic(out, topic)?;
         count += 1;
     }
     match count {
@@ -189,13 +207,7 @@ impl<'a> MessageView<'a> {
 
     /// The topics, in the order in which the publisher named them.
     pub fn topics(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let mut rest = self.topics;
-        std::iter::from_fn(move || {
-            let (length, after) = rest.split_first()?;
-            let (topic, next) = after.split_at_checked(usize::from(*length))?;
-            rest = next;
-            std::str::from_utf8(topic).ok()
-        })
+        topics_in(self.topics)
     }
 
     /// The extensions: tag and value.

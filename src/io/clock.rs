@@ -16,6 +16,12 @@ pub fn now() -> Now {
     }
 }
 
+/// CLOCK_REALTIME alone, for a stamp.
+#[must_use]
+pub fn wall() -> Wall {
+    Wall(nanoseconds(ClockId::CLOCK_REALTIME))
+}
+
 fn nanoseconds(clock: ClockId) -> u64 {
     // Invariant: both clocks exist in every Linux, and nothing else can fail here.
     let time = clock_gettime(clock).expect("CLOCK_MONOTONIC and CLOCK_REALTIME can be read");

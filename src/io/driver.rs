@@ -90,6 +90,8 @@ pub struct Driver {
     closing: Closing,
     /// Reads and writes of the log that the kernel has.
     operations: usize,
+    /// Bytes of batches written.
+    written_bytes: u64,
 }
 
 impl Driver {
@@ -109,6 +111,7 @@ impl Driver {
             to_free: Vec::new(),
             closing: Closing::No,
             operations: 0,
+            written_bytes: 0,
         }
     }
 

@@ -2,10 +2,8 @@
 
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::ids::Lsn;
@@ -84,7 +82,8 @@ impl DurableMark {
         waiters.into_iter().for_each(|waiter| waiter.waker.wake());
     }
 
-    fn poll(&self, lsn: Lsn, cx: &Context<'_>) -> Poll<Result<(), OutcomeUnknown>> {
+    /// Whether record `lsn` is durable; if it is not yet, whoever polls is woken when it is.
+    pub fn poll(&self, lsn: Lsn, cx: &Context<'_>) -> Poll<Result<(), OutcomeUnknown>> {
         if self.get() >= lsn {
             return Poll::Ready(Ok(()));
         }
@@ -101,56 +100,31 @@ impl DurableMark {
     }
 }
 
-/// Resolves when a record is durable.
-#[derive(Debug)]
-pub struct UntilDurable {
-    mark: Arc<DurableMark>,
-    lsn: Lsn,
-}
-
-impl UntilDurable {
-    /// A future for record `lsn`.
-    #[must_use]
-    pub fn new(mark: Arc<DurableMark>, lsn: Lsn) -> UntilDurable {
-        UntilDurable { mark, lsn }
-    }
-}
-
-impl Future for UntilDurable {
-    type Output = Result<(), OutcomeUnknown>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.mark.poll(self.lsn, cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt;
     use futures_util::task::noop_waker_ref;
 
-    fn poll(until: &mut UntilDurable) -> Poll<Result<(), OutcomeUnknown>> {
-        until.poll_unpin(&mut Context::from_waker(noop_waker_ref()))
+    fn poll(mark: &DurableMark, lsn: u64) -> Poll<Result<(), OutcomeUnknown>> {
+        mark.poll(Lsn(lsn), &Context::from_waker(noop_waker_ref()))
     }
 
     #[test]
     fn a_waiter_is_released_by_its_own_record_and_not_by_one_before_it() {
-        let mark = Arc::new(DurableMark::default());
-        let mut until = UntilDurable::new(mark.clone(), Lsn(5));
-        assert!(poll(&mut until).is_pending());
+        let mark = DurableMark::default();
+        assert!(poll(&mark, 5).is_pending());
         mark.rise(Lsn(4));
-        assert!(poll(&mut until).is_pending());
+        assert!(poll(&mark, 5).is_pending());
         mark.rise(Lsn(5));
-        assert_eq!(poll(&mut until), Poll::Ready(Ok(())));
+        assert_eq!(poll(&mark, 5), Poll::Ready(Ok(())));
     }
 
     #[test]
     fn after_a_failure_what_is_durable_is_and_of_the_rest_nothing_is_known() {
-        let mark = Arc::new(DurableMark::default());
+        let mark = DurableMark::default();
         mark.rise(Lsn(5));
         mark.fail();
-        assert_eq!(poll(&mut UntilDurable::new(mark.clone(), Lsn(5))), Poll::Ready(Ok(())));
-        assert_eq!(poll(&mut UntilDurable::new(mark, Lsn(6))), Poll::Ready(Err(OutcomeUnknown)));
+        assert_eq!(poll(&mark, 5), Poll::Ready(Ok(())));
+        assert_eq!(poll(&mark, 6), Poll::Ready(Err(OutcomeUnknown)));
     }
 }

@@ -31,3 +31,4 @@ pub mod uring_probe;
 pub mod wake;
 pub mod wake_flags;
 pub mod window_reader;
+pub mod yardstick;

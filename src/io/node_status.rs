@@ -13,6 +13,10 @@ pub struct NodeStatus {
     pub segments: u64,
     /// Their bytes.
     pub log_bytes: u64,
+    /// Batches written since the log was made, each with one flush.
+    pub flushes: u64,
+    /// Bytes of batches written since the log was opened.
+    pub written_bytes: u64,
     /// The file system.
     pub file_system: String,
     /// Whether writes go around the page cache (O_DIRECT). If not, each is flushed all the same.

@@ -10,7 +10,7 @@ use super::buffer::Buffer;
 use crate::engine::routing::{Route, Routing};
 use crate::engine::staging::Stager;
 use crate::format::control::Control;
-use crate::format::message::MessageParts;
+use crate::format::message::{MessageParts, topics_in};
 use crate::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES};
 use crate::ids::{Lsn, SetId};
 use crate::limits::{ATOMIC_BYTES_MAX, ROUTE_RECORD_BYTES_MAX};
@@ -34,8 +34,8 @@ pub enum Gate {
 /// Where a message is to go.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
-    /// To whoever subscribes to one of its topics.
-    Subscribers(&'a [String]),
+    /// To whoever subscribes to one of its topics, as they stand in the message.
+    Subscribers(&'a [u8]),
     /// To the node at an address.
     Address(&'a str),
 }
@@ -138,8 +138,8 @@ impl Staging {
     fn look_up(&self, target: &Target<'_>) -> (u64, Option<Route>) {
         let table = self.table.load();
         let route = match target {
-            Target::Subscribers([topic]) if table.complete => {
-                Some(table.topics.get(topic).copied().unwrap_or_default())
+            Target::Subscribers(topics) if table.complete => {
+                only(topics).map(|topic| table.topics.get(topic).copied().unwrap_or_default())
             }
             _ => None,
         };
@@ -187,6 +187,12 @@ impl Staging {
     }
 }
 
+/// The topic, if there is just one.
+fn only(topics: &[u8]) -> Option<&str> {
+    let mut all = topics_in(topics);
+    all.next().filter(|_| all.next().is_none())
+}
+
 /// Staging, with its lock held.
 pub struct Locked<'a> {
     staging: &'a Staging,
@@ -206,7 +212,7 @@ impl Locked<'_> {
         let mut records = Vec::new();
         let Shelf { buffer, builder, routing, .. } = &mut *self.inner;
         let route = match target {
-            Target::Subscribers(topics) => routing.route(topics.iter().map(String::as_str), &mut records),
+            Target::Subscribers(topics) => routing.route(topics_in(topics), &mut records),
             Target::Address(address) => routing.route_address(address, &mut records),
         };
         records.iter().for_each(|record: &Control| drop_lsn(builder.push_control(buffer, record)));

@@ -27,13 +27,15 @@ pub enum GoodbyeCode {
     Timeout,
     /// The log cannot be written.
     Storage,
+    /// The peer is not known here, or no longer: it may propose a secret as at a first meeting.
+    NeverMet,
     /// A reason of a later version.
     Other(u16),
 }
 
 impl GoodbyeCode {
     /// Every code that has a name; its number is its place, from 1.
-    pub const ALL: [GoodbyeCode; 11] = [
+    pub const ALL: [GoodbyeCode; 12] = [
         GoodbyeCode::Closing,
         GoodbyeCode::BadFrame,
         GoodbyeCode::ProtocolError,
@@ -45,6 +47,7 @@ impl GoodbyeCode {
         GoodbyeCode::TooManySessions,
         GoodbyeCode::Timeout,
         GoodbyeCode::Storage,
+        GoodbyeCode::NeverMet,
     ];
 
     /// The number on the wire.
@@ -62,6 +65,7 @@ impl GoodbyeCode {
             GoodbyeCode::TooManySessions => 9,
             GoodbyeCode::Timeout => 10,
             GoodbyeCode::Storage => 11,
+            GoodbyeCode::NeverMet => 12,
             GoodbyeCode::Other(number) => number,
         }
     }
@@ -88,6 +92,7 @@ impl fmt::Display for GoodbyeCode {
             GoodbyeCode::TooManySessions => "there are too many sessions",
             GoodbyeCode::Timeout => "nothing was heard for too long",
             GoodbyeCode::Storage => "the log cannot be written",
+            GoodbyeCode::NeverMet => "the two nodes never met",
             GoodbyeCode::Other(number) => return write!(f, "reason {number}"),
         })
     }
@@ -105,7 +110,7 @@ mod tests {
         for number in [0, 1, 5, 11, 12, u16::MAX] {
             assert_eq!(GoodbyeCode::from_number(number).number(), number);
         }
-        assert_eq!(GoodbyeCode::from_number(12), GoodbyeCode::Other(12));
+        assert_eq!(GoodbyeCode::from_number(13), GoodbyeCode::Other(13));
         assert_eq!(GoodbyeCode::from_number(0), GoodbyeCode::Other(0));
     }
 }

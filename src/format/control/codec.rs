@@ -70,8 +70,8 @@ impl Control {
                     out.u64(stream.0);
                 });
             }
-            Control::CheckpointBegin { slots, streams } => {
-                out.u32(slots.0).u64(streams.0);
+            Control::CheckpointBegin { slots, streams, dropped } => {
+                out.u32(slots.0).u64(streams.0).u64(*dropped);
             }
             Control::CheckpointEnd => {}
         }
@@ -177,9 +177,11 @@ fn node_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, Bod
             name: r.text()?.to_owned(),
             address: r.text()?.to_owned(),
         },
-        RecordKind::CheckpointBegin => {
-            Control::CheckpointBegin { slots: PeerSlot(r.u32()?), streams: StreamId(r.u64()?) }
-        }
+        RecordKind::CheckpointBegin => Control::CheckpointBegin {
+            slots: PeerSlot(r.u32()?),
+            streams: StreamId(r.u64()?),
+            dropped: r.u64()?,
+        },
         RecordKind::CheckpointEnd => Control::CheckpointEnd,
         _ => return Err(BodyDefect::Value("kind")),
     })

@@ -179,6 +179,8 @@ pub enum Control {
         slots: PeerSlot,
         /// The highest stream ever minted: an id is never used twice, for peers remember it.
         streams: StreamId,
+        /// Messages dropped so far because their destination was removed.
+        dropped: u64,
     },
     /// The checkpoint is complete.
     CheckpointEnd,
@@ -279,7 +281,7 @@ mod tests {
             Control::PeerRemoved { slot: PeerSlot(1), dropped: 2 },
             Control::AddressRemoved { address: "x".into() },
             Control::DestinationSet { id: SetId(1), streams: vec![StreamId(1), StreamId(2)] },
-            Control::CheckpointBegin { slots: PeerSlot(3), streams: StreamId(9) },
+            Control::CheckpointBegin { slots: PeerSlot(3), streams: StreamId(9), dropped: 4 },
             Control::CheckpointEnd,
         ]
     }

@@ -73,6 +73,7 @@ impl Driver {
         let (place, number) = (sealed.place, sealed.batch.header.number());
         let inputs = std::rc::Rc::clone(&self.inputs);
         self.operations += 1;
+        self.written_bytes += u64::from(place.bytes);
         match self.parts.files.borrow_for_write(place.segment) {
             Err(error) => inputs.push(Input::Written(number, Err(error))),
             Ok(file) => self.spawn(async move {

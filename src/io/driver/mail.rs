@@ -93,6 +93,8 @@ impl Driver {
             dispatched: parts.engine.dispatched(),
             segments: parts.engine.segments().count() as u64,
             log_bytes: parts.engine.segments().count() as u64 * parts.engine.segments().segment_bytes(),
+            flushes: parts.engine.durable_batch().0,
+            written_bytes: self.written_bytes,
             file_system: parts.directory.file_system().to_string(),
             direct: parts.files.is_direct(),
             durability_warning: parts.directory.durability_warning(),

@@ -1,0 +1,186 @@
+//! `status`, the lists and `unlock`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use resolute::{Bus, Envelope, Retry};
+
+use crate::program::{code, json_lines, resolute, run, run_with_input, stderr, stdout, text, until};
+
+const COMMANDS: [&str; 7] =
+    ["status", "keys", "subscribers", "incoming", "outgoing", "parked", "dead-letters"];
+
+/// Everything about a directory that reading must leave as it is.
+fn fingerprint(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+    let mut found = BTreeMap::new();
+    let own = std::fs::metadata(directory).unwrap().modified().unwrap();
+    found.insert(".".to_owned(), (Vec::new(), own));
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let content = std::fs::read(&path).unwrap();
+        found.insert(
+            path.display().to_string(),
+            (content, std::fs::metadata(&path).unwrap().modified().unwrap()),
+        );
+    }
+    found
+}
+
+/// A node with something of everything: of its own topics one message parked, one dead, two waiting, and one owed.
+async fn busy_node(directory: &Path) {
+    let fails = |_: Envelope| async { Err::<(), _>("it is broken") };
+    let retry = Retry { attempts_max: 1, ..Retry::default() };
+    let bus =
+        Bus::builder(directory).bind("tcp://127.0.0.1:0").retry(retry).every_named("breaker", "bad", fails);
+    let bus = bus.open().await.unwrap();
+    let own = bus.address().to_owned();
+    bus.subscribe(&own, ["bad", "odd", "later"]).await.unwrap();
+    bus.publish("bad", "dead").await.unwrap();
+    bus.publish("odd", "parked").await.unwrap();
+    bus.send("tcp://127.0.0.1:9", "mail", "owed").await.unwrap();
+    let serving = tokio::spawn(bus.serve());
+    for _ in 0..2000 {
+        let status = bus.status().await.unwrap();
+        if (status.parked, status.dead_letters) == (1, 1) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    bus.publish("later", "first").await.unwrap();
+    bus.publish("later", "second").await.unwrap();
+    bus.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_list_shows_its_own_and_reading_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node");
+    busy_node(&path).await;
+    let before = fingerprint(&path);
+    let list = |command: &str| json_lines(&run(&[command, "--dir", text(&path), "--json"]));
+    let data = |command: &str| -> Vec<String> {
+        list(command).iter().map(|line| line["data"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(data("incoming"), ["first", "second"]);
+    assert_eq!(data("parked"), ["parked"]);
+    assert_eq!(data("outgoing"), ["owed"]);
+    let dead = &list("dead-letters")[0];
+    assert_eq!((&dead["data"], &dead["handler"]), (&"dead".into(), &"breaker".into()));
+    assert_eq!((&dead["attempts"], &dead["reason"]), (&1.into(), &"it is broken".into()));
+    let topics: Vec<String> =
+        list("subscribers").iter().map(|line| line["topic"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(topics, ["bad", "later", "odd"]);
+    let places: Vec<String> =
+        list("keys").iter().map(|line| line["places"][0].as_str().unwrap().to_owned()).collect();
+    assert_eq!(places, ["dead", "parked", "outgoing", "incoming", "incoming"]);
+    let status = &list("status")[0];
+    for (key, count) in [("incoming", 2), ("parked", 1), ("dead_letters", 1), ("outgoing", 1)] {
+        assert_eq!(status[key], count, "{key}");
+    }
+    assert_eq!((&status["closed"], &status["recovery"]), (&true.into(), &"closed cleanly".into()));
+    for command in COMMANDS {
+        let table = run(&[command, "--dir", text(&path)]);
+        assert_eq!(code(&table), 0, "{table:?}");
+        assert!(!stdout(&table).is_empty());
+    }
+    assert_eq!(code(&run(&["unlock", "--dir", text(&path)])), 0);
+    assert!(before == fingerprint(&path), "reading has changed the directory");
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_reported_and_left_and_damage_is_code_5() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node");
+    busy_node(&path).await;
+    let segment = path.join("00000000000000000001.log");
+    let whole = std::fs::read(&segment).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut torn = whole.clone();
+    torn[end] ^= 1;
+    std::fs::write(&segment, &torn).unwrap();
+    let before = fingerprint(&path);
+    let status = &json_lines(&run(&["status", "--dir", text(&path), "--json"]))[0];
+    assert_eq!(status["torn"]["segment"], 1);
+    assert!(status["torn"]["offset"].as_u64().unwrap() <= end as u64);
+    assert!(stdout(&run(&["status", "--dir", text(&path)])).contains("torn"));
+    assert!(before == fingerprint(&path));
+    let mut damaged = whole;
+    damaged[200] ^= 1;
+    std::fs::write(&segment, &damaged).unwrap();
+    for command in COMMANDS {
+        let output = run(&[command, "--dir", text(&path)]);
+        assert_eq!(code(&output), 5, "{command}: {output:?}");
+        assert!(stderr(&output).contains("offset 0"), "{output:?}");
+    }
+    let output = run(&["publish", "--dir", text(&path), "--bind", "tcp://127.0.0.1:0", "t", "x"]);
+    assert_eq!(code(&output), 5, "{output:?}");
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_refused_with_the_pid_and_free_when_the_process_is_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node");
+    let mut live = resolute(&["publish", "--dir", text(&path), "--bind", "tcp://127.0.0.1:0", "t", "x"])
+        .spawn()
+        .unwrap();
+    let pid = format!("process {}", live.id());
+    until("the node has the lock", || code(&run(&["unlock", "--dir", text(&path)])) == 4);
+    for command in COMMANDS.into_iter().chain(["unlock"]) {
+        let output = run(&[command, "--dir", text(&path)]);
+        assert_eq!(code(&output), 4, "{command}: {output:?}");
+        assert!(stderr(&output).contains(&pid), "{output:?}");
+    }
+    let second = run(&["publish", "--dir", text(&path), "--bind", "tcp://127.0.0.1:0", "t", "x"]);
+    assert_eq!(code(&second), 4, "{second:?}");
+    assert!(stderr(&second).contains(&pid), "{second:?}");
+    live.kill().unwrap();
+    live.wait().unwrap();
+    let unlocked = run(&["unlock", "--dir", text(&path)]);
+    assert_eq!(code(&unlocked), 0, "{unlocked:?}");
+    assert!(stdout(&unlocked).contains("nothing to do"), "{unlocked:?}");
+}
+
+#[test]
+fn what_is_no_data_directory_is_said_to_be_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (missing, file) = (dir.path().join("missing"), dir.path().join("file"));
+    std::fs::write(&file, "x").unwrap();
+    for command in COMMANDS {
+        assert_eq!(code(&run(&[command, "--dir", text(&missing)])), 3);
+        assert_eq!(code(&run(&[command, "--dir", text(dir.path())])), 3);
+        assert_eq!(code(&run(&[command, "--dir", text(&file)])), 1);
+    }
+    assert!(!missing.exists(), "looking makes no directory");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_long_list_may_be_left_in_the_middle() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node");
+    let lines: String = (0..20_000).map(|number| format!("{number}\n")).collect();
+    run_with_input(
+        &["send", "--dir", text(&path), "--to", "tcp://127.0.0.1:9", "--deadline", "0", "t"],
+        lines.as_bytes(),
+    );
+    for arguments in [&["keys", "--json"][..], &["outgoing"], &["outgoing", "--json"]] {
+        let mut child = resolute(&[arguments, &["--dir", text(&path)]].concat()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = crate::program::wait(child);
+        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{arguments:?}");
+    }
+    assert_eq!(json_lines(&run_to_file(&path, dir.path())).len(), 20_000);
+}
+
+/// The keys of a node, through a file: a pipe that is read at the end would fill up.
+fn run_to_file(path: &Path, base: &Path) -> std::process::Output {
+    let target = base.join("keys");
+    let file = std::fs::File::create(&target).unwrap();
+    let child = resolute(&["keys", "--json", "--dir", text(path)]).stdout(file).spawn().unwrap();
+    let mut output = crate::program::wait(child);
+    output.stdout = std::fs::read(&target).unwrap();
+    output
+}

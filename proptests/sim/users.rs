@@ -1,0 +1,104 @@
+//! What the users of a node do.
+
+use resolute::engine::effect::RequestId;
+use resolute::engine::request::Request;
+use resolute::format::checksum::checksum;
+use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::record::FLAG_COMMAND;
+use resolute::time::Wall;
+
+use super::model::{MessageNumber, Sent};
+use super::node::at;
+use super::world::{Event, World};
+
+impl World {
+    pub fn request(&mut self, node: usize, request: Request) -> RequestId {
+        self.numbers += 1;
+        let (id, now) = (RequestId(self.numbers), at(self.now));
+        if let Some(up) = &mut self.nodes[node].up {
+            up.engine.handle_request(now, id, request);
+            self.turn(node);
+        }
+        id
+    }
+
+    /// Several requests in one turn.
+    pub fn request_at_once(&mut self, node: usize, requests: Vec<Request>) -> Vec<RequestId> {
+        let now = at(self.now);
+        let mut ids = Vec::new();
+        for request in requests {
+            self.numbers += 1;
+            ids.push(RequestId(self.numbers));
+            self.nodes[node].up.as_mut().unwrap().engine.handle_request(
+                now,
+                RequestId(self.numbers),
+                request,
+            );
+        }
+        self.turn(node);
+        ids
+    }
+
+    pub fn subscribe(&mut self, node: usize, address: &str, topic: &str) -> RequestId {
+        self.request(node, Request::Subscribe { address: address.to_owned(), topics: vec![topic.to_owned()] })
+    }
+
+    pub fn unsubscribe(&mut self, node: usize, address: &str, topic: &str) -> RequestId {
+        self.request(
+            node,
+            Request::Unsubscribe { address: address.to_owned(), topics: vec![topic.to_owned()] },
+        )
+    }
+
+    pub fn is_done(&self, node: usize, id: RequestId) -> bool {
+        self.nodes[node].up.as_ref().is_some_and(|up| up.done.contains(&id))
+    }
+
+    pub fn publish(&mut self, node: usize, topics: &[&str], payload_bytes: usize) -> Option<MessageNumber> {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        self.put(node, Sent::Event(topics), payload_bytes)
+    }
+
+    pub fn send(&mut self, node: usize, address: &str, payload_bytes: usize) -> Option<MessageNumber> {
+        self.put(node, Sent::Command(address.to_owned()), payload_bytes)
+    }
+
+    /// As publishers do it, in one critical section: route, stage what the routing needs, stage the message.
+    fn put(&mut self, node: usize, sent: Sent, payload_bytes: usize) -> Option<MessageNumber> {
+        let now = self.now;
+        let up = self.nodes[node].up.as_mut()?;
+        let most = payload_bytes + 4096;
+        if up.engine.is_in_checkpoint() || up.engine.is_disk_full() || !up.builder.has_room(most) {
+            return None;
+        }
+        let mut records = Vec::new();
+        let (route, names, flags) = match &sent {
+            Sent::Event(topics) => {
+                (up.routing.route(topics.iter().map(String::as_str), &mut records), topics.clone(), 0)
+            }
+            Sent::Command(address) => {
+                (up.routing.route_address(address, &mut records), vec!["cmd".to_owned()], FLAG_COMMAND)
+            }
+        };
+        if route.routed == 0 {
+            return None;
+        }
+        for record in &records {
+            up.builder.push_control(&mut up.buffer, record);
+        }
+        self.numbers += 1;
+        let number = self.numbers;
+        let mut payload = vec![0x5a; payload_bytes.max(8)];
+        payload[..8].copy_from_slice(&number.to_le_bytes());
+        let mut topics = Vec::new();
+        put_topics(&mut topics, names.iter().map(String::as_str)).unwrap();
+        let parts = MessageParts::new(Wall(now), &topics, &[], &payload).unwrap();
+        let crc = checksum(&parts.pieces().concat());
+        up.builder.push_message(&mut up.buffer, &parts, crc, flags, route.set);
+        let own = up.engine.state().identity.id;
+        self.model.sent.insert(number, (own, sent));
+        let life = self.nodes[node].life;
+        self.at(now, Event::Wake(node, life));
+        Some(number)
+    }
+}

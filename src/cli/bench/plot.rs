@@ -1,0 +1,76 @@
+//! Throughput against latency, as a picture.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use super::report::Report;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{Output, say};
+
+/// Messages on their way in all, for each point.
+const OUTSTANDING: [u32; 7] = [1, 4, 16, 64, 256, 1024, 4096];
+
+/// Measures each point and draws them.
+pub fn sweep(
+    file: &Path,
+    what: &str,
+    json: bool,
+    mut measure: impl FnMut(u32) -> Result<Report, Failure>,
+) -> Result<(), Failure> {
+    let mut points = Vec::new();
+    for outstanding in OUTSTANDING {
+        let report = measure(outstanding)?;
+        let mut out = Output::new();
+        if json {
+            out.json(&report)?;
+        } else {
+            let Report { messages_per_second, p50_us, p99_us, .. } = &report;
+            let line = format!("{outstanding:>6} on their way: {messages_per_second:>10.0} messages/s");
+            out.line(&format!("{line}, p50 {p50_us:.0} us, p99 {p99_us:.0} us"))?;
+        }
+        out.finish()?;
+        points.push((outstanding, report));
+    }
+    draw(file, what, &points)
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot draw: {error}")))?;
+    say(&format!("{} is drawn", file.display()));
+    Ok(())
+}
+
+fn draw(file: &Path, what: &str, points: &[(u32, Report)]) -> Result<(), Box<dyn std::error::Error>> {
+    let root = SVGBackend::new(file, (900, 560)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let range = |values: Vec<f64>| {
+        let (low, high) = values.iter().fold((f64::MAX, 1.0_f64), |(l, h), v| (l.min(*v), h.max(*v)));
+        low * 0.7..high * 1.4
+    };
+    let latencies = points.iter().flat_map(|(_, report)| [report.p50_us, report.p99_us]).collect();
+    let rates = points.iter().map(|(_, report)| report.messages_per_second).collect();
+    let title = format!("resolute bench {what}: durable messages a second against latency");
+    let mut chart = ChartBuilder::on(&root)
+        .caption(title, ("sans-serif", 20))
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(84)
+        .build_cartesian_2d(range(rates).log_scale(), range(latencies).log_scale())?;
+    chart.configure_mesh().x_desc("messages a second").y_desc("latency, us").draw()?;
+    for (name, colour, of) in [
+        ("p50", BLUE, (|report: &Report| report.p50_us) as fn(&Report) -> f64),
+        ("p99", RED, |report: &Report| report.p99_us),
+    ] {
+        let line: Vec<(f64, f64)> = points.iter().map(|(_, r)| (r.messages_per_second, of(r))).collect();
+        chart
+            .draw_series(LineSeries::new(line.clone(), colour))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 20, y)], colour));
+        chart.draw_series(points.iter().zip(&line).map(|((outstanding, _), at)| {
+            EmptyElement::at(*at)
+                + Circle::new((0, 0), 3, colour.filled())
+                + Text::new(outstanding.to_string(), (5, -14), ("sans-serif", 12))
+        }))?;
+    }
+    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    root.present()?;
+    Ok(())
+}

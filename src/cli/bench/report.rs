@@ -1,0 +1,122 @@
+//! The result of a measurement.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Ruler;
+use super::facts::Facts;
+use super::latency::Latencies;
+use super::usage::Usage;
+use crate::cli::exit::Failure;
+use crate::cli::output::Output;
+
+/// Bytes a second that `messages_per_yardstick_gb` is counted for.
+const GB: f64 = 1e9;
+
+/// What was counted.
+pub struct Counted {
+    pub messages: u64,
+    pub payload_bytes: u64,
+    pub elapsed: Duration,
+    pub latencies: Latencies,
+    pub usage: Usage,
+    /// Flushes of all logs.
+    pub flushes: u64,
+    /// Bytes written to all logs.
+    pub log_bytes: u64,
+    /// How the messages were durable.
+    pub durable: &'static str,
+}
+
+/// One result, with the yardstick of the same run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub what: &'static str,
+    pub messages: u64,
+    pub seconds: f64,
+    pub messages_per_second: f64,
+    pub bytes_per_second: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
+    pub cpu_ns_per_message: f64,
+    pub engine_cpu_ns_per_message: f64,
+    pub peak_rss_bytes: u64,
+    pub flushes: u64,
+    pub yardstick_bytes_per_second: f64,
+    pub yardstick_p50_us: f64,
+    pub ratio_to_yardstick: f64,
+    pub payload_ratio: f64,
+    pub messages_per_yardstick_gb: f64,
+    pub durable: &'static str,
+    #[serde(flatten)]
+    pub facts: Facts,
+}
+
+impl Report {
+    pub fn new(what: &'static str, counted: &Counted, ruler: &Ruler, facts: Facts) -> Report {
+        let seconds = counted.elapsed.as_secs_f64();
+        let (per_second, messages) = (|count: u64| count as f64 / seconds, counted.messages.max(1) as f64);
+        let yardstick = ruler.fast.bytes_per_second();
+        Report {
+            what,
+            messages: counted.messages,
+            seconds,
+            messages_per_second: per_second(counted.messages),
+            bytes_per_second: per_second(counted.payload_bytes),
+            p50_us: counted.latencies.percentile_us(0.5),
+            p99_us: counted.latencies.percentile_us(0.99),
+            p999_us: counted.latencies.percentile_us(0.999),
+            max_us: counted.latencies.max_us(),
+            cpu_ns_per_message: counted.usage.cpu_ns as f64 / messages,
+            engine_cpu_ns_per_message: counted.usage.engine_cpu_ns as f64 / messages,
+            peak_rss_bytes: counted.usage.peak_rss_bytes,
+            flushes: counted.flushes,
+            yardstick_bytes_per_second: yardstick,
+            yardstick_p50_us: ruler.soon.percentile_us(0.5),
+            ratio_to_yardstick: per_second(counted.log_bytes) / yardstick,
+            payload_ratio: per_second(counted.payload_bytes) / yardstick,
+            messages_per_yardstick_gb: per_second(counted.messages) / (yardstick / GB),
+            durable: counted.durable,
+            facts,
+        }
+    }
+
+    pub fn write(&self, json: bool) -> Result<(), Failure> {
+        let mut out = Output::new();
+        if json {
+            out.json(self)?;
+        } else {
+            for (name, value) in self.lines() {
+                out.line(&format!("{name:<34}{value}"))?;
+            }
+        }
+        out.finish().map(drop)
+    }
+
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let Facts { kernel, cores, file_system, device, write_cache } = &self.facts;
+        vec![
+            ("durable", self.durable.to_owned()),
+            ("messages a second", format!("{:.0}", self.messages_per_second)),
+            ("payload, MB/s", format!("{:.1}", self.bytes_per_second / 1e6)),
+            ("latency p50, us", format!("{:.0}", self.p50_us)),
+            ("latency p99, us", format!("{:.0}", self.p99_us)),
+            ("latency p99.9, us", format!("{:.0}", self.p999_us)),
+            ("latency max, us", format!("{:.0}", self.max_us)),
+            ("CPU a message, process, ns", format!("{:.0}", self.cpu_ns_per_message)),
+            ("CPU a message, engine thread, ns", format!("{:.0}", self.engine_cpu_ns_per_message)),
+            ("peak memory, MiB", format!("{:.1}", self.peak_rss_bytes as f64 / f64::from(1 << 20))),
+            ("flushes", self.flushes.to_string()),
+            ("yardstick (1 MiB, 2 in flight), MB/s", format!("{:.0}", self.yardstick_bytes_per_second / 1e6)),
+            ("yardstick (4 KiB, one), p50 us", format!("{:.0}", self.yardstick_p50_us)),
+            ("log bytes to the yardstick", format!("{:.3}", self.ratio_to_yardstick)),
+            ("payload bytes to the yardstick", format!("{:.3}", self.payload_ratio)),
+            ("messages a second for each GB/s", format!("{:.0}", self.messages_per_yardstick_gb)),
+            ("latency p50 to the yardstick's", format!("{:.2}", self.p50_us / self.yardstick_p50_us)),
+            ("machine", format!("Linux {kernel}, {cores} cores, {file_system} on {device} ({write_cache})")),
+        ]
+    }
+}
