@@ -141,9 +141,9 @@ async fn nodes_that_close_and_come_back_in_the_middle_of_it_lose_and_double_noth
     subscribe(&buses[1], buses[0].address(), "m").await;
     let mut serving = [tokio::spawn(buses[0].serve()), tokio::spawn(buses[1].serve())];
     for round in 0..rounds {
-        for side in 0..2 {
+        for bus in &buses {
             for number in round * count..(round + 1) * count {
-                drop(within("publish", buses[side].publish_nowait("m", number.to_string())).await.unwrap());
+                drop(within("publish", bus.publish_nowait("m", number.to_string())).await.unwrap());
             }
         }
         tokio::time::sleep(Duration::from_millis(round as u64 * 3)).await;
