@@ -10,6 +10,7 @@ mod golden;
 mod handling;
 mod lifecycle;
 mod manual;
+mod mesh;
 mod nodes;
 mod recovery;
 mod regressions;

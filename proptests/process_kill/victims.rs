@@ -116,7 +116,7 @@ impl Drop for Victim {
 
 /// Below those that the system gives to connections: one of them could be there when a process comes back.
 fn free_port() -> u16 {
-    let start = (std::process::id() % 10_000) as u16;
+    let start = (std::process::id() * 61 % 10_000) as u16;
     let ports = (0..10_000).map(|offset| 20_000 + (start + offset) % 10_000);
     static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
     let mut taken = TAKEN.lock().unwrap();

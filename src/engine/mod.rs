@@ -62,6 +62,8 @@ enum Pending {
     Control(Control),
     /// Someone waits for the records before it.
     Done(RequestId),
+    /// Someone waits until nothing is left of the records before it.
+    Drain(RequestId),
     /// A frame that may be said once the records before it are durable.
     Frame {
         /// To whom.

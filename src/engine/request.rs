@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
 use crate::format::control::{Control, IntentState, StreamOwner};
-use crate::ids::{PeerSlot, Position};
+use crate::ids::{Lsn, PeerSlot, Position};
 use crate::limits::INTEREST_BYTES_MAX;
 use crate::time::{Monotonic, Now};
 use crate::wire::bodies::interest_bytes;
@@ -54,11 +54,19 @@ pub enum Request {
     },
 }
 
+/// Someone waits until nothing is owed and nothing waits for a handler.
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    deadline: Monotonic,
+    /// The last record that was staged before, once that is known.
+    after: Option<Lsn>,
+}
+
 /// Requests that wait for something to happen.
 #[derive(Debug, Default)]
 pub struct Requests {
     confirmed: Vec<(RequestId, String, Vec<String>)>,
-    drains: BTreeMap<RequestId, Monotonic>,
+    drains: BTreeMap<RequestId, Drain>,
     subscribers: Vec<(RequestId, String, usize)>,
     /// Wishes at addresses that were written down and are not applied yet.
     written: BTreeMap<String, BTreeMap<String, IntentState>>,
@@ -66,7 +74,7 @@ pub struct Requests {
 
 impl Requests {
     pub(super) fn next_at(&self) -> Option<Monotonic> {
-        self.drains.values().min().copied()
+        self.drains.values().map(|drain| drain.deadline).min()
     }
 
     /// Everything that was written down is applied.
@@ -92,8 +100,9 @@ impl Engine {
             }
             Request::RemoveDestination { address } => self.remove_destination(id, &address),
             Request::Drain { deadline } => {
-                self.requests.drains.insert(id, deadline);
-                self.check_drains();
+                // What was staged before is not seen yet.
+                self.requests.drains.insert(id, Drain { deadline, after: None });
+                self.pending.push_back(Pending::Drain(id));
             }
             Request::Subscribers { topic, count } => {
                 self.requests.subscribers.push((id, topic, count));
@@ -293,14 +302,22 @@ impl Engine {
         said && owed == 0 && self.state.inbox.waiting() == 0 && self.handled.count() == 0
     }
 
+    /// Everything that was staged when a drain was asked for is in the log up to `after`.
+    pub(super) fn drain_sees(&mut self, id: RequestId, after: Lsn) {
+        if let Some(drain) = self.requests.drains.get_mut(&id) {
+            drain.after = Some(after);
+        }
+    }
+
     pub(super) fn check_drains(&mut self) {
         if self.requests.drains.is_empty() {
             return;
         }
-        let (now, drained) = (self.now.monotonic, self.is_drained());
+        let (now, drained, durable) = (self.now.monotonic, self.is_drained(), self.commit.durable());
         let Engine { requests, events, .. } = self;
-        requests.drains.retain(|id, deadline| {
-            let over = drained || now >= *deadline;
+        requests.drains.retain(|id, drain| {
+            let seen = drain.after.is_some_and(|after| after <= durable);
+            let over = drained && seen || now >= drain.deadline;
             if over {
                 events.push_back(Event::Done(*id));
             }

@@ -72,6 +72,7 @@ impl Engine {
         self.has_unapplied |= stager.builder.next_lsn() > before;
         // Where there was nothing to log, nothing is waited for.
         self.release_done();
+        self.check_drains();
     }
 
     /// Whether all of the checkpoint, if there is one, is put in.
@@ -122,6 +123,10 @@ impl Engine {
                     }
                 }
                 Pending::Done(request) => self.done.push_back((stager.last_lsn(), *request)),
+                Pending::Drain(request) => {
+                    let (request, after) = (*request, stager.last_lsn());
+                    self.drain_sees(request, after);
+                }
                 Pending::Frame { session, frame, opens } => {
                     let (after, frame, opens) = (stager.last_lsn(), frame.clone(), *opens);
                     if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over)

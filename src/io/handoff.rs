@@ -95,6 +95,13 @@ impl Handoff {
         std::mem::take(&mut self.inner().outcomes)
     }
 
+    /// Whether there are reports to take.
+    #[must_use]
+    pub fn has_outcomes(&self) -> bool {
+        let Outcomes { handled, parked, returned, mixed } = &self.inner().outcomes;
+        !(handled.is_empty() && parked.is_empty() && returned.is_empty() && mixed.is_empty())
+    }
+
     /// Forgets what was handed over and not taken: someone begins to poll, or ceased to.
     pub fn clear(&self) {
         let mut inner = self.inner();
