@@ -180,7 +180,6 @@ impl Driver {
         let may_write = self.parts.engine.may_seal() != SealPermit::No;
         shared.wake.arm(may_write);
         let waiting = !shared.mailbox().is_empty()
-            || shared.handoff.has_outcomes()
             || !self.inputs.is_empty()
             || shared.handoff.has_outcomes()
             || may_write && (self.parts.engine.wants_to_stage() || !shared.staging.lock().is_empty());

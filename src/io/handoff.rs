@@ -118,13 +118,6 @@ impl Handoff {
         is_earlier
     }
 
-    /// Whether there are reports.
-    #[must_use]
-    pub fn has_outcomes(&self) -> bool {
-        let Outcomes { handled, parked, returned, mixed } = &self.inner().outcomes;
-        !(handled.is_empty() && parked.is_empty() && returned.is_empty() && mixed.is_empty())
-    }
-
     /// As [`Handoff::set_alarm`], if there is none yet that goes off earlier.
     pub fn want_alarm(&self, at: Monotonic) {
         let mut inner = self.inner();
