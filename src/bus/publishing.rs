@@ -110,9 +110,17 @@ impl Bus {
 
     async fn stage(&self, outgoing: &Outgoing) -> Result<Ticket, Error> {
         let prepared = outgoing.prepare()?;
+        // Mostly there is room, and then nothing is made ready to wait for it.
+        match self.stage_now(&prepared) {
+            Err(Error::Full) => self.stage_when_there_is_room(&prepared).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn stage_when_there_is_room(&self, prepared: &Prepared<'_>) -> Result<Ticket, Error> {
         loop {
             let room = self.shared().staging.room();
-            match self.stage_now(&prepared) {
+            match self.stage_now(prepared) {
                 Err(Error::Full) => {
                     self.shared().wake.record_staged();
                     room.await;

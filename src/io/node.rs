@@ -26,7 +26,7 @@ use super::segment_file::{SegmentFile, wait_for_dead_writers};
 use super::segment_files::SegmentFiles;
 use super::shared::Shared;
 use super::staging::Staging;
-use super::uring_probe::{UringUnavailable, probe};
+use super::uring_probe::{UringUnavailable, probe, why_refused};
 use super::wake::Wake;
 use crate::engine::Engine;
 use crate::engine::apply::ApplyDefect;
@@ -193,7 +193,7 @@ fn engine_thread(options: &NodeOptions, sender: oneshot::Sender<Result<Node, Ope
     };
     let runtime = match tokio_uring::Runtime::new(&tokio_uring::builder()) {
         Ok(runtime) => runtime,
-        Err(source) => return drop(sender.send(Err(OpenError::System { doing: "set up io_uring", source }))),
+        Err(error) => return drop(sender.send(Err(why_refused(error).into()))),
     };
     let shared = Arc::clone(&parts.shared);
     let ready = move || {

@@ -288,6 +288,15 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_no_direct_io_each_write_is_flushed_all_the_same() {
+        // A file of a file system that knows no O_DIRECT, and may be opened for writing.
+        let file = SegmentFile::open(Path::new("/proc/self/comm")).unwrap();
+        assert!(!file.is_direct());
+        let flags = nix::fcntl::fcntl(&*file.file, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+        assert!(OFlag::from_bits_retain(flags).contains(OFlag::O_DSYNC));
+    }
+
+    #[test]
     fn a_file_that_a_dead_process_still_writes_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("segment");

@@ -65,8 +65,7 @@ fn limit(bytes: Option<u64>) -> String {
 /// # Errors
 /// The cause, as far as it can be told, and the fix.
 pub fn probe() -> Result<(), UringUnavailable> {
-    let ring =
-        IoUring::new(ENTRIES).map_err(|error| cause(error, sysctl().as_deref(), locked_memory_limit()))?;
+    let ring = IoUring::new(ENTRIES).map_err(why_refused)?;
     let mut able = Probe::new();
     ring.submitter().register_probe(&mut able).map_err(|_| UringUnavailable::TooOld)?;
     let needed = [
@@ -79,6 +78,12 @@ pub fn probe() -> Result<(), UringUnavailable> {
         opcode::AsyncCancel::CODE,
     ];
     if needed.iter().all(|&code| able.is_supported(code)) { Ok(()) } else { Err(UringUnavailable::TooOld) }
+}
+
+/// Why a ring was refused, here and now.
+#[must_use]
+pub fn why_refused(error: io::Error) -> UringUnavailable {
+    cause(error, sysctl().as_deref(), locked_memory_limit())
 }
 
 fn cause(error: io::Error, sysctl: Option<&str>, limit_bytes: Option<u64>) -> UringUnavailable {
