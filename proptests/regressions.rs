@@ -493,3 +493,62 @@ async fn what_a_handler_did_is_not_slept_through() {
     close(&bus).await;
     drop(serving.await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_handler_is_called_after_the_node_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let slow = move |_: Envelope| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok::<(), String>(())
+        }
+    };
+    let bus = open(Bus::builder(directory.path()).concurrency(1).every("job", slow)).await;
+    subscribe(&bus, bus.address(), "job").await;
+    for _ in 0..500 {
+        drop(within("publish", bus.publish_nowait("job", "x")).await.unwrap());
+    }
+    let serving = tokio::spawn(bus.serve());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    close(&bus).await;
+    let at_close = calls.load(Ordering::SeqCst);
+    within("serve", serving).await.unwrap().unwrap();
+    let after = calls.load(Ordering::SeqCst);
+    assert!(at_close < 500 && after <= at_close + 1, "{at_close} calls at the close, {after} in the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serving_again_takes_nothing_that_was_handed_to_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = Arc::new(std::sync::Mutex::new(std::collections::BTreeMap::<u64, u32>::new()));
+    let list = done.clone();
+    let uneven = move |message: Envelope| {
+        let list = list.clone();
+        async move {
+            let number = message.id().lsn.0;
+            let pause = if number.is_multiple_of(5) { 600 } else { 30 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            *list.lock().unwrap().entry(number).or_default() += 1;
+            Ok::<(), String>(())
+        }
+    };
+    let bus = open(Bus::builder(directory.path()).concurrency(4).every("job", uneven)).await;
+    subscribe(&bus, bus.address(), "job").await;
+    for _ in 0..40 {
+        within("publish", bus.publish("job", vec![7; 200_000])).await.unwrap();
+    }
+    for _ in 0..3 {
+        let mut serve = Box::pin(bus.serve());
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut serve).await.is_err());
+        drop(serve);
+    }
+    let serving = tokio::spawn(bus.serve());
+    drained(&bus).await;
+    let twice = done.lock().unwrap().values().filter(|times| **times > 1).count();
+    assert_eq!((done.lock().unwrap().len(), twice), (40, 0));
+    close(&bus).await;
+    drop(serving.await);
+}

@@ -206,6 +206,9 @@ pub const INBOUND_STREAMS_PER_PEER_MAX: usize = 64;
 /// Answers that a session may have waiting when its peer says once more what it wants.
 pub const INTERESTS_PENDING_MAX: usize = 64;
 
+/// Decisions that may wait to be logged when a peer says that positions are lost.
+pub const PENDING_OF_PEERS_MAX: usize = 4096;
+
 /// Messages of an atomic batch: each may be owed to others than the one before it.
 pub const ATOMIC_MESSAGES_MAX: usize = EXTENTS_MAX / 2 - 16;
 

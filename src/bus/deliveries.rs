@@ -111,7 +111,8 @@ impl Drop for Deliveries {
     fn drop(&mut self) {
         if let Some(dispatcher) = self.dispatcher.take() {
             drop(dispatcher.into_registry());
-            self.bus.shared().post(Mail::Serving(false));
+            self.bus.shared().handoff.begin();
+            self.bus.shared().post(Mail::Serving(None));
             *self.bus.inner.registry.lock().unwrap_or_else(PoisonError::into_inner) = self.handlers.take();
         }
     }

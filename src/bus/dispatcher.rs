@@ -236,7 +236,8 @@ impl Dispatcher {
 
     /// Someone polls from now on.
     pub(super) fn begin(&self) {
-        self.shared.post(Mail::Serving(true));
+        let number = self.shared.handoff.begin();
+        self.shared.post(Mail::Serving(Some(number)));
     }
 }
 

@@ -100,7 +100,8 @@ impl Drop for Serve {
         self.waiting.clear();
         if let Some(dispatcher) = self.dispatcher.take() {
             let registry = dispatcher.into_registry();
-            self.bus.shared().post(Mail::Serving(false));
+            self.bus.shared().handoff.begin();
+            self.bus.shared().post(Mail::Serving(None));
             *self.bus.inner.registry.lock().unwrap_or_else(PoisonError::into_inner) = Some(registry);
         }
     }
@@ -115,6 +116,12 @@ impl Future for Serve {
         let mut started = Vec::new();
         end_late(&mut this.limits);
         for _ in 0..MESSAGES_PER_POLL {
+            if dispatcher.shared().handoff.is_ended() {
+                // What was not begun, or has not ended, is delivered again when the node is opened again.
+                this.waiting.clear();
+                let failure = this.bus.shared().failure();
+                return Poll::Ready(failure.map_or(Ok(()), |cause| Err(Error::Storage { cause })));
+            }
             while let Poll::Ready(Some(ended)) = this.running.poll_next_unpin(cx) {
                 this.limits.remove(ended.slot);
                 dispatcher.finish(ended.handler, &ended.lsns, ended.outcome);
@@ -131,10 +138,7 @@ impl Future for Serve {
                 None => match dispatcher.shared().handoff.take(cx.waker()) {
                     Handed::Dispatch(dispatch) => dispatcher.add(dispatch),
                     Handed::Nothing => return wait(dispatcher, &this.limits, cx),
-                    Handed::Ended => {
-                        let failure = this.bus.shared().failure();
-                        return Poll::Ready(failure.map_or(Ok(()), |cause| Err(Error::Storage { cause })));
-                    }
+                    Handed::Ended => continue,
                 },
             }
             this.waiting.extend(started.drain(..));

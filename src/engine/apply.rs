@@ -399,7 +399,6 @@ impl State {
         self.inbound.retain(|(from, _), _| *from != slot);
         if let Some(peer) = self.peers.get_mut(&slot) {
             peer.removed = true;
-            peer.secret = [0; 16];
         }
         for address in self.addresses.values_mut().filter(|address| address.bound == Some(slot)) {
             *address = Address::default();

@@ -103,7 +103,7 @@ impl Engine {
 
     /// The next messages for handlers, at most `count_max`.
     pub fn poll_dispatch(&mut self, count_max: u64) -> Option<Dispatch> {
-        if !self.dispatch.serving || count_max == 0 {
+        if !self.dispatch.serving || self.closing || count_max == 0 {
             return None;
         }
         self.poll_due().or_else(|| self.poll_next(count_max))

@@ -73,8 +73,7 @@ impl Engine {
             self.events.push_back(Event::Note(Note::Mismatch { address, node }));
             return refused(GoodbyeCode::ProtocolError, "another node answered at this address before");
         }
-        let known = self.known_peer(node).map(|peer| (peer.slot, peer.secret, peer.secret_confirmed));
-        if let Some((slot, ..)) = known
+        if let Some(slot) = self.known_peer(node).map(|peer| peer.slot)
             && self
                 .sessions
                 .of_peer(slot)
@@ -84,7 +83,7 @@ impl Engine {
             return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
         }
         self.check_not_set_back(node, id)?;
-        self.say_proof(id, node, known.map(|(_, secret, confirmed)| (secret, confirmed)));
+        self.say_proof(id, node, self.secret_of(node));
         Ok(())
     }
 
@@ -136,12 +135,11 @@ impl Engine {
         let fresh = self.entropy.key();
         let (secret, confirmed) = known.unwrap_or_else(|| (self.meeting.propose(node, fresh), false));
         let own = self.state.identity.id;
-        let forgotten = self.meeting.is_forgotten_by(node);
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(hello) = &session.hello else { return };
         let mac = proof::prove(&secret, &hello.challenge, own, node, Role::Dialler);
         let mut frame = Vec::new();
-        Body::Proof { mac, proposed: (!confirmed || forgotten).then_some(secret) }.append_to(&mut frame);
+        Body::Proof { mac, proposed: (!confirmed).then_some(secret) }.append_to(&mut frame);
         session.say(Lsn(0), frame);
         session.secret = Some(secret);
         session.phase = Phase::AwaitEstablished;
@@ -160,10 +158,11 @@ impl Engine {
         };
         let challenge = session.challenge;
         let known = self.known_peer(hello.node);
-        let secret = match (&known, proposed) {
-            (Some(peer), _) if peer.secret_confirmed => peer.secret,
+        let remembered = self.secret_of(hello.node);
+        let secret = match (remembered, proposed) {
+            (Some((secret, true)), _) => secret,
             (_, Some(proposed)) => proposed,
-            (Some(peer), None) => peer.secret,
+            (Some((secret, false)), None) => secret,
             (None, None) => {
                 return refused(GoodbyeCode::NeverMet, "no secret was proposed");
             }
@@ -173,7 +172,7 @@ impl Engine {
         }
         self.check_not_set_back(hello.node, id)?;
         self.resolve_simultaneous(id, &hello)?;
-        let confirmed = known.as_ref().is_some_and(|peer| peer.secret_confirmed);
+        let confirmed = remembered.is_some_and(|(_, confirmed)| confirmed);
         let slot = self.remember_peer(known, &hello, secret, confirmed)?;
         let mac = proof::prove(&secret, &hello.challenge, own, hello.node, Role::Acceptor);
         let mut frame = Vec::new();
@@ -288,7 +287,6 @@ impl Engine {
         session.heard_at = now;
         let (node, name) =
             (session.node().unwrap_or_default(), session.hello.as_ref().map(|h| h.name.clone()));
-        self.meeting.met(node);
         self.events.push_back(Event::Note(Note::Established { node, name: name.unwrap_or_default() }));
     }
 

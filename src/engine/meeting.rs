@@ -16,25 +16,9 @@ pub struct Meeting {
     /// another one.
     proposed: BTreeMap<NodeId, [u8; 16]>,
     last_slot: PeerSlot,
-    /// Peers that were told to forget us. They are met again with the secret that we still have.
-    forgotten_by: BTreeSet<NodeId>,
 }
 
 impl Meeting {
-    /// A peer that we know does not know us.
-    pub(super) fn forgotten_by(&mut self, node: NodeId) {
-        self.forgotten_by.insert(node);
-    }
-
-    /// A session with a peer is established.
-    pub(super) fn met(&mut self, node: NodeId) {
-        self.forgotten_by.remove(&node);
-    }
-
-    pub(super) fn is_forgotten_by(&self, node: NodeId) -> bool {
-        self.forgotten_by.contains(&node)
-    }
-
     /// Goes on after the highest slot ever given.
     #[must_use]
     pub fn new(last_slot: PeerSlot) -> Meeting {
@@ -73,6 +57,14 @@ impl Engine {
         let Meeting { written, leaving, .. } = &self.meeting;
         let applied = || self.state.peer_of(node).filter(|peer| !leaving.contains(&peer.slot));
         written.get(&node).or_else(applied).cloned()
+    }
+
+    /// The secret that proves that a node is the one we met, and whether it has it on stable storage: also of one that
+    /// was removed, or anyone could come back in its name.
+    pub(super) fn secret_of(&self, node: NodeId) -> Option<([u8; 16], bool)> {
+        let removed = || self.state.peers.values().rfind(|peer| peer.node == node).cloned();
+        let known = self.known_peer(node).or_else(removed)?;
+        Some((known.secret, known.secret_confirmed))
     }
 
     /// The peer of that slot, as it was written down last.

@@ -9,7 +9,7 @@ use crate::format::control::{Accepted, Control, IntentState};
 use crate::format::frame::{FrameDefect, FrameKind, FrameView, RunHeader};
 use crate::format::record::RecordHeader;
 use crate::ids::{Lsn, PeerSlot, Position, StreamId};
-use crate::limits::{INBOUND_STREAMS_PER_PEER_MAX, INTERESTS_PENDING_MAX};
+use crate::limits::{INBOUND_STREAMS_PER_PEER_MAX, INTERESTS_PENDING_MAX, PENDING_OF_PEERS_MAX};
 use crate::time::Now;
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
@@ -100,11 +100,6 @@ impl Engine {
         session.phase = Phase::Over;
         session.frames.clear();
         let node = session.node();
-        if let Some(node) = node.filter(|_| code == GoodbyeCode::NeverMet)
-            && self.known_peer(node).is_some()
-        {
-            self.meeting.forgotten_by(node);
-        }
         let reason = format!("the peer said goodbye: {code}: {reason}");
         self.events.push_back(Event::Note(Note::Ended { node, reason }));
         self.sessions.closes.push_back(super::effect::Close { session: id, code });
@@ -249,6 +244,18 @@ impl Engine {
         Ok(())
     }
 
+    /// A peer has so many streams and no more.
+    fn check_stream_count(&self, slot: PeerSlot, stream: StreamId) -> Result<(), Refused> {
+        let theirs = (slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0));
+        let staged =
+            self.staged.range(theirs.clone()).filter(|(key, _)| !self.state.inbound.contains_key(key));
+        let streams = self.state.inbound.range(theirs).count() + staged.count();
+        if self.expected(slot, stream) == Position(1) && streams >= INBOUND_STREAMS_PER_PEER_MAX {
+            return protocol("more streams than a peer may have");
+        }
+        Ok(())
+    }
+
     /// A stream whose end is written down and not applied yet takes nothing more.
     fn check_not_ended(&self, slot: PeerSlot, stream: StreamId) -> Result<(), Refused> {
         if self.ended.contains(&(slot, stream)) {
@@ -259,7 +266,8 @@ impl Engine {
 
     /// The peer's stream is gone there: what is known of it here may go too.
     fn handle_stream_end(&mut self, slot: PeerSlot, stream: StreamId) {
-        if let Some(inbound) = self.state.inbound.get(&(slot, stream)).copied() {
+        let inbound = self.state.inbound.get(&(slot, stream)).copied();
+        if let Some(inbound) = inbound.filter(|_| !self.ended.contains(&(slot, stream))) {
             let (accepted, lost) = (inbound.accepted, inbound.lost);
             let control = Control::Inbound { slot, stream, accepted, lost, ended: true };
             self.pending.push_back(Pending::Control(control));
@@ -276,6 +284,10 @@ impl Engine {
         count: u64,
     ) -> Result<(), Refused> {
         self.check_not_ended(slot, stream)?;
+        self.check_stream_count(slot, stream)?;
+        if self.pending.len() > PENDING_OF_PEERS_MAX {
+            return protocol("gaps come faster than they are written down");
+        }
         let inbound = self.state.inbound.get(&(slot, stream)).copied().unwrap_or_default();
         if first != self.expected(slot, stream) {
             return protocol(format!(
@@ -332,13 +344,7 @@ impl Engine {
         if first > expected {
             return protocol(format!("stream {stream} goes on at {first}, and {expected} was expected"));
         }
-        let theirs = (slot, StreamId(0))..(PeerSlot(slot.0 + 1), StreamId(0));
-        let staged =
-            self.staged.range(theirs.clone()).filter(|(key, _)| !self.state.inbound.contains_key(key));
-        let streams = self.state.inbound.range(theirs).count() + staged.count();
-        if expected == Position(1) && streams >= INBOUND_STREAMS_PER_PEER_MAX {
-            return protocol("more streams than a peer may have");
-        }
+        self.check_stream_count(slot, stream)?;
         let known = expected.since(first).min(u64::from(count));
         let skip = if known == u64::from(count) { records.len() } else { bytes_of(records, known) };
         if skip == records.len() {

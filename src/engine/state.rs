@@ -139,7 +139,11 @@ impl State {
         let left = |slot| {
             inbox.runs_in(crate::ids::Lsn(0), crate::ids::Lsn(u64::MAX)).any(|run| run.origin.slot == slot)
         };
-        peers.retain(|slot, peer| !peer.removed || left(*slot));
+        let newest: BTreeMap<NodeId, PeerSlot> =
+            peers.iter().map(|(slot, peer)| (peer.node, *slot)).collect();
+        // The last that is known of a node is kept even if it was removed: its secret proves that it is the same one
+        // if it comes back.
+        peers.retain(|slot, peer| !peer.removed || left(*slot) || newest.get(&peer.node) == Some(slot));
     }
 
     /// All of the small state, as records. What it says of single messages is not part of it: their records stay as

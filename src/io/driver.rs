@@ -92,6 +92,8 @@ pub struct Driver {
     operations: usize,
     /// Bytes of batches written.
     written_bytes: u64,
+    /// The number of whoever polls the handlers.
+    serving: u64,
 }
 
 impl Driver {
@@ -112,6 +114,7 @@ impl Driver {
             closing: Closing::No,
             operations: 0,
             written_bytes: 0,
+            serving: 0,
         }
     }
 

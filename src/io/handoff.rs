@@ -17,6 +17,8 @@ struct Inner {
     waker: Option<Waker>,
     alarm: Option<Monotonic>,
     ended: bool,
+    /// Which of those who ever polled does now; what was dispatched for another is not handed over.
+    generation: u64,
 }
 
 /// The handoff of one node.
@@ -47,9 +49,27 @@ impl Handoff {
         DISPATCH_MESSAGES_MAX.saturating_sub(self.inner().queued)
     }
 
-    /// Hands messages over.
-    pub fn push(&self, dispatches: Vec<Dispatch>) {
+    /// Someone begins to poll, or ceases to: what was handed over and not taken is forgotten. Returns its number.
+    pub fn begin(&self) -> u64 {
         let mut inner = self.inner();
+        inner.queue.clear();
+        (inner.queued, inner.queued_bytes) = (0, 0);
+        inner.generation += 1;
+        inner.generation
+    }
+
+    /// Whether nothing will come any more.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.inner().ended
+    }
+
+    /// Hands messages over that were dispatched for whoever has that number.
+    pub fn push(&self, generation: u64, dispatches: Vec<Dispatch>) {
+        let mut inner = self.inner();
+        if inner.ended || inner.generation != generation {
+            return;
+        }
         inner.queued += dispatches.iter().map(|dispatch| dispatch.range.count).sum::<u64>();
         inner.queued_bytes += dispatches.iter().map(bytes_of).sum::<usize>();
         inner.queue.extend(dispatches);
@@ -63,7 +83,7 @@ impl Handoff {
     /// Takes messages; if there are none, `waker` is woken when there are, or when the alarm goes off.
     pub fn take(&self, waker: &Waker) -> Handed {
         let mut inner = self.inner();
-        match inner.queue.pop_front() {
+        match inner.queue.pop_front().filter(|_| !inner.ended) {
             Some(dispatch) => {
                 inner.queued -= dispatch.range.count;
                 inner.queued_bytes -= bytes_of(&dispatch);
@@ -100,13 +120,6 @@ impl Handoff {
     pub fn has_outcomes(&self) -> bool {
         let Outcomes { handled, parked, returned, mixed } = &self.inner().outcomes;
         !(handled.is_empty() && parked.is_empty() && returned.is_empty() && mixed.is_empty())
-    }
-
-    /// Forgets what was handed over and not taken: someone begins to poll, or ceased to.
-    pub fn clear(&self) {
-        let mut inner = self.inner();
-        inner.queue.clear();
-        (inner.queued, inner.queued_bytes) = (0, 0);
     }
 
     /// Asks that the poller be woken at that time, at the latest. Returns whether the engine's thread must be rung for it.

@@ -20,8 +20,8 @@ pub enum Mail {
     Request(RequestId, Request, Reply),
     /// The user no longer waits for it.
     Forget(RequestId),
-    /// Someone polls the handlers from now on, or no longer does.
-    Serving(bool),
+    /// Someone polls the handlers from now on, by the number that the handoff gave it; or nobody any more.
+    Serving(Option<u64>),
     /// What became of dispatched messages lies in the handoff.
     Outcomes,
     /// The node is to describe itself.

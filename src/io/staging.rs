@@ -257,6 +257,10 @@ impl Locked<'_> {
     }
 
     fn publish_table(&mut self) {
+        // Where nothing is staged any more, nobody looks anything up without the lock.
+        if matches!(self.inner.gate, Gate::Closed | Gate::Failed) {
+            return;
+        }
         let mut records = Vec::new();
         self.inner.generation += 1;
         let generation = self.inner.generation;

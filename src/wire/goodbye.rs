@@ -27,7 +27,7 @@ pub enum GoodbyeCode {
     Timeout,
     /// The log cannot be written.
     Storage,
-    /// The peer is not known here, or no longer: it may propose a secret as at a first meeting.
+    /// The peer is not known here, and proposed no secret: one of the two lost its data.
     NeverMet,
     /// A reason of a later version.
     Other(u16),

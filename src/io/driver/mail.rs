@@ -10,9 +10,11 @@ use crate::time::Now;
 
 impl Driver {
     pub(super) fn take_mail(&mut self, now: Now) {
+        // The mail first: what whoever ceased to poll reported before saying so is then among the outcomes.
+        let mail = self.parts.shared.mailbox().take();
         let outcomes = self.parts.shared.handoff.take_outcomes();
         self.parts.engine.handle_outcomes(now, outcomes);
-        for mail in self.parts.shared.mailbox().take() {
+        for mail in mail {
             self.take_one(now, mail);
         }
     }
@@ -28,8 +30,8 @@ impl Driver {
             }
             Mail::Forget(id) => self.forget(id),
             Mail::Serving(serving) => {
-                self.parts.shared.handoff.clear();
-                engine.handle_serving(now, serving);
+                self.serving = serving.unwrap_or(0);
+                engine.handle_serving(now, serving.is_some());
             }
             // They were taken before.
             Mail::Outcomes => {}

@@ -52,7 +52,7 @@ impl Driver {
             dispatches.push(dispatch);
         }
         if !dispatches.is_empty() {
-            handoff.push(dispatches);
+            handoff.push(self.serving, dispatches);
         }
     }
 }
