@@ -529,7 +529,7 @@ async fn serving_again_takes_nothing_that_was_handed_to_another() {
         let list = list.clone();
         async move {
             let number = message.id().lsn.0;
-            let pause = if number.is_multiple_of(5) { 600 } else { 30 };
+            let pause = if number.is_multiple_of(5) { 1500 } else { 100 };
             tokio::time::sleep(Duration::from_millis(pause)).await;
             *list.lock().unwrap().entry(number).or_default() += 1;
             Ok::<(), String>(())
