@@ -24,7 +24,7 @@ pub struct PeerRecord {
     pub address: String,
     /// The name it gave itself.
     pub name: String,
-    /// It was forgotten, and is kept only because messages of it wait in the inbox.
+    /// It was forgotten. What is left of it names its messages in the inbox, and proves it if it comes back.
     pub removed: bool,
 }
 
