@@ -8,6 +8,7 @@ use std::pin::Pin;
 use futures_util::FutureExt;
 
 use super::{Envelope, FromEnvelope};
+use crate::engine::reason::describe;
 
 /// Why a handler failed. Texts and errors of any kind are.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -78,15 +79,4 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the handler panicked: {}", text.unwrap_or("no reason given"))
-}
-
-/// An error and all that led to it, in one line.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -47,7 +47,8 @@ impl Ticket {
         let Some(lsn) = self.lsn else {
             return Ok(Receipt { id: None, routed: 0 });
         };
-        let durable = poll_fn(|cx| self.shared.durable.poll(lsn, cx)).await;
+        let mut asked = None;
+        let durable = poll_fn(|cx| self.shared.durable.poll(lsn, &mut asked, cx)).await;
         durable.map_err(|_| Error::ended(&self.shared))?;
         let id = MessageId { node: self.shared.node, incarnation: self.shared.incarnation, lsn };
         Ok(Receipt { id: Some(id), routed: self.routed })

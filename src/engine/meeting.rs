@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Engine;
 use crate::format::control::PeerRecord;
 use crate::ids::{NodeId, PeerSlot};
+use crate::limits::SESSIONS_UNESTABLISHED_MAX;
 
 /// Peers between their first hello and the batch that holds their record.
 #[derive(Debug, Default)]
@@ -47,6 +48,10 @@ impl Meeting {
     }
 
     pub(super) fn propose(&mut self, node: NodeId, fresh: [u8; 16]) -> [u8; 16] {
+        // Only meetings that go on at the same time must agree; what came of old ones is known, or nothing did.
+        if self.proposed.len() >= SESSIONS_UNESTABLISHED_MAX && !self.proposed.contains_key(&node) {
+            self.proposed.pop_first();
+        }
         *self.proposed.entry(node).or_insert(fresh)
     }
 }

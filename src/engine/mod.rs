@@ -27,6 +27,7 @@ pub mod inbox;
 pub mod meeting;
 pub mod ranges;
 pub mod reads;
+pub mod reason;
 pub mod receive;
 pub mod request;
 pub mod routing;

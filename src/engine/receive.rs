@@ -2,6 +2,7 @@
 
 use super::effect::{Event, Note, SessionId};
 use super::handshake::Refused;
+use super::reason::describe;
 use super::session::{Phase, SendCursor};
 use super::transmit::RUN_OVERHEAD;
 use super::{Engine, Pending};
@@ -384,15 +385,4 @@ fn bytes_of(records: &[u8], count: u64) -> usize {
         at += RecordHeader::parse(&records[at..]).map_or(0, RecordHeader::record_bytes);
     }
     at
-}
-
-/// An error and all that led to it, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

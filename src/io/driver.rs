@@ -161,7 +161,7 @@ impl Driver {
         self.hand_over();
         // After all those who may find that something must be read: nothing else would wake us for it.
         self.read_log();
-        self.report(now);
+        self.report();
         self.free_idle();
         self.go_on_closing();
     }

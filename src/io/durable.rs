@@ -82,8 +82,14 @@ impl DurableMark {
         waiters.into_iter().for_each(|waiter| waiter.waker.wake());
     }
 
-    /// Whether record `lsn` is durable; if it is not yet, whoever polls is woken when it is.
-    pub fn poll(&self, lsn: Lsn, cx: &Context<'_>) -> Poll<Result<(), OutcomeUnknown>> {
+    /// Whether record `lsn` is durable; if it is not yet, whoever polls is woken when it is. `asked` remembers whom that
+    /// is, so that asking again and again takes one place in the list.
+    pub fn poll(
+        &self,
+        lsn: Lsn,
+        asked: &mut Option<Waker>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), OutcomeUnknown>> {
         if self.get() >= lsn {
             return Poll::Ready(Ok(()));
         }
@@ -95,7 +101,10 @@ impl DurableMark {
         if self.failed.load(Ordering::Acquire) {
             return Poll::Ready(Err(OutcomeUnknown));
         }
-        waiters.push(Waiter { lsn, waker: cx.waker().clone() });
+        if !asked.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            waiters.push(Waiter { lsn, waker: cx.waker().clone() });
+            *asked = Some(cx.waker().clone());
+        }
         Poll::Pending
     }
 }
@@ -106,7 +115,7 @@ mod tests {
     use futures_util::task::noop_waker_ref;
 
     fn poll(mark: &DurableMark, lsn: u64) -> Poll<Result<(), OutcomeUnknown>> {
-        mark.poll(Lsn(lsn), &Context::from_waker(noop_waker_ref()))
+        mark.poll(Lsn(lsn), &mut None, &Context::from_waker(noop_waker_ref()))
     }
 
     #[test]
@@ -117,6 +126,16 @@ mod tests {
         assert!(poll(&mark, 5).is_pending());
         mark.rise(Lsn(5));
         assert_eq!(poll(&mark, 5), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn asking_again_takes_one_place_in_the_list() {
+        let (mark, mut asked) = (DurableMark::default(), None);
+        for _ in 0..10 {
+            let cx = Context::from_waker(noop_waker_ref());
+            assert!(mark.poll(Lsn(5), &mut asked, &cx).is_pending());
+        }
+        assert_eq!(mark.waiters().len(), 1);
     }
 
     #[test]

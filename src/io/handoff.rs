@@ -1,6 +1,7 @@
 //! Between the engine's thread and whoever polls the handlers: ranges of messages out, what became of them back.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -16,7 +17,6 @@ struct Inner {
     outcomes: Outcomes,
     waker: Option<Waker>,
     alarm: Option<Monotonic>,
-    ended: bool,
     /// Which of those who ever polled does now; what was dispatched for another is not handed over.
     generation: u64,
 }
@@ -25,6 +25,8 @@ struct Inner {
 #[derive(Debug, Default)]
 pub struct Handoff {
     inner: Mutex<Inner>,
+    /// Set under the lock, and looked at for each message without it.
+    ended: AtomicBool,
 }
 
 /// What a look into the handoff found.
@@ -61,13 +63,13 @@ impl Handoff {
     /// Whether nothing will come any more.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.inner().ended
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Hands messages over that were dispatched for whoever has that number.
     pub fn push(&self, generation: u64, dispatches: Vec<Dispatch>) {
         let mut inner = self.inner();
-        if inner.ended || inner.generation != generation {
+        if self.is_ended() || inner.generation != generation {
             return;
         }
         inner.queued += dispatches.iter().map(|dispatch| dispatch.range.count).sum::<u64>();
@@ -83,13 +85,13 @@ impl Handoff {
     /// Takes messages; if there are none, `waker` is woken when there are, or when the alarm goes off.
     pub fn take(&self, waker: &Waker) -> Handed {
         let mut inner = self.inner();
-        match inner.queue.pop_front().filter(|_| !inner.ended) {
+        match inner.queue.pop_front().filter(|_| !self.is_ended()) {
             Some(dispatch) => {
                 inner.queued -= dispatch.range.count;
                 inner.queued_bytes -= bytes_of(&dispatch);
                 Handed::Dispatch(dispatch)
             }
-            None if inner.ended => Handed::Ended,
+            None if self.is_ended() => Handed::Ended,
             None => {
                 inner.waker = Some(waker.clone());
                 Handed::Nothing
@@ -141,7 +143,7 @@ impl Handoff {
     #[must_use]
     pub fn has_something(&self) -> bool {
         let inner = self.inner();
-        inner.ended || !inner.queue.is_empty()
+        self.is_ended() || !inner.queue.is_empty()
     }
 
     /// Wakes whoever takes, for a reason of its own.
@@ -174,7 +176,7 @@ impl Handoff {
     /// The node closed.
     pub fn end(&self) {
         let mut inner = self.inner();
-        inner.ended = true;
+        self.ended.store(true, Ordering::Release);
         inner.queue.clear();
         (inner.queued, inner.queued_bytes) = (0, 0);
         let waker = inner.waker.take();

@@ -22,8 +22,6 @@ pub enum Mail {
     Forget(RequestId),
     /// Someone polls the handlers from now on, by the number that the handoff gave it; or nobody any more.
     Serving(Option<u64>),
-    /// What became of dispatched messages lies in the handoff.
-    Outcomes,
     /// The node is to describe itself.
     Status(oneshot::Sender<NodeStatus>),
     /// A segment's file was prepared or retired.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::extent::{Extent, ExtentDefect, extents_of};
 use crate::format::batch::{BatchDefect, BatchView};
-use crate::format::record::{RecordHeader, Records};
+use crate::format::record::RecordHeader;
 use crate::ids::Lsn;
 
 /// Consecutive records of the log, in a buffer that they share with whoever sends or handles them.
@@ -185,12 +185,6 @@ fn record_bytes(bytes: &[u8]) -> usize {
     RecordHeader::parse(bytes).expect("a record of a chunk is damaged in memory").record_bytes()
 }
 
-/// The records of one slice, for those who look at each.
-#[must_use]
-pub fn records(piece: &[u8]) -> Records<'_> {
-    Records::new(piece)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::batch_builder::BatchBuilder;
@@ -198,6 +192,7 @@ mod tests {
     use crate::format::batch::BatchFacts;
     use crate::format::checksum::checksum;
     use crate::format::message::{MessageParts, put_topics};
+    use crate::format::record::Records;
     use crate::ids::{BatchNumber, Epoch, SegmentNumber, SetId};
     use crate::limits::BATCH_BYTES_MAX;
     use crate::time::Wall;
@@ -244,7 +239,7 @@ mod tests {
                 let slice = chunk.slice(lsn, count_max, bytes_max);
                 assert!(slice.count <= count_max && (slice.bytes <= bytes_max || slice.count == 1));
                 for piece in &slice.pieces {
-                    lsns.extend(records(piece).map(|record| record.unwrap().lsn().0));
+                    lsns.extend(Records::new(piece).map(|record| record.unwrap().lsn().0));
                 }
                 lsn = lsn.plus(slice.count);
             }

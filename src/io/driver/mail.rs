@@ -33,8 +33,6 @@ impl Driver {
                 self.serving = serving.unwrap_or(0);
                 engine.handle_serving(now, serving.is_some());
             }
-            // They were taken before.
-            Mail::Outcomes => {}
             Mail::Status(reply) => {
                 let status = self.status();
                 // Whoever asked may have gone.

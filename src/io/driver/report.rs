@@ -3,10 +3,9 @@
 use super::{Closing, Driver};
 use crate::engine::effect::{Event, Note};
 use crate::io::prewriter::Speed;
-use crate::time::Now;
 
 impl Driver {
-    pub(super) fn report(&mut self, now: Now) {
+    pub(super) fn report(&mut self) {
         while let Some(event) = self.parts.engine.poll_event() {
             match event {
                 Event::Durable(mark) => self.parts.shared.durable.rise(mark),
@@ -33,7 +32,6 @@ impl Driver {
         if let Some(number) = self.parts.engine.segment_wanted_now() {
             self.parts.prewriter.hurry(number);
         }
-        debug_assert!(now.monotonic.0 > 0);
     }
 
     /// Segments that nobody reads any more go.

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Driver;
 use bytes::Bytes;
 
+use super::Driver;
 use crate::limits::{DISPATCH_BYTES_MAX, GOODBYE_MS, HAND_OVER_COPY_BYTES};
 
 impl Driver {
