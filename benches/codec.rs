@@ -4,9 +4,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use resolute::format::checksum::checksum_more;
 use resolute::format::frame::RunHeader;
-use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::message::{MessageHead, MessageParts};
 use resolute::ids::{Lsn, SetId};
 use resolute::limits::BATCH_BYTES_MAX;
 use resolute::log::batch_builder::BatchBuilder;
@@ -15,50 +14,42 @@ use resolute::wire::records::verify_run;
 
 const SIZES: [usize; 2] = [128, 1024];
 
-fn parts<'a>(topics: &'a [u8], payload: &'a [u8]) -> MessageParts<'a> {
-    MessageParts::new(Wall(1), topics, &[], payload).expect("a message")
-}
-
-fn topics() -> Vec<u8> {
-    let mut topics = Vec::new();
-    put_topics(&mut topics, ["signup"]).expect("topics");
-    topics
+fn head() -> MessageHead {
+    MessageHead::with_topics(Wall(1), ["signup"]).expect("topics")
 }
 
 /// Fills the batch with messages until it is full; how many went in.
-fn fill(buffer: &mut [u8], topics: &[u8], payload: &[u8]) -> u64 {
+fn fill(buffer: &mut [u8], head: &MessageHead, payload: &[u8]) -> u64 {
     let mut builder = BatchBuilder::new(Lsn(1));
     while builder.has_room(payload.len() + 64) {
-        let parts = parts(topics, payload);
-        let crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
-        builder.push_message(buffer, &parts, crc, 0, SetId(1));
+        let parts = MessageParts::new(head, payload).expect("a message");
+        builder.push_message(buffer, &parts, 0, SetId(1));
     }
     builder.next_lsn().0 - 1
 }
 
 fn encode(c: &mut Criterion) {
-    let (mut buffer, topics) = (vec![0; BATCH_BYTES_MAX], topics());
+    let (mut buffer, head) = (vec![0; BATCH_BYTES_MAX], head());
     let mut group = c.benchmark_group("encode_and_checksum");
     for size in SIZES {
         let payload = vec![b'x'; size];
-        group.throughput(Throughput::Elements(fill(&mut buffer, &topics, &payload)));
+        group.throughput(Throughput::Elements(fill(&mut buffer, &head, &payload)));
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
-            b.iter(|| fill(black_box(&mut buffer), &topics, black_box(&payload)));
+            b.iter(|| fill(black_box(&mut buffer), &head, black_box(&payload)));
         });
     }
     group.finish();
 }
 
 fn verify(c: &mut Criterion) {
-    let (mut buffer, topics) = (vec![0; BATCH_BYTES_MAX], topics());
+    let (mut buffer, head) = (vec![0; BATCH_BYTES_MAX], head());
     let mut group = c.benchmark_group("verify_run");
     for size in SIZES {
         let payload = vec![b'x'; size];
         let mut builder = BatchBuilder::new(Lsn(1));
         while builder.record_bytes() + size + 64 <= 200 << 10 {
-            let parts = parts(&topics, &payload);
-            let crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
-            builder.push_message(&mut buffer, &parts, crc, 0, SetId(1));
+            let parts = MessageParts::new(&head, &payload).expect("a message");
+            builder.push_message(&mut buffer, &parts, 0, SetId(1));
         }
         let count = builder.next_lsn().0 - 1;
         let first = resolute::format::batch::BATCH_HEADER_BYTES;

@@ -18,9 +18,8 @@ use resolute::engine::routing::Routing;
 use resolute::engine::sealing::SealPermit;
 use resolute::engine::staging::Stager;
 use resolute::engine::state::State;
-use resolute::format::checksum::checksum_more;
 use resolute::format::frame::FrameView;
-use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::message::{MessageHead, MessageParts};
 use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, NodeId, SegmentNumber};
 use resolute::limits::{BATCH_BYTES_MAX, FRAME_BYTES_MAX, INBOX_BYTES_DEFAULT, SEGMENT_BYTES_MAX};
 use resolute::log::batch_builder::BatchBuilder;
@@ -197,9 +196,8 @@ fn pair() -> (Node, Node) {
     (a, b)
 }
 
-fn publish(node: &mut Node, topics: &[u8], payload: &[u8]) {
-    let parts = MessageParts::new(Wall(1), topics, &[], payload).expect("a message");
-    let crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
+fn publish(node: &mut Node, head: &MessageHead, payload: &[u8]) {
+    let parts = MessageParts::new(head, payload).expect("a message");
     let mut records = Vec::new();
     let route = node.routing.route(std::iter::once("t"), &mut records);
     for record in &records {
@@ -208,19 +206,18 @@ fn publish(node: &mut Node, topics: &[u8], payload: &[u8]) {
     if !node.builder.has_room(payload.len() + 64) {
         node.log();
     }
-    node.builder.push_message(&mut node.buffer, &parts, crc, 0, route.set);
+    node.builder.push_message(&mut node.buffer, &parts, 0, route.set);
 }
 
 fn engine(c: &mut Criterion) {
     let (mut a, mut b) = pair();
-    let mut topics = Vec::new();
-    put_topics(&mut topics, ["t"]).expect("topics");
+    let head = MessageHead::with_topics(Wall(1), ["t"]).expect("topics");
     let mut group = c.benchmark_group("engine");
     group.sample_size(20).measurement_time(Duration::from_secs(3)).throughput(Throughput::Elements(MESSAGES));
     group.bench_function("publish_to_acknowledged", |bencher| {
         bencher.iter(|| {
             let before = a.asked + b.asked;
-            (0..MESSAGES).for_each(|_| publish(&mut a, &topics, &[b'x'; 128]));
+            (0..MESSAGES).for_each(|_| publish(&mut a, &head, &[b'x'; 128]));
             let mut handled = 0;
             while handled < MESSAGES || a.engine.state().owed() > 0 {
                 handled += turn(&mut a, &mut b);

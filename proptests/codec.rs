@@ -14,9 +14,7 @@ use resolute::format::checksum::checksum;
 use resolute::format::control::{Accepted, Carried, Control, IntentState, PeerRecord, StreamOwner};
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind, FrameView, RUN_HEADER_BYTES};
 use resolute::format::frame::{append as append_frame, append_run_headers};
-use resolute::format::message::{
-    MESSAGE_HEADER_BYTES, MessageParts, MessageView, extension, put_extension, put_topics,
-};
+use resolute::format::message::{MessageHead, MessageParts, MessageView, extension};
 use resolute::format::record::{
     RECORD_HEADER_BYTES, RecordDefect, RecordHeader, RecordKind, RecordView, Records, append,
 };
@@ -202,16 +200,17 @@ fn message() -> impl Strategy<Value = Message> {
 impl Message {
     /// The body, and how many bytes of it come before the payload.
     fn written(&self) -> (Vec<u8>, usize) {
-        let (mut topics, mut extensions) = (Vec::new(), Vec::new());
-        put_topics(&mut topics, self.topics.iter().map(String::as_str)).unwrap();
+        let mut head = MessageHead::new();
+        self.topics.iter().for_each(|topic| head.topic(topic).unwrap());
         for (name, value) in &self.headers {
-            put_extension(&mut extensions, extension::HEADER, &[&[name.len() as u8], name.as_bytes(), value]);
+            head.extension(extension::HEADER, &[&[name.len() as u8], name.as_bytes(), value]).unwrap();
         }
         if let Some(key) = &self.ordering_key {
-            put_extension(&mut extensions, extension::ORDERING_KEY, &[key.as_bytes()]);
+            head.extension(extension::ORDERING_KEY, &[key.as_bytes()]).unwrap();
         }
-        let parts = MessageParts::new(Wall(self.published_at), &topics, &extensions, &self.payload).unwrap();
-        (parts.pieces().concat(), MESSAGE_HEADER_BYTES + topics.len() + extensions.len())
+        head.finish(Wall(self.published_at)).unwrap();
+        let parts = MessageParts::new(&head, &self.payload).unwrap();
+        (parts.pieces().concat(), parts.pieces()[0].len())
     }
 }
 

@@ -12,7 +12,7 @@ use std::{env, fs};
 use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, BatchView, OwedRun, padded, seal};
 use resolute::format::control::{Accepted, Carried, Control, IntentState, PeerRecord, StreamOwner};
 use resolute::format::frame::{FrameKind, FrameView, append as append_frame, append_run_headers};
-use resolute::format::message::{MessageParts, MessageView, extension, put_extension, put_topics};
+use resolute::format::message::{MessageHead, MessageParts, MessageView, extension};
 use resolute::format::record::{
     FLAG_ATOMIC_MORE, FLAG_COMMAND, RecordKind, RecordView, Records, append as append_record,
 };
@@ -110,16 +110,16 @@ fn compare(file: &str, pinned: &[Pinned]) {
 }
 
 fn message_body() -> Vec<u8> {
-    let (mut topics, mut extensions) = (Vec::new(), Vec::new());
-    put_topics(&mut topics, ["orders.placed", "à la carte"]).unwrap();
-    put_extension(&mut extensions, extension::HEADER, &[&[11], b"traceparent", b"00-ab-cd-01"]);
-    put_extension(&mut extensions, extension::REPLY_TO, &[b"tcp://shop:7000"]);
-    put_extension(&mut extensions, extension::DEADLINE, &[&1_800_000_000_000_000_000_u64.to_le_bytes()]);
-    put_extension(&mut extensions, extension::NOT_BEFORE, &[&1_700_000_000_000_000_000_u64.to_le_bytes()]);
-    put_extension(&mut extensions, extension::ORDERING_KEY, &[b"customer-7"]);
-    let parts =
-        MessageParts::new(Wall(1_750_000_000_000_000_001), &topics, &extensions, b"{\"total\":12}").unwrap();
-    parts.pieces().concat()
+    let published_at = Wall(1_750_000_000_000_000_001);
+    let mut head = MessageHead::with_topics(published_at, ["orders.placed", "à la carte"]).unwrap();
+    let (deadline, not_before) = (1_800_000_000_000_000_000_u64, 1_700_000_000_000_000_000_u64);
+    head.extension(extension::HEADER, &[&[11], b"traceparent", b"00-ab-cd-01"]).unwrap();
+    head.extension(extension::REPLY_TO, &[b"tcp://shop:7000"]).unwrap();
+    head.extension(extension::DEADLINE, &[&deadline.to_le_bytes()]).unwrap();
+    head.extension(extension::NOT_BEFORE, &[&not_before.to_le_bytes()]).unwrap();
+    head.extension(extension::ORDERING_KEY, &[b"customer-7"]).unwrap();
+    head.finish(published_at).unwrap();
+    MessageParts::new(&head, b"{\"total\":12}").unwrap().pieces().concat()
 }
 
 fn reads_message(body: &[u8]) -> bool {

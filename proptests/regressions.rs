@@ -397,16 +397,18 @@ fn meet(bus: &Bus, node: u128) -> Option<(std::net::TcpStream, Vec<u8>)> {
 }
 
 fn run_frame(stream: u64, position: u64) -> Vec<u8> {
-    use resolute::format::checksum::checksum_more;
-    use resolute::format::message::{MessageParts, put_topics};
+    use resolute::format::message::{MessageHead, MessageParts};
     use resolute::format::record::{RecordHeader, RecordKind};
     use zerocopy::IntoBytes;
-    let mut topics = Vec::new();
-    put_topics(&mut topics, ["t"]).unwrap();
-    let parts = MessageParts::new(resolute::time::Wall(1), &topics, &[], b"x").unwrap();
-    let crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
-    let header =
-        RecordHeader::new(resolute::ids::Lsn(position), RecordKind::Message, 0, parts.body_bytes(), crc);
+    let head = MessageHead::with_topics(resolute::time::Wall(1), ["t"]).unwrap();
+    let parts = MessageParts::new(&head, b"x").unwrap();
+    let header = RecordHeader::new(
+        resolute::ids::Lsn(position),
+        RecordKind::Message,
+        0,
+        parts.body_bytes(),
+        parts.crc(),
+    );
     let mut record = header.as_bytes().to_vec();
     parts.pieces().iter().for_each(|piece| record.extend_from_slice(piece));
     let mut out = Vec::new();

@@ -4,7 +4,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind, FrameView, append, append_run_headers};
-use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{self, RecordKind};
 use resolute::ids::{Epoch, Incarnation, Lsn, NodeId, Position, StreamId};
 use resolute::limits::{
@@ -86,10 +86,10 @@ prop_compose! {
 
 /// A whole run frame of messages with those payloads.
 fn run(payloads: &[Vec<u8>]) -> Vec<u8> {
-    let (mut records, mut topics) = (Vec::new(), Vec::new());
-    put_topics(&mut topics, ["topic"]).unwrap();
+    let mut records = Vec::new();
+    let head = MessageHead::with_topics(Wall(1), ["topic"]).unwrap();
     for (index, payload) in payloads.iter().enumerate() {
-        let body = MessageParts::new(Wall(1), &topics, &[], payload).unwrap().pieces().concat();
+        let body = MessageParts::new(&head, payload).unwrap().pieces().concat();
         record::append(&mut records, Lsn(index as u64 + 1), RecordKind::Message, 0, &body);
     }
     let mut out = Vec::new();

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use resolute::format::frame::{self, FrameKind, FrameView};
-use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{RecordKind, append};
 use resolute::ids::{Epoch, Incarnation, Lsn, NodeId, Position, StreamId};
 use resolute::time::Wall;
@@ -63,9 +63,9 @@ pub fn body_frame(body: &Body) -> Vec<u8> {
 
 /// A run of small messages.
 pub fn run_frame(stream: u64, first: u64, count: u32) -> Vec<u8> {
-    let (mut records, mut topics) = (Vec::new(), Vec::new());
-    put_topics(&mut topics, ["a"]).unwrap();
-    let parts = MessageParts::new(Wall(1), &topics, &[], b"from a stranger").unwrap();
+    let mut records = Vec::new();
+    let head = MessageHead::with_topics(Wall(1), ["a"]).unwrap();
+    let parts = MessageParts::new(&head, b"from a stranger").unwrap();
     let body = parts.pieces().concat();
     for number in 0..u64::from(count) {
         append(&mut records, Lsn(first + number), RecordKind::Message, 0, &body);

@@ -2,8 +2,7 @@
 
 use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
-use resolute::format::checksum::checksum;
-use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::FLAG_COMMAND;
 use resolute::time::Wall;
 
@@ -90,11 +89,9 @@ impl World {
         let number = self.numbers;
         let mut payload = vec![0x5a; payload_bytes.max(8)];
         payload[..8].copy_from_slice(&number.to_le_bytes());
-        let mut topics = Vec::new();
-        put_topics(&mut topics, names.iter().map(String::as_str)).unwrap();
-        let parts = MessageParts::new(Wall(now), &topics, &[], &payload).unwrap();
-        let crc = checksum(&parts.pieces().concat());
-        up.builder.push_message(&mut up.buffer, &parts, crc, flags, route.set);
+        let head = MessageHead::with_topics(Wall(now), names.iter().map(String::as_str)).unwrap();
+        let parts = MessageParts::new(&head, &payload).unwrap();
+        up.builder.push_message(&mut up.buffer, &parts, flags, route.set);
         let own = up.engine.state().identity.id;
         self.model.sent.insert(number, (own, sent));
         let life = self.nodes[node].life;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::handler::{Handler, HandlerError, erase, erase_all};
 use super::registry::{Kind, Registration, Registry};
-use super::{Bus, Envelope, Error, IntoTopics, message};
+use super::{Bus, Envelope, Error, IntoTopics, OptionOutOfRange, message};
 use crate::engine::config::Retry;
 use crate::io::address::Address;
 use crate::io::node::{NodeOptions, open};
@@ -201,15 +201,12 @@ impl Builder {
         ];
         for (option, value, min, max) in ranges.into_iter().chain(named) {
             if !(min..=max).contains(&value) {
-                return Err(Error::Option {
-                    option,
-                    value: value.to_string(),
-                    range: format!("{min} to {max}"),
-                });
+                let (value, range) = (value.to_string(), format!("{min} to {max}"));
+                return Err(OptionOutOfRange { option, value, range }.into());
             }
         }
         let odd = |option, value: String, range: &str| {
-            Err(Error::Option { option, value, range: range.to_owned() })
+            Err(OptionOutOfRange { option, value, range: range.to_owned() }.into())
         };
         if !self.segment_bytes.is_multiple_of(BLOCK_BYTES as u64) {
             return odd("segment_bytes", self.segment_bytes.to_string(), "a multiple of 4096");
@@ -229,7 +226,7 @@ impl Builder {
             message::checked_topics(handler.topics.clone())?;
             if *named && !(1..=NAME_BYTES_MAX).contains(&handler.name.len()) {
                 let (value, range) = (handler.name.clone(), format!("1 to {NAME_BYTES_MAX} bytes"));
-                return Err(Error::Option { option: "handler name", value, range });
+                return Err(OptionOutOfRange { option: "handler name", value, range }.into());
             }
             if !names.insert(&handler.name) {
                 return Err(Error::DuplicateHandler(handler.name.clone()));

@@ -21,21 +21,14 @@ pub enum Error {
     #[error("the node cannot be opened")]
     Open(#[source] Arc<OpenError>),
     /// An option is out of its range.
-    #[error("option {option} is {value}, and must be {range}")]
-    Option {
-        /// Which.
-        option: &'static str,
-        /// What it is.
-        value: String,
-        /// What it may be.
-        range: String,
-    },
+    #[error(transparent)]
+    Option(Box<OptionOutOfRange>),
     /// Two handlers have one name, under which their progress is kept.
     #[error("two handlers are named {0:?}: give one of them another name")]
     DuplicateHandler(String),
     /// An address that is none.
     #[error(transparent)]
-    InvalidAddress(#[from] NotAnAddress),
+    InvalidAddress(Box<NotAnAddress>),
     /// A message that cannot be: a bad topic, or more bytes than it may have.
     #[error("the message cannot be published")]
     InvalidMessage(#[from] MessageDefect),
@@ -85,6 +78,33 @@ pub enum Error {
     Closed,
 }
 
+// Every call of the hot path returns one of these or something smaller than it: what is large and rare is boxed.
+const _: () = assert!(size_of::<Error>() <= 24);
+
+/// An option that is out of its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("option {option} is {value}, and must be {range}")]
+pub struct OptionOutOfRange {
+    /// Which.
+    pub option: &'static str,
+    /// What it is.
+    pub value: String,
+    /// What it may be.
+    pub range: String,
+}
+
+impl From<NotAnAddress> for Error {
+    fn from(not: NotAnAddress) -> Error {
+        Error::InvalidAddress(Box::new(not))
+    }
+}
+
+impl From<OptionOutOfRange> for Error {
+    fn from(option: OptionOutOfRange) -> Error {
+        Error::Option(Box::new(option))
+    }
+}
+
 /// What kind of trouble an error is, for those who only tell kinds apart: exit codes of programs, answers of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -108,7 +128,7 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Error::Option { .. }
+            Error::Option(_)
             | Error::DuplicateHandler(_)
             | Error::InvalidAddress(_)
             | Error::InvalidMessage(_)

@@ -2,34 +2,21 @@
 
 use std::sync::Arc;
 
-use super::message::Encoded;
+use super::outgoing::Outgoing;
 use super::{Bus, Error, IntoTopics, Message, Receipt, Ticket, checked_address};
-use crate::format::checksum::checksum_more;
-use crate::format::record::FLAG_COMMAND;
-use crate::io::staging::{Gate, NotStaged, Prepared, Target};
+use crate::io::staging::{Gate, NotStaged, Prepared};
 use crate::limits::{ATOMIC_BYTES_MAX, ATOMIC_MESSAGES_MAX};
 
-/// A message and where it goes.
-#[derive(Clone, Debug)]
-struct Outgoing {
-    encoded: Encoded,
-    /// Of a command; an event goes to whoever subscribes.
-    address: Option<String>,
+/// Why a message was not staged at once.
+enum NotAtOnce {
+    /// There is no room just now.
+    Full(Box<Outgoing>),
+    Never(Error),
 }
 
-impl Outgoing {
-    fn new(message: Message, topics: impl IntoTopics, address: Option<String>) -> Result<Outgoing, Error> {
-        Ok(Outgoing { encoded: Encoded::new(message, &topics)?, address })
-    }
-
-    fn prepare(&self) -> Result<Prepared<'_>, Error> {
-        let parts = self.encoded.parts()?;
-        let body_crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
-        let (target, flags) = match &self.address {
-            Some(address) => (Target::Address(address), FLAG_COMMAND),
-            None => (Target::Subscribers(self.encoded.topics()), 0),
-        };
-        Ok(Prepared { target, parts, body_crc, flags })
+impl From<Error> for NotAtOnce {
+    fn from(error: Error) -> NotAtOnce {
+        NotAtOnce::Never(error)
     }
 }
 
@@ -62,8 +49,11 @@ impl Bus {
         topics: impl IntoTopics,
         message: impl Into<Message>,
     ) -> Result<Ticket, Error> {
-        let outgoing = Outgoing::new(message.into(), topics, None)?;
-        self.stage(&outgoing).await
+        match self.stage_at_once(message.into(), &topics, None) {
+            Ok(ticket) => Ok(ticket),
+            Err(NotAtOnce::Full(outgoing)) => self.stage_when_there_is_room(outgoing).await,
+            Err(NotAtOnce::Never(error)) => Err(error),
+        }
     }
 
     /// As [`Bus::publish_nowait`], but never waits.
@@ -71,8 +61,10 @@ impl Bus {
     /// # Errors
     /// [`Error::Full`] if there is no room just now, and as [`Bus::publish`].
     pub fn try_publish(&self, topics: impl IntoTopics, message: impl Into<Message>) -> Result<Ticket, Error> {
-        let outgoing = Outgoing::new(message.into(), topics, None)?;
-        self.try_stage(&outgoing)
+        self.stage_at_once(message.into(), &topics, None).map_err(|not| match not {
+            NotAtOnce::Full(_) => Error::Full,
+            NotAtOnce::Never(error) => error,
+        })
     }
 
     /// Sends a command to the node at `address`, whether or not anyone ever answered there: until then it waits here.
@@ -99,8 +91,11 @@ impl Bus {
         topics: impl IntoTopics,
         message: impl Into<Message>,
     ) -> Result<Ticket, Error> {
-        let outgoing = Outgoing::new(message.into(), topics, Some(checked_address(address)?))?;
-        self.stage(&outgoing).await
+        match self.stage_at_once(message.into(), &topics, Some(checked_address(address)?)) {
+            Ok(ticket) => Ok(ticket),
+            Err(NotAtOnce::Full(outgoing)) => self.stage_when_there_is_room(outgoing).await,
+            Err(NotAtOnce::Never(error)) => Err(error),
+        }
     }
 
     /// Begins a batch: events and commands of which all or none are stored, whatever happens.
@@ -108,38 +103,49 @@ impl Bus {
         Batch { bus: self.clone(), messages: Vec::new() }
     }
 
-    async fn stage(&self, outgoing: &Outgoing) -> Result<Ticket, Error> {
-        let prepared = outgoing.prepare()?;
-        // Mostly there is room, and then nothing is made ready to wait for it.
-        match self.stage_now(&prepared) {
-            Err(Error::Full) => self.stage_when_there_is_room(&prepared).await,
-            outcome => outcome,
+    #[inline]
+    fn outgoing(
+        &self,
+        message: Message,
+        topics: &impl IntoTopics,
+        address: Option<String>,
+    ) -> Result<Outgoing, Error> {
+        Outgoing::new(message, topics, address, self.shared().staging.stamp())
+    }
+
+    /// Stages a message if there is room, as there mostly is; no part of this is a future.
+    #[inline]
+    fn stage_at_once(
+        &self,
+        message: Message,
+        topics: &impl IntoTopics,
+        address: Option<String>,
+    ) -> Result<Ticket, NotAtOnce> {
+        let outgoing = self.outgoing(message, topics, address)?;
+        match self.shared().staging.stage(&outgoing.prepare()?) {
+            Ok(staged) => {
+                outgoing.done();
+                Ok(Ticket::new(Arc::clone(self.shared()), staged))
+            }
+            Err(NotStaged::Full) => Err(NotAtOnce::Full(Box::new(outgoing))),
+            Err(not) => Err(NotAtOnce::Never(self.not_staged(not))),
         }
     }
 
-    async fn stage_when_there_is_room(&self, prepared: &Prepared<'_>) -> Result<Ticket, Error> {
+    #[cold]
+    async fn stage_when_there_is_room(&self, outgoing: Box<Outgoing>) -> Result<Ticket, Error> {
+        let prepared = outgoing.prepare()?;
         loop {
             let room = self.shared().staging.room();
-            match self.stage_now(prepared) {
-                Err(Error::Full) => {
-                    self.shared().wake.record_staged();
-                    room.await;
-                }
-                outcome => return outcome,
+            match self.shared().staging.stage(&prepared) {
+                Ok(staged) => return Ok(Ticket::new(Arc::clone(self.shared()), staged)),
+                Err(NotStaged::Full) => room.await,
+                Err(not) => return Err(self.not_staged(not)),
             }
         }
     }
 
-    fn try_stage(&self, outgoing: &Outgoing) -> Result<Ticket, Error> {
-        self.stage_now(&outgoing.prepare()?)
-    }
-
-    fn stage_now(&self, prepared: &Prepared<'_>) -> Result<Ticket, Error> {
-        let staged = self.shared().staging.stage(prepared).map_err(|not| self.not_staged(not))?;
-        self.shared().wake.record_staged();
-        Ok(Ticket::new(Arc::clone(self.shared()), staged))
-    }
-
+    #[cold]
     fn not_staged(&self, not: NotStaged) -> Error {
         match not {
             NotStaged::Full => Error::Full,
@@ -164,7 +170,8 @@ impl Batch {
     /// # Errors
     /// [`Error::InvalidMessage`].
     pub fn publish(mut self, topics: impl IntoTopics, message: impl Into<Message>) -> Result<Batch, Error> {
-        self.messages.push(Outgoing::new(message.into(), topics, None)?);
+        let outgoing = self.bus.outgoing(message.into(), &topics, None)?;
+        self.messages.push(outgoing);
         Ok(self)
     }
 
@@ -178,7 +185,8 @@ impl Batch {
         topics: impl IntoTopics,
         message: impl Into<Message>,
     ) -> Result<Batch, Error> {
-        self.messages.push(Outgoing::new(message.into(), topics, Some(checked_address(address)?))?);
+        let outgoing = self.bus.outgoing(message.into(), &topics, Some(checked_address(address)?))?;
+        self.messages.push(outgoing);
         Ok(self)
     }
 
@@ -207,14 +215,10 @@ impl Batch {
             let room = shared.staging.room();
             match shared.staging.stage_atomic(&prepared) {
                 Ok(staged) => {
-                    shared.wake.record_staged();
                     return Ok(staged.into_iter().map(|one| Ticket::new(Arc::clone(shared), one)).collect());
                 }
-                Err(NotStaged::Full | NotStaged::Gate(Gate::Checkpoint)) => {
-                    // New routes may have been staged: that they are written makes the room.
-                    shared.wake.record_staged();
-                    room.await;
-                }
+                // New routes may have been staged: that they are written makes the room.
+                Err(NotStaged::Full | NotStaged::Gate(Gate::Checkpoint)) => room.await,
                 Err(not) => return Err(self.bus.not_staged(not)),
             }
         }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use super::Error;
-use crate::ids::{Lsn, MessageId};
+use crate::ids::MessageId;
 use crate::io::shared::Shared;
 use crate::io::staging::Staged;
 
@@ -24,33 +24,35 @@ pub struct Receipt {
 #[derive(Debug)]
 pub struct Ticket {
     shared: Arc<Shared>,
-    lsn: Option<Lsn>,
-    routed: u32,
+    staged: Staged,
 }
 
 impl Ticket {
+    #[inline]
     pub(super) fn new(shared: Arc<Shared>, staged: Staged) -> Ticket {
-        Ticket { shared, lsn: staged.lsn, routed: staged.routed }
+        Ticket { shared, staged }
     }
 
     /// To how many subscribers the message goes.
     #[must_use]
     pub fn routed(&self) -> u32 {
-        self.routed
+        self.staged.routed
     }
 
-    /// Resolves when the message is on stable storage. Dropping the future changes nothing about the message.
+    /// Resolves when the message is on stable storage, and with it all that this node was given before: whoever publishes
+    /// many may keep one ticket in a hundred and wait for that. Dropping the future changes nothing about the message.
     ///
     /// # Errors
     /// [`Error::Storage`]: the log failed, and whether the message is stored is not known.
     pub async fn wait(self) -> Result<Receipt, Error> {
-        let Some(lsn) = self.lsn else {
+        let Staged { lsn, routed } = self.staged;
+        if routed == 0 {
             return Ok(Receipt { id: None, routed: 0 });
-        };
+        }
         let mut asked = None;
         let durable = poll_fn(|cx| self.shared.durable.poll(lsn, &mut asked, cx)).await;
         durable.map_err(|_| Error::ended(&self.shared))?;
         let id = MessageId { node: self.shared.node, incarnation: self.shared.incarnation, lsn };
-        Ok(Receipt { id: Some(id), routed: self.routed })
+        Ok(Receipt { id: Some(id), routed })
     }
 }

@@ -273,19 +273,19 @@ pub const fn padded(used: usize) -> usize {
 /// of them is verified; panics if their lengths do not add up.
 #[must_use]
 pub fn records_crc(bytes: &[u8]) -> u32 {
-    records_crc_more(0, bytes)
+    let mut crcs = Vec::new();
+    header_crcs(bytes, &mut crcs);
+    checksum(crcs.as_bytes())
 }
 
-/// As [`records_crc`], of what `crc` covers and the records in `bytes` after it.
-#[must_use]
-pub fn records_crc_more(mut crc: u32, mut bytes: &[u8]) -> u32 {
+/// Adds the `header_crc` of each record in `bytes` to `out`. [`records_crc`] is the checksum of all of them.
+pub fn header_crcs(mut bytes: &[u8], out: &mut Vec<U32>) {
     while !bytes.is_empty() {
         // Invariant: only whole records are put into a batch.
         let (header, _) = RecordHeader::ref_from_prefix(bytes).expect("a record that is cut off");
-        crc = checksum_more(crc, header.header_crc.as_bytes());
+        out.push(header.header_crc);
         bytes = &bytes[header.record_bytes()..];
     }
-    crc
 }
 
 /// Makes a batch of `buffer`, whose records already lie behind the room for its header: writes the trailer and the

@@ -2,12 +2,14 @@
 
 /// The checksum of `bytes`.
 #[must_use]
+#[inline]
 pub fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
 
 /// The checksum of what `so_far` covers followed by `bytes`.
 #[must_use]
+#[inline]
 pub fn checksum_more(so_far: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(so_far, bytes)
 }

@@ -14,6 +14,7 @@ use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::body::{BodyDefect, BodyReader};
+use super::checksum::{checksum, checksum_more};
 use crate::limits::{EXTENSION_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, TOPICS_MAX};
 use crate::time::Wall;
 
@@ -21,7 +22,8 @@ use crate::time::Wall;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct MessageHeader {
-    /// When `publish` was called, in nanoseconds since 1970-01-01 UTC.
+    /// When `publish` was called, in nanoseconds since 1970-01-01 UTC: at the latest then, and at the earliest when the
+    /// batch that it went into was begun.
     pub published_at: U64,
     /// Bytes of all topics with their lengths.
     pub topics_bytes: U16,
@@ -71,6 +73,7 @@ pub enum MessageDefect {
 }
 
 /// Whether `topic` may be one.
+#[inline]
 pub fn check_topic(topic: &str) -> Result<(), MessageDefect> {
     match topic.len() {
         0 => Err(MessageDefect::EmptyTopic),
@@ -79,40 +82,7 @@ pub fn check_topic(topic: &str) -> Result<(), MessageDefect> {
     }
 }
 
-/// Appends the extension `tag` with that value. The caller checks the sum against [`EXTENSION_BYTES_MAX`].
-pub fn put_extension(out: &mut Vec<u8>, tag: u8, value: &[&[u8]]) {
-    let length: usize = value.iter().map(|part| part.len()).sum();
-    out.push(tag);
-    // A value beyond two bytes of length is beyond EXTENSION_BYTES_MAX too, and refused with it.
-    out.extend_from_slice(&(length.min(usize::from(u16::MAX)) as u16).to_le_bytes());
-    for part in value {
-        out.extend_from_slice(part);
-    }
-}
-
-/// A message's body in pieces, before it is written: what the caller's thread checks and checksums.
-#[derive(Clone, Copy, Debug)]
-pub struct MessageParts<'a> {
-    /// The fixed part.
-    pub header: MessageHeader,
-    /// The topics, as written.
-    pub topics: &'a [u8],
-    /// The extensions, as written.
-    pub extensions: &'a [u8],
-    /// The payload.
-    pub payload: &'a [u8],
-}
-
-/// Writes one topic as it stands in a message.
-pub fn put_topic(out: &mut Vec<u8>, topic: &str) -> Result<(), MessageDefect> {
-    check_topic(topic)?;
-    out.reserve(topic.len() + 1);
-    out.push(topic.len() as u8);
-    out.extend_from_slice(topic.as_bytes());
-    Ok(())
-}
-
-/// The topics in bytes that [`put_topics`] wrote, or that were verified.
+/// The topics in bytes as they stand in a message, written by a [`MessageHead`] or verified.
 pub fn topics_in(written: &[u8]) -> impl Iterator<Item = &str> {
     let mut rest = written;
     std::iter::from_fn(move || {
@@ -123,56 +93,137 @@ pub fn topics_in(written: &[u8]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Writes topics as they stand in a message, into a buffer that the caller keeps.
-pub fn put_topics<'t>(
-    out: &mut Vec<u8>,
-    topics: impl IntoIterator<Item = &'t str>,
-) -> Result<(), MessageDefect> {
-    let mut count = 0;
-    for topic in topics {
-        put_topic(out, topic)?;
-        count += 1;
-    }
-    match count {
-        0 => Err(MessageDefect::EmptyTopic),
-        1..=TOPICS_MAX => Ok(()),
-        _ => Err(MessageDefect::ManyTopics(count)),
+/// What stands before the payload of a message, checked as it is written: first the topics, then the extensions. Its
+/// room can be used again, for publishers write one for each message.
+#[derive(Clone, Debug)]
+pub struct MessageHead {
+    bytes: Vec<u8>,
+    topics: usize,
+    topics_end: usize,
+}
+
+impl Default for MessageHead {
+    fn default() -> MessageHead {
+        MessageHead::new()
     }
 }
 
-impl<'a> MessageParts<'a> {
-    /// Checks the limits and makes the fixed part. `topics` and `extensions` as [`put_topics`] and
-    /// [`put_extension`] write them.
-    pub fn new(
+impl MessageHead {
+    /// A head with nothing in it yet.
+    #[must_use]
+    pub fn new() -> MessageHead {
+        MessageHead { bytes: vec![0; MESSAGE_HEADER_BYTES], topics: 0, topics_end: MESSAGE_HEADER_BYTES }
+    }
+
+    /// A finished head with these topics and no extensions.
+    pub fn with_topics<'t>(
         published_at: Wall,
-        topics: &'a [u8],
-        extensions: &'a [u8],
-        payload: &'a [u8],
-    ) -> Result<MessageParts<'a>, MessageDefect> {
-        if extensions.len() > EXTENSION_BYTES_MAX {
-            return Err(MessageDefect::LongExtensions(extensions.len()));
+        topics: impl IntoIterator<Item = &'t str>,
+    ) -> Result<MessageHead, MessageDefect> {
+        let mut head = MessageHead::new();
+        topics.into_iter().try_for_each(|topic| head.topic(topic))?;
+        head.finish(published_at)?;
+        Ok(head)
+    }
+
+    /// Forgets what is in it.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.bytes.truncate(MESSAGE_HEADER_BYTES);
+        (self.topics, self.topics_end) = (0, MESSAGE_HEADER_BYTES);
+    }
+
+    /// Adds a topic. All topics come before the first extension.
+    #[inline]
+    pub fn topic(&mut self, topic: &str) -> Result<(), MessageDefect> {
+        assert!(self.bytes.len() == self.topics_end, "topics come before extensions");
+        check_topic(topic)?;
+        self.topics += 1;
+        // What is refused in the end is not written, however much it is.
+        if self.topics <= TOPICS_MAX {
+            self.bytes.push(topic.len() as u8);
+            self.bytes.extend_from_slice(topic.as_bytes());
+            self.topics_end = self.bytes.len();
         }
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(MessageDefect::LongPayload(payload.len()));
+        Ok(())
+    }
+
+    /// Adds the extension `tag` with that value.
+    pub fn extension(&mut self, tag: u8, value: &[&[u8]]) -> Result<(), MessageDefect> {
+        let length: usize = value.iter().map(|part| part.len()).sum();
+        let all = self.bytes.len() - self.topics_end + 3 + length;
+        if all > EXTENSION_BYTES_MAX {
+            return Err(MessageDefect::LongExtensions(all));
+        }
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(&(length as u16).to_le_bytes());
+        value.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        Ok(())
+    }
+
+    /// Writes the fixed part, the last of it.
+    #[inline]
+    pub fn finish(&mut self, published_at: Wall) -> Result<(), MessageDefect> {
+        match self.topics {
+            0 => return Err(MessageDefect::EmptyTopic),
+            1..=TOPICS_MAX => {}
+            count => return Err(MessageDefect::ManyTopics(count)),
         }
         let header = MessageHeader {
             published_at: U64::new(published_at.0),
-            topics_bytes: U16::new(topics.len() as u16),
-            extension_bytes: U16::new(extensions.len() as u16),
+            topics_bytes: U16::new((self.topics_end - MESSAGE_HEADER_BYTES) as u16),
+            extension_bytes: U16::new((self.bytes.len() - self.topics_end) as u16),
         };
-        Ok(MessageParts { header, topics, extensions, payload })
+        self.bytes[..MESSAGE_HEADER_BYTES].copy_from_slice(header.as_bytes());
+        Ok(())
+    }
+
+    /// The topics, as they stand in the message.
+    #[must_use]
+    #[inline]
+    pub fn topics(&self) -> &[u8] {
+        &self.bytes[MESSAGE_HEADER_BYTES..self.topics_end]
+    }
+}
+
+/// A message's body before it is written, with its checksum: what the caller's thread makes before any lock.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageParts<'a> {
+    head: &'a [u8],
+    payload: &'a [u8],
+    crc: u32,
+}
+
+impl<'a> MessageParts<'a> {
+    /// The body of a finished head and a payload.
+    #[inline]
+    pub fn new(head: &'a MessageHead, payload: &'a [u8]) -> Result<MessageParts<'a>, MessageDefect> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(MessageDefect::LongPayload(payload.len()));
+        }
+        let head = head.bytes.as_slice();
+        Ok(MessageParts { head, payload, crc: checksum_more(checksum(head), payload) })
     }
 
     /// The pieces in the order in which they stand.
     #[must_use]
-    pub fn pieces(&self) -> [&[u8]; 4] {
-        [self.header.as_bytes(), self.topics, self.extensions, self.payload]
+    #[inline]
+    pub fn pieces(&self) -> [&'a [u8]; 2] {
+        [self.head, self.payload]
     }
 
     /// Bytes of the body.
     #[must_use]
+    #[inline]
     pub fn body_bytes(&self) -> usize {
-        self.pieces().iter().map(|piece| piece.len()).sum()
+        self.head.len() + self.payload.len()
+    }
+
+    /// The checksum of the body.
+    #[must_use]
+    #[inline]
+    pub fn crc(&self) -> u32 {
+        self.crc
     }
 }
 
@@ -199,7 +250,7 @@ impl<'a> MessageView<'a> {
         Ok(MessageView { header, topics, extensions, payload: reader.rest() })
     }
 
-    /// When `publish` was called.
+    /// When `publish` was called. See [`MessageHeader::published_at`].
     #[must_use]
     pub fn published_at(&self) -> Wall {
         Wall(self.header.published_at.get())
@@ -279,24 +330,27 @@ fn check_extensions(extensions: &[u8]) -> Result<(), BodyDefect> {
 mod tests {
     use super::*;
 
-    fn body(topics: &[&str], extensions: &[u8], payload: &[u8]) -> Vec<u8> {
-        let mut written = Vec::new();
-        put_topics(&mut written, topics.iter().copied()).unwrap();
-        MessageParts::new(Wall(5), &written, extensions, payload).unwrap().pieces().concat()
+    fn head(topics: &[&str]) -> MessageHead {
+        MessageHead::with_topics(Wall(5), topics.iter().copied()).unwrap()
+    }
+
+    fn body(head: &MessageHead, payload: &[u8]) -> Vec<u8> {
+        MessageParts::new(head, payload).unwrap().pieces().concat()
     }
 
     #[test]
     fn a_plain_message_costs_37_bytes_beyond_topic_and_payload() {
-        let overhead = body(&["t"], &[], b"p").len() - 2 + super::super::record::RECORD_HEADER_BYTES;
+        let overhead = body(&head(&["t"]), b"p").len() - 2 + super::super::record::RECORD_HEADER_BYTES;
         assert_eq!(overhead, 37);
     }
 
     #[test]
     fn a_message_reads_back() {
-        let mut extensions = Vec::new();
-        put_extension(&mut extensions, extension::HEADER, &[&[5], b"trace", b"value"]);
-        put_extension(&mut extensions, extension::REPLY_TO, &[b"tcp://a:1"]);
-        let bytes = body(&["a", "b"], &extensions, b"payload");
+        let mut head = head(&["a", "b"]);
+        head.extension(extension::HEADER, &[&[5], b"trace", b"value"]).unwrap();
+        head.extension(extension::REPLY_TO, &[b"tcp://a:1"]).unwrap();
+        head.finish(Wall(5)).unwrap();
+        let bytes = body(&head, b"payload");
         let view = MessageView::parse(&bytes).unwrap();
         assert_eq!(view.topics().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(view.headers().collect::<Vec<_>>(), [("trace", b"value".as_slice())]);
@@ -306,15 +360,42 @@ mod tests {
 
     #[test]
     fn topics_have_limits() {
-        assert_eq!(put_topics(&mut Vec::new(), []), Err(MessageDefect::EmptyTopic));
-        assert_eq!(put_topics(&mut Vec::new(), [""]), Err(MessageDefect::EmptyTopic));
-        assert_eq!(check_topic(&"x".repeat(256)), Err(MessageDefect::LongTopic(256)));
-        assert_eq!(put_topics(&mut Vec::new(), ["a"; 17]), Err(MessageDefect::ManyTopics(17)));
+        let with = |topics: &[&str]| MessageHead::with_topics(Wall(1), topics.iter().copied()).err();
+        assert_eq!(with(&[]), Some(MessageDefect::EmptyTopic));
+        assert_eq!(with(&[""]), Some(MessageDefect::EmptyTopic));
+        assert_eq!(with(&[&"x".repeat(256)]), Some(MessageDefect::LongTopic(256)));
+        assert_eq!(with(&["a"; 17]), Some(MessageDefect::ManyTopics(17)));
+    }
+
+    #[test]
+    fn extensions_have_room_for_so_much_and_not_a_byte_more() {
+        let mut head = head(&["t"]);
+        head.extension(extension::HEADER, &[&vec![0; EXTENSION_BYTES_MAX - 7]]).unwrap();
+        let refused = head.extension(extension::REPLY_TO, &[b"xx"]);
+        assert_eq!(refused, Err(MessageDefect::LongExtensions(EXTENSION_BYTES_MAX + 1)));
+        assert_eq!(head.extension(extension::REPLY_TO, &[b"x"]), Ok(()));
+    }
+
+    #[test]
+    fn a_head_that_was_cleared_is_as_a_new_one() {
+        let mut used = head(&["first", "second"]);
+        used.extension(extension::REPLY_TO, &[b"tcp://a:1"]).unwrap();
+        used.clear();
+        assert_eq!(used.finish(Wall(1)), Err(MessageDefect::EmptyTopic));
+        used.topic("t").unwrap();
+        used.finish(Wall(5)).unwrap();
+        assert_eq!(body(&used, b"p"), body(&head(&["t"]), b"p"));
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_body() {
+        let head = head(&["t"]);
+        assert_eq!(MessageParts::new(&head, b"payload").unwrap().crc(), checksum(&body(&head, b"payload")));
     }
 
     #[test]
     fn a_body_that_lies_about_its_lengths_is_refused() {
-        let good = body(&["topic"], &[], b"");
+        let good = body(&head(&["topic"]), b"");
         for (index, value) in [(8, 200), (10, 200), (12, 99), (12, 0)] {
             let mut bad = good.clone();
             bad[index] = value;

@@ -173,6 +173,7 @@ pub struct RecordView<'a> {
 impl RecordHeader {
     /// The header of a record, its own checksum computed.
     #[must_use]
+    #[inline]
     pub fn new(lsn: Lsn, kind: RecordKind, flags: u8, body_length: usize, body_crc: u32) -> RecordHeader {
         assert!(RECORD_HEADER_BYTES + body_length <= RECORD_BYTES_MAX + RECORD_BYTES_MAX / 2);
         let mut header = RecordHeader {

@@ -181,11 +181,12 @@ impl Driver {
     async fn park(&mut self) {
         let shared = Arc::clone(&self.parts.shared);
         let may_write = self.parts.engine.may_seal() != SealPermit::No;
-        shared.wake.arm(may_write);
+        shared.wake.arm();
         let waiting = !shared.mailbox().is_empty()
             || !self.inputs.is_empty()
             || shared.handoff.has_outcomes()
-            || may_write && (self.parts.engine.wants_to_stage() || !shared.staging.lock().is_empty());
+            || may_write
+                && (self.parts.engine.wants_to_stage() || shared.staging.lock().is_filled_or_rings());
         let mut bell = pin!(shared.wake.bell().notified());
         let rang = bell.as_mut().enable();
         if waiting || rang {

@@ -55,6 +55,7 @@ impl std::fmt::Debug for DurableMark {
 impl DurableMark {
     /// The mark.
     #[must_use]
+    #[inline]
     pub fn get(&self) -> Lsn {
         Lsn(self.mark.load(Ordering::Acquire))
     }
@@ -84,6 +85,7 @@ impl DurableMark {
 
     /// Whether record `lsn` is durable; if it is not yet, whoever polls is woken when it is. `asked` remembers whom that
     /// is, so that asking again and again takes one place in the list.
+    #[inline]
     pub fn poll(
         &self,
         lsn: Lsn,
@@ -93,6 +95,15 @@ impl DurableMark {
         if self.get() >= lsn {
             return Poll::Ready(Ok(()));
         }
+        self.join(lsn, asked, cx)
+    }
+
+    fn join(
+        &self,
+        lsn: Lsn,
+        asked: &mut Option<Waker>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), OutcomeUnknown>> {
         let mut waiters = self.waiters();
         // Looked at again under the lock: the mark rises before the list is gone through.
         if self.get() >= lsn {

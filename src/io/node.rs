@@ -243,7 +243,8 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     let (segments, files) = opening.segments(&recovered)?;
     let engine = engine(options, state, &recovered, segments, &advertised, &bound)?;
     let pool = BufferPool::new();
-    let staging = Staging::new(pool.take(), recovered.tail.next_lsn.max(Lsn(1)), Routing::of(engine.state()));
+    let next = recovered.tail.next_lsn.max(Lsn(1));
+    let staging = Staging::new(pool.take(), next, Routing::of(engine.state()), Arc::clone(&wake));
     let identity = engine.state().identity;
     let shared = Arc::new(Shared::new(staging, wake, identity.id, identity.incarnation));
     shared.durable.rise(engine.durable());

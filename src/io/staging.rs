@@ -1,20 +1,25 @@
 //! Where publishers put their messages: a buffer, filled under a short lock, that the engine swaps for an empty one.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::buffer::Buffer;
+use super::clock;
+use super::wake::Wake;
 use crate::engine::routing::{Route, Routing};
 use crate::engine::staging::Stager;
+use crate::format::batch::BATCH_HEADER_BYTES;
 use crate::format::control::Control;
 use crate::format::message::{MessageParts, topics_in};
 use crate::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES};
 use crate::ids::{Lsn, SetId};
 use crate::limits::{ATOMIC_BYTES_MAX, ATOMIC_MESSAGES_MAX, ROUTE_RECORD_BYTES_MAX};
 use crate::log::batch_builder::BatchBuilder;
+use crate::time::Wall;
 
 /// Why nothing is staged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +52,6 @@ pub struct Prepared<'a> {
     pub target: Target<'a>,
     /// Its body.
     pub parts: MessageParts<'a>,
-    /// The checksum of that.
-    pub body_crc: u32,
     /// Flags of its record.
     pub flags: u8,
 }
@@ -56,10 +59,15 @@ pub struct Prepared<'a> {
 /// A message that was staged, or that nobody wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Staged {
-    /// Its record; `None` if it goes to nobody and was not stored.
-    pub lsn: Option<Lsn>,
-    /// To how many it goes.
+    /// Its record.
+    pub lsn: Lsn,
+    /// To how many it goes; if to nobody, it was not stored and has no record.
     pub routed: u32,
+}
+
+impl Staged {
+    /// Nobody wanted it.
+    const NOWHERE: Staged = Staged { lsn: Lsn(0), routed: 0 };
 }
 
 /// Why a message was not staged.
@@ -81,7 +89,7 @@ struct Table {
     generation: u64,
     /// Whether a topic that is not in it is one that nobody wants.
     complete: bool,
-    topics: HashMap<String, Route>,
+    topics: HashMap<Box<[u8]>, Route, foldhash::fast::RandomState>,
 }
 
 /// What the lock guards.
@@ -92,6 +100,8 @@ pub struct Shelf {
     routing: Routing,
     generation: u64,
     gate: Gate,
+    /// The engine sleeps, and is to be rung for the next record.
+    ring: bool,
 }
 
 /// The staging of one node.
@@ -100,6 +110,9 @@ pub struct Staging {
     inner: Mutex<Shelf>,
     table: ArcSwap<Table>,
     room: Notify,
+    wake: Arc<Wake>,
+    /// When the first message was put into the batch that is being filled; 0 if there is none yet.
+    stamp: AtomicU64,
 }
 
 /// A buffer that was filled, and its batch.
@@ -114,18 +127,26 @@ pub struct Filled {
 impl Staging {
     /// Staging for a log that goes on with record `next`. It is shut until the engine opens it.
     #[must_use]
-    pub fn new(buffer: Buffer, next: Lsn, routing: Routing) -> Staging {
+    pub fn new(buffer: Buffer, next: Lsn, routing: Routing, wake: Arc<Wake>) -> Staging {
         let inner = Shelf {
             buffer,
             builder: BatchBuilder::new(next),
             routing,
             generation: 0,
             gate: Gate::Checkpoint,
+            ring: false,
         };
-        Staging { inner: Mutex::new(inner), table: ArcSwap::default(), room: Notify::new() }
+        Staging {
+            inner: Mutex::new(inner),
+            table: ArcSwap::default(),
+            room: Notify::new(),
+            wake,
+            stamp: AtomicU64::new(0),
+        }
     }
 
     /// Takes the lock, for the engine. Publishers wait meanwhile.
+    #[inline]
     pub fn lock(&self) -> Locked<'_> {
         // A publisher that panicked did so before it changed anything: encoding happens before the lock.
         Locked { staging: self, inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner) }
@@ -136,7 +157,18 @@ impl Staging {
         self.room.notified()
     }
 
+    /// When a message that is published now is published. The clock is read once for each batch, which is filled no longer
+    /// than a write takes.
+    #[inline]
+    pub fn stamp(&self) -> Wall {
+        match self.stamp.load(Ordering::Relaxed) {
+            0 => clock::wall(),
+            begun => Wall(begun),
+        }
+    }
+
     /// Where messages of one topic go, as of the last change, without a lock.
+    #[inline]
     fn look_up(&self, target: &Target<'_>) -> (u64, Option<Route>) {
         let table = self.table.load();
         let route = match target {
@@ -149,10 +181,11 @@ impl Staging {
     }
 
     /// Stages one message.
+    #[inline]
     pub fn stage(&self, message: &Prepared<'_>) -> Result<Staged, NotStaged> {
         let (generation, route) = self.look_up(&message.target);
         if let Some(Route { set: SetId::NONE, .. }) = route {
-            return Ok(Staged { lsn: None, routed: 0 });
+            return Ok(Staged::NOWHERE);
         }
         let bytes = RECORD_HEADER_BYTES + message.parts.body_bytes();
         let mut locked = self.lock();
@@ -198,9 +231,10 @@ impl Staging {
 }
 
 /// The topic, if there is just one.
-fn only(topics: &[u8]) -> Option<&str> {
-    let mut all = topics_in(topics);
-    all.next().filter(|_| all.next().is_none())
+#[inline]
+fn only(topics: &[u8]) -> Option<&[u8]> {
+    let (length, topic) = topics.split_first()?;
+    (topic.len() == usize::from(*length)).then_some(topic)
 }
 
 /// Staging, with its lock held.
@@ -210,6 +244,7 @@ pub struct Locked<'a> {
 }
 
 impl Locked<'_> {
+    #[inline]
     fn check_room(&self, bytes: usize) -> Result<(), NotStaged> {
         match self.inner.gate {
             Gate::Open if self.inner.builder.has_room(bytes) => Ok(()),
@@ -226,17 +261,41 @@ impl Locked<'_> {
             Target::Address(address) => routing.route_address(address, &mut records),
         };
         records.iter().for_each(|record: &Control| drop_lsn(builder.push_control(buffer, record)));
+        if !records.is_empty() {
+            self.ring();
+        }
         route
     }
 
+    #[inline]
     fn push(&mut self, message: &Prepared<'_>, route: Route, flags: u8) -> Staged {
         if route.set == SetId::NONE {
-            return Staged { lsn: None, routed: 0 };
+            return Staged::NOWHERE;
+        }
+        if self.staging.stamp.load(Ordering::Relaxed) == 0 {
+            self.staging.stamp.store(clock::wall().0, Ordering::Relaxed);
         }
         let Shelf { buffer, builder, .. } = &mut *self.inner;
-        let lsn =
-            builder.push_message(buffer, &message.parts, message.body_crc, message.flags | flags, route.set);
-        Staged { lsn: Some(lsn), routed: route.routed }
+        let lsn = builder.push_message(buffer, &message.parts, message.flags | flags, route.set);
+        buffer.expect_writes(builder.record_bytes() + BATCH_HEADER_BYTES);
+        assert!(route.routed > 0, "a set of streams has some");
+        self.ring();
+        Staged { lsn, routed: route.routed }
+    }
+
+    /// A publisher staged a record: the engine is rung for the first since it went to sleep.
+    #[inline]
+    fn ring(&mut self) {
+        if std::mem::take(&mut self.inner.ring) {
+            self.staging.wake.ring();
+        }
+    }
+
+    /// Whether something is staged. If not, the next publisher rings.
+    #[must_use]
+    pub fn is_filled_or_rings(&mut self) -> bool {
+        self.inner.ring = self.is_empty();
+        !self.inner.ring
     }
 
     /// Whether nothing is staged.
@@ -265,7 +324,9 @@ impl Locked<'_> {
         self.inner.generation += 1;
         let generation = self.inner.generation;
         let Shelf { buffer, builder, routing, .. } = &mut *self.inner;
-        let mut topics: HashMap<String, Route> = routing.table(&mut records).into_iter().collect();
+        let table = routing.table(&mut records).into_iter();
+        let mut topics: HashMap<_, _, _> =
+            table.map(|(topic, route)| (topic.into_bytes().into_boxed_slice(), route)).collect();
         let bytes: usize = records.iter().map(|record| RECORD_HEADER_BYTES + record.encode().len()).sum();
         let complete = builder.has_room(bytes);
         if complete {
@@ -299,6 +360,8 @@ impl Locked<'_> {
         let next = self.inner.builder.next_lsn();
         let builder = std::mem::replace(&mut self.inner.builder, BatchBuilder::new(next));
         let buffer = std::mem::replace(&mut self.inner.buffer, empty);
+        self.inner.ring = false;
+        self.staging.stamp.store(0, Ordering::Relaxed);
         self.staging.room.notify_waiters();
         Filled { buffer, builder }
     }
@@ -321,3 +384,66 @@ impl Locked<'_> {
 
 /// The engine sees the record when it applies the batch.
 fn drop_lsn(_: Lsn) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::state::State;
+    use crate::format::message::MessageHead;
+    use crate::ids::PeerSlot;
+    use crate::io::buffer_pool::BufferPool;
+
+    /// Staging where somebody wants `wanted`.
+    fn staging(pool: &BufferPool) -> Staging {
+        let mut routing = Routing::of(&State::default());
+        let (slot, topics) = (PeerSlot(1), vec!["wanted".to_owned()]);
+        routing.stage(Control::Subscriber { slot, added: true, topics }, &mut Vec::new());
+        let staging = Staging::new(pool.take(), Lsn(1), routing, Arc::default());
+        staging.lock().set_gate(Gate::Open);
+        staging
+    }
+
+    fn stage(staging: &Staging, topic: &str) -> Staged {
+        let head = MessageHead::with_topics(staging.stamp(), [topic]).unwrap();
+        let parts = MessageParts::new(&head, b"payload").unwrap();
+        staging.stage(&Prepared { target: Target::Subscribers(head.topics()), parts, flags: 0 }).unwrap()
+    }
+
+    #[test]
+    fn messages_of_one_batch_have_one_stamp_and_those_of_the_next_another() {
+        let pool = BufferPool::new();
+        let staging = staging(&pool);
+        assert_eq!(stage(&staging, "wanted").routed, 1);
+        let first = staging.stamp();
+        assert_eq!(staging.stamp(), first);
+        drop(staging.lock().swap(pool.take()));
+        assert!(staging.stamp() > first);
+    }
+
+    #[test]
+    fn what_nobody_wants_leaves_no_stamp_to_grow_old() {
+        let pool = BufferPool::new();
+        let staging = staging(&pool);
+        assert_eq!(stage(&staging, "unwanted"), Staged::NOWHERE);
+        let before = staging.stamp();
+        assert!(staging.stamp() > before, "no batch is begun");
+    }
+
+    #[test]
+    fn the_first_record_after_the_engine_went_to_sleep_rings_and_no_other() {
+        use futures_util::FutureExt;
+        let pool = BufferPool::new();
+        let staging = staging(&pool);
+        stage(&staging, "wanted");
+        let rang = || staging.wake.bell().notified().now_or_never().is_some();
+        assert!(!rang(), "the engine is awake");
+        assert!(staging.lock().is_filled_or_rings(), "it does not go to sleep over a record");
+        drop(staging.lock().swap(pool.take()));
+        assert!(!staging.lock().is_filled_or_rings());
+        stage(&staging, "unwanted");
+        assert!(!rang());
+        stage(&staging, "wanted");
+        stage(&staging, "wanted");
+        assert!(rang() && !rang());
+    }
+}

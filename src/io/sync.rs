@@ -1,3 +1,3 @@
-//! The atomics that [`super::wake_flags`] is made of. Its model puts others in their place.
+//! The atomics that [`super::sleep_flag`] is made of. Its model puts others in their place.
 
 pub use std::sync::atomic::{AtomicBool, Ordering, fence};

@@ -2,50 +2,43 @@
 
 use tokio::sync::Notify;
 
-use super::wake_flags::WakeFlags;
+use super::sleep_flag::SleepFlag;
 
-/// The bell of the engine's thread. [`WakeFlags`] says when it is rung.
+/// The bell of the engine's thread. [`SleepFlag`] says when it is rung for mail; the lock of the staging buffer guards
+/// whether it is rung for records, for publishers hold that lock anyway.
 #[derive(Debug)]
 pub struct Wake {
-    flags: WakeFlags,
+    sleeping: SleepFlag,
     bell: Notify,
 }
 
 impl Default for Wake {
     fn default() -> Wake {
-        Wake { flags: WakeFlags::new(), bell: Notify::new() }
+        Wake { sleeping: SleepFlag::new(), bell: Notify::new() }
     }
 }
 
 impl Wake {
-    /// A record was staged.
-    pub fn record_staged(&self) {
-        if self.flags.take_records() {
-            self.bell.notify_one();
-        }
-    }
-
     /// Something was put into the mailbox.
     pub fn mail_left(&self) {
-        if self.flags.take_mail() {
+        if self.sleeping.take() {
             self.bell.notify_one();
         }
     }
 
-    /// For the engine's own thread, where tasks report to the driver: it wakes, or does not go to sleep.
+    /// It wakes, or does not go to sleep.
     pub fn ring(&self) {
         self.bell.notify_one();
     }
 
-    /// The engine is about to sleep. After this it looks once more for what was left. With no write to begin,
-    /// publishers need not wake it: the end of a write will.
-    pub fn arm(&self, for_records: bool) {
-        self.flags.arm(for_records);
+    /// The engine is about to sleep. After this it looks once more for what was left.
+    pub fn arm(&self) {
+        self.sleeping.arm();
     }
 
     /// The engine is awake.
     pub fn disarm(&self) {
-        self.flags.disarm();
+        self.sleeping.disarm();
     }
 
     /// What the engine sleeps on.

@@ -190,8 +190,7 @@ mod tests {
     use super::super::batch_builder::BatchBuilder;
     use super::*;
     use crate::format::batch::BatchFacts;
-    use crate::format::checksum::checksum;
-    use crate::format::message::{MessageParts, put_topics};
+    use crate::format::message::{MessageHead, MessageParts};
     use crate::format::record::Records;
     use crate::ids::{BatchNumber, Epoch, SegmentNumber, SetId};
     use crate::limits::BATCH_BYTES_MAX;
@@ -201,11 +200,9 @@ mod tests {
         let mut buffer = vec![0; BATCH_BYTES_MAX];
         let mut builder = BatchBuilder::new(Lsn(10));
         for size in sizes {
-            let mut topics = Vec::new();
-            put_topics(&mut topics, ["t"]).unwrap();
+            let head = MessageHead::with_topics(Wall(1), ["t"]).unwrap();
             let payload = vec![1; *size];
-            let parts = MessageParts::new(Wall(1), &topics, &[], &payload).unwrap();
-            builder.push_message(&mut buffer, &parts, checksum(&parts.pieces().concat()), 0, SetId(1));
+            builder.push_message(&mut buffer, &MessageParts::new(&head, &payload).unwrap(), 0, SetId(1));
         }
         let facts = BatchFacts {
             log_id: 1,

@@ -43,6 +43,7 @@ impl Extent {
 
 /// Adds one record to the last extent, or opens a new one: of another kind, or when the last is large enough.
 /// An extent is never much larger than [`EXTENT_BYTES`], so that streams can be cut at its ends.
+#[inline]
 pub fn extend(extents: &mut Vec<Extent>, kind: ExtentKind, lsn: Lsn, offset: u32, count: u32, bytes: u32) {
     if let Some(last) = extents.last_mut()
         && last.kind == kind

@@ -126,7 +126,7 @@ fn verify_record(index: u32, record: &RecordView<'_>) -> Result<(), RunDefect> {
 mod tests {
     use super::*;
     use crate::format::checksum::checksum;
-    use crate::format::message::{MessageParts, put_topics};
+    use crate::format::message::{MessageHead, MessageParts};
     use crate::format::record::{self, RECORD_HEADER_BYTES};
     use crate::ids::Lsn;
     use crate::time::Wall;
@@ -142,9 +142,8 @@ mod tests {
     }
 
     fn message(payload: &[u8]) -> Vec<u8> {
-        let mut topics = Vec::new();
-        put_topics(&mut topics, ["t"]).unwrap();
-        MessageParts::new(Wall(1), &topics, &[], payload).unwrap().pieces().concat()
+        let head = MessageHead::with_topics(Wall(1), ["t"]).unwrap();
+        MessageParts::new(&head, payload).unwrap().pieces().concat()
     }
 
     fn records(payloads: &[&[u8]]) -> Vec<u8> {

@@ -48,13 +48,22 @@ impl Driver {
             return false;
         }
         let filled = locked.swap(empty);
-        let (sealed, submit) = Self::seal(engine, &mut self.owed, filled, false);
-        if permit == SealPermit::HereThenRoll {
-            // Publishers wait meanwhile: the checkpoint says what lies before it and nothing else.
-            locked.with_stager(|stager| engine.begin_segment(stager));
-        }
-        locked.set_gate(gate_of(engine, self.closing));
-        drop(locked);
+        let (sealed, submit) = if permit == SealPermit::HereThenRoll || engine.segments().is_disk_full() {
+            // Publishers wait meanwhile: a checkpoint says what lies before it and nothing else, and what is left of a
+            // full disk is not theirs.
+            let sealed = Self::seal(engine, &mut self.owed, filled, false);
+            if permit == SealPermit::HereThenRoll {
+                locked.with_stager(|stager| engine.begin_segment(stager));
+            }
+            locked.set_gate(gate_of(engine, self.closing));
+            drop(locked);
+            sealed
+        } else {
+            locked.set_gate(gate_of(engine, self.closing));
+            // They go on while the batch is made whole.
+            drop(locked);
+            Self::seal(engine, &mut self.owed, filled, false)
+        };
         self.submit(sealed, submit);
         true
     }
