@@ -1,7 +1,7 @@
 //! How fast do received bytes become verified messages, and does it matter where the reads end?
 //!
-//! What a sender's credit allows at once, in run frames: as long as they may be, with every read a whole frame or with
-//! every read as much as comes in one segment of TCP; and with one message in each frame, as from a sender that has no more.
+//! What a sender's credit allows at once, in run frames: as long as they may be, with every read a whole frame or as much
+//! as comes in one segment of TCP; and with one message in each frame, as from a sender that has no more.
 #![allow(missing_docs)] // what criterion generates has none
 
 use std::hint::black_box;

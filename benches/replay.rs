@@ -1,7 +1,7 @@
 //! How fast is a log read back, without the disk: found sound to its last record, and its state as it was?
 //!
-//! A segment of the usual size, full of messages of 128 bytes. They are owed to one peer; or were acknowledged, each batch in
-//! the next one; or are owed to two peers by turns, so that no two neighbours are owed alike.
+//! A segment of the usual size, full of messages of 128 bytes. They are owed to one peer; or were acknowledged, each batch
+//! in the next one; or are owed to two peers by turns, so that no two neighbours are owed alike.
 #![allow(missing_docs)] // what criterion generates has none
 
 use std::hint::black_box;
