@@ -4,6 +4,8 @@
 
 #[path = "cli/inspecting.rs"]
 mod inspecting;
+#[path = "cli/measuring.rs"]
+mod measuring;
 #[path = "cli/messages.rs"]
 mod messages;
 #[path = "cli/program.rs"]
