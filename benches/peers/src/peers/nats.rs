@@ -20,7 +20,7 @@ use crate::measured::Load;
 const TAKEN: usize = 500;
 
 /// How long an acknowledgement of the server is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Nats {
     url: String,
@@ -57,7 +57,8 @@ impl Publisher for Acknowledged {
 impl Broker for Nats {
     type Publisher = Acknowledged;
 
-    const FULL: Drive = Drive { publishers: 4, window: 1024, batch: 1 };
+    // It flushes each message by itself: more in flight would only wait longer.
+    const FULL: Drive = Drive { publishers: 4, window: 256, batch: 1 };
 
     const CONSUMERS: &'static str = "1 pull consumer, batches of up to 500 acknowledged at once";
 

@@ -151,3 +151,22 @@ fn identities(answer: Value) -> Result<Vec<Vec<u8>>> {
     };
     entries.into_iter().map(identity).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn identities_are_found_in_what_a_consumer_reads() {
+        let entry =
+            |identity| Value::Array(vec![text(identity), Value::Array(vec![text("m"), text("payload")])]);
+        let stream = Value::Array(vec![text("queue"), Value::Array(vec![entry("1-0"), entry("1-1")])]);
+        let found = identities(Value::Array(vec![stream])).unwrap();
+        assert_eq!(found, [b"1-0".to_vec(), b"1-1".to_vec()]);
+        assert!(identities(Value::Nil).unwrap().is_empty(), "nothing came in time");
+    }
+}
