@@ -7,9 +7,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use resolute::format::checksum::checksum_more;
 use resolute::format::frame::append_run_headers;
-use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{RECORD_HEADER_BYTES, RecordHeader, RecordKind};
 use resolute::ids::{Lsn, Position, StreamId};
 use resolute::limits::{CREDIT_BYTES, FRAME_BYTES_MAX, RUN_BYTES_MAX};
@@ -78,11 +77,10 @@ impl Received {
 
 /// One message as it lies in a log and in a run.
 fn record(size: usize) -> Vec<u8> {
-    let (mut topics, payload) = (Vec::new(), vec![b'x'; size]);
-    put_topics(&mut topics, ["signup"]).expect("topics");
-    let parts = MessageParts::new(Wall(1), &topics, &[], &payload).expect("a message");
-    let crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
-    let header = RecordHeader::new(Lsn(1), RecordKind::Message, 0, parts.body_bytes(), crc);
+    let head = MessageHead::with_topics(Wall(1), ["signup"]).expect("topics");
+    let payload = vec![b'x'; size];
+    let parts = MessageParts::new(&head, &payload).expect("a message");
+    let header = RecordHeader::new(Lsn(1), RecordKind::Message, 0, parts.body_bytes(), parts.crc());
     let bytes = [header.as_bytes(), &parts.pieces().concat()].concat();
     assert_eq!(bytes.len(), RECORD_HEADER_BYTES + parts.body_bytes());
     bytes

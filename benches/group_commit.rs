@@ -9,8 +9,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use resolute::format::batch::{BatchHeader, OwedRun};
-use resolute::format::checksum::checksum_more;
-use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::message::{MessageHead, MessageParts};
 use resolute::ids::{BatchNumber, Epoch, Lsn, SegmentNumber, SetId};
 use resolute::limits::{BATCH_BYTES_MAX, WRITES_IN_FLIGHT_MAX};
 use resolute::log::batch_builder::BatchBuilder;
@@ -25,15 +24,13 @@ const _: () = assert!(WRITES_IN_FLIGHT_MAX == 2, "as many as are in flight below
 struct Log<'a> {
     commit: GroupCommit,
     parts: MessageParts<'a>,
-    body_crc: u32,
     next: Lsn,
     owed: Vec<OwedRun>,
 }
 
 impl<'a> Log<'a> {
-    fn new(topics: &'a [u8]) -> Log<'a> {
-        let parts = MessageParts::new(Wall(1), topics, &[], &PAYLOAD).expect("a message");
-        let body_crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
+    fn new(head: &'a MessageHead) -> Log<'a> {
+        let parts = MessageParts::new(head, &PAYLOAD).expect("a message");
         let commit = GroupCommit::new(LogPosition {
             log_id: 1,
             epoch: Epoch(1),
@@ -42,7 +39,7 @@ impl<'a> Log<'a> {
             previous_header_crc: 0,
             next_lsn: Lsn(1),
         });
-        Log { commit, parts, body_crc, next: Lsn(1), owed: Vec::new() }
+        Log { commit, parts, next: Lsn(1), owed: Vec::new() }
     }
 
     /// Fills a batch with up to `count_max` messages, and begins its write.
@@ -53,7 +50,7 @@ impl<'a> Log<'a> {
             if !builder.has_room(PAYLOAD.len() + 64) {
                 break;
             }
-            builder.push_message(buffer, &self.parts, self.body_crc, 0, SetId(1));
+            builder.push_message(buffer, &self.parts, 0, SetId(1));
         }
         self.next = builder.next_lsn();
         let facts = self.commit.facts(SegmentNumber(1), false);
@@ -77,13 +74,12 @@ impl<'a> Log<'a> {
 
 fn group_commit(c: &mut Criterion) {
     let mut buffers = [vec![0; BATCH_BYTES_MAX], vec![0; BATCH_BYTES_MAX]];
-    let mut topics = Vec::new();
-    put_topics(&mut topics, ["signup"]).expect("topics");
+    let head = MessageHead::with_topics(Wall(1), ["signup"]).expect("topics");
     let mut group = c.benchmark_group("group_commit");
-    let full = Log::new(&topics).commit_two(&mut buffers, u64::MAX) / 2;
+    let full = Log::new(&head).commit_two(&mut buffers, u64::MAX) / 2;
     assert!(full > 1024, "{full} messages fill a batch");
     for (name, count) in [("1", 1), ("64", 64), ("1024", 1024), ("full", full)] {
-        let mut log = Log::new(&topics);
+        let mut log = Log::new(&head);
         group.throughput(Throughput::Elements(2 * count));
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
             b.iter(|| assert_eq!(log.commit_two(black_box(&mut buffers), count), 2 * count));

@@ -11,9 +11,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use resolute::engine::routing::Routing;
 use resolute::engine::state::State;
 use resolute::format::batch::BatchView;
-use resolute::format::checksum::checksum_more;
 use resolute::format::control::Control;
-use resolute::format::message::{MessageParts, put_topics};
+use resolute::format::message::{MessageHead, MessageParts};
 use resolute::ids::{BatchNumber, Epoch, Lsn, PeerSlot, Position, SegmentNumber, SetId, StreamId};
 use resolute::limits::{BATCH_BYTES_MAX, RECOVERY_WINDOW_BYTES, SEGMENT_BYTES_DEFAULT};
 use resolute::log::batch_builder::BatchBuilder;
@@ -114,14 +113,12 @@ impl Writer {
             self.put(&[Control::Acked(vec![(StreamId(1), Position(self.log.messages))])]);
             self.log.owed = 0;
         }
-        let mut topics = Vec::new();
-        put_topics(&mut topics, ["signup"]).expect("topics");
-        let parts = MessageParts::new(Wall(1), &topics, &[], &PAYLOAD).expect("a message");
-        let crc = parts.pieces().iter().fold(0, |crc, piece| checksum_more(crc, piece));
+        let head = MessageHead::with_topics(Wall(1), ["signup"]).expect("topics");
+        let parts = MessageParts::new(&head, &PAYLOAD).expect("a message");
         while self.builder.has_room(PAYLOAD.len() + 64) {
             let set = sets[self.log.messages as usize % sets.len()];
             let Writer { builder, log, .. } = self;
-            builder.push_message(&mut log.segment[log.bytes..], &parts, crc, 0, set);
+            builder.push_message(&mut log.segment[log.bytes..], &parts, 0, set);
             self.log.messages += 1;
             self.log.owed += 1;
         }
