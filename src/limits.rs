@@ -13,10 +13,10 @@ pub const WRITES_IN_FLIGHT_MAX: usize = 2;
 
 /// Buffers of [`BATCH_BYTES_MAX`] each: those being filled and written, and a ring of recent ones that streams
 /// are sent from.
-pub const BUFFERS: usize = 8;
+pub const BUFFERS: usize = RECENT_CHUNKS_MAX + 4;
 
 /// Durable batches that stay in memory for streams that keep up. Slower ones are served from the log.
-pub const RECENT_CHUNKS_MAX: usize = 4;
+pub const RECENT_CHUNKS_MAX: usize = 16;
 
 /// Pieces of the log, of at most a batch each, that are in memory because someone is behind.
 pub const READ_CHUNKS_MAX: usize = 4;
@@ -37,7 +37,7 @@ pub const DISK_FULL_RETRY_MS: u64 = 1_000;
 pub const BUFFERS_REGISTERED: usize = 3;
 
 /// Buffers beyond the registered ones that wait for reuse. What is given back above this is freed.
-pub const BUFFERS_IDLE_MAX: usize = 3 * BUFFERS;
+pub const BUFFERS_IDLE_MAX: usize = BUFFERS + READ_CHUNKS_MAX;
 
 /// How often in a row the kernel may answer a write or a read of the log with EINTR, EAGAIN or no whole block
 /// before that is taken for a failure.

@@ -108,24 +108,29 @@ impl Builder {
     /// Its progress is kept under the name `every:topic`, with several topics joined by `+`;
     /// [`Builder::every_named`] gives it another. A handler whose name changes is called again for messages that it had
     /// not finished.
-    pub fn every<T>(self, topics: impl IntoTopics, handler: impl Handler<T>) -> Builder {
+    pub fn every<T: 'static>(self, topics: impl IntoTopics, handler: impl Handler<T>) -> Builder {
         self.add("every", None, topics, Kind::Every, erase(handler))
     }
 
     /// As [`Builder::every`], under a name of your own.
-    pub fn every_named<T>(self, name: &str, topics: impl IntoTopics, handler: impl Handler<T>) -> Builder {
+    pub fn every_named<T: 'static>(
+        self,
+        name: &str,
+        topics: impl IntoTopics,
+        handler: impl Handler<T>,
+    ) -> Builder {
         self.add("every", Some(name), topics, Kind::Every, erase(handler))
     }
 
     /// Calls `handler` for the first message of the topic, once in each run of the process. Later ones go to other
     /// handlers, or are parked.
-    pub fn once<T>(self, topic: &str, handler: impl Handler<T>) -> Builder {
+    pub fn once<T: 'static>(self, topic: &str, handler: impl Handler<T>) -> Builder {
         self.add("once", None, topic, Kind::First, erase(handler))
     }
 
     /// Calls `handler` for the first message of any of these topics, once in each run of the process. Later ones go to
     /// other handlers, or are parked.
-    pub fn any<T>(self, topics: impl IntoTopics, handler: impl Handler<T>) -> Builder {
+    pub fn any<T: 'static>(self, topics: impl IntoTopics, handler: impl Handler<T>) -> Builder {
         self.add("any", None, topics, Kind::First, erase(handler))
     }
 
@@ -136,7 +141,7 @@ impl Builder {
     where
         F: Fn(Vec<Envelope>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<HandlerError>,
+        E: Into<HandlerError> + 'static,
     {
         self.add("all", None, topics, Kind::All, erase_all(handler))
     }
@@ -147,7 +152,7 @@ impl Builder {
         name: Option<&str>,
         topics: impl IntoTopics,
         kind: Kind,
-        handler: super::handler::Erased,
+        handler: Box<dyn super::handler::Erased>,
     ) -> Builder {
         let topics = message::collected(&topics);
         let named = name.is_some();

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::task::Context;
 
 use bytes::Bytes;
 
 use super::Envelope;
 use super::envelope::id_of;
-use super::handler::Call;
+use super::handler::{Begun, Call, Outcome as Ended};
 use super::registry::{Kind, Registry};
 use crate::engine::effect::{Dispatch, DispatchProgress, Outcome, Outcomes};
 use crate::format::message::MessageView;
-use crate::format::record::{RECORD_HEADER_BYTES, RecordView};
+use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::ids::{Incarnation, Lsn, LsnRange, NodeId};
 use crate::io::mailbox::Mail;
 use crate::io::shared::Shared;
@@ -58,13 +59,19 @@ impl Taken {
     fn topics(&self) -> impl Iterator<Item = &str> {
         // Invariant: the record was verified before it was logged, and again if it was read back.
         let view =
-            MessageView::parse(&self.record[RECORD_HEADER_BYTES..]).expect("a message is damaged in memory");
+            MessageView::again(&self.record[RECORD_HEADER_BYTES..]).expect("a message is damaged in memory");
         view.topics()
     }
 
     pub(super) fn envelope(&self, handler: &str) -> Envelope {
         let attempt = 1 + self.progress.attempts.get(handler).copied().unwrap_or(0);
         Envelope::new(self.record.clone(), id_of(self.node, self.incarnation, &self.record), attempt)
+    }
+
+    fn into_envelope(self, handler: &str) -> Envelope {
+        let attempt = 1 + self.progress.attempts.get(handler).copied().unwrap_or(0);
+        let id = id_of(self.node, self.incarnation, &self.record);
+        Envelope::new(self.record, id, attempt)
     }
 }
 
@@ -114,7 +121,7 @@ impl Dispatcher {
             return None;
         };
         // Invariant: pieces are whole records that were verified.
-        let bytes = RecordView::parse(piece).expect("a record is damaged in memory").bytes();
+        let bytes = RecordHeader::again(piece).expect("a record is damaged in memory").record_bytes();
         let record = piece.split_to(bytes);
         let lsn = rest.lsn;
         rest.lsn = lsn.plus(1);
@@ -122,19 +129,25 @@ impl Dispatcher {
         Some(Taken { lsn, record, node: rest.node, incarnation: rest.incarnation, progress })
     }
 
-    /// Begins the calls that a message is for.
-    pub(super) fn start(&mut self, taken: &Taken, started: &mut Vec<Started>) {
+    /// Begins the calls that a message is for. The call of a single handler is polled once; what goes on comes out in
+    /// `started`.
+    pub(super) fn start(&mut self, taken: Taken, started: &mut VecDeque<Started>, cx: &mut Context<'_>) {
         let mut matching = std::mem::take(&mut self.matching);
         self.registry.matching(taken.lsn, taken.topics(), &taken.progress.skip, &mut matching);
         match matching[..] {
-            [] => self.nobody(taken),
+            [] => self.nobody(&taken),
             // What other handlers did with it before is part of its outcome: then it is looked at as a whole.
             [index] if self.registry.handler(index).kind != Kind::All && taken.progress.skip.is_empty() => {
-                let handler = self.registry.handler(index);
-                let call = (handler.handler)(vec![taken.envelope(&handler.name)]);
-                started.push(Started { handler: index, lsns: vec![taken.lsn], call });
+                let (lsn, handler) = (taken.lsn, self.registry.handler_mut(index));
+                let envelope = taken.into_envelope(&handler.name);
+                match handler.handler.begin(envelope, cx) {
+                    Begun::Ended(outcome) => self.finish(index, &[lsn], outcome),
+                    Begun::Running(call) => {
+                        started.push_back(Started { handler: index, lsns: vec![lsn], call });
+                    }
+                }
             }
-            _ => self.start_several(taken, taken.envelope(""), &matching, started),
+            _ => self.start_several(&taken, taken.envelope(""), &matching, started),
         }
         self.matching = matching;
     }
@@ -144,7 +157,7 @@ impl Dispatcher {
         taken: &Taken,
         probe: Envelope,
         matching: &[usize],
-        started: &mut Vec<Started>,
+        started: &mut VecDeque<Started>,
     ) {
         let tracked = AtSeveral { waiting: matching.len(), done: vec![], failed: vec![], envelope: probe };
         self.tracked.insert(taken.lsn, tracked);
@@ -158,7 +171,8 @@ impl Dispatcher {
             } else {
                 (vec![taken.lsn], vec![taken.envelope(&handler.name)])
             };
-            started.push(Started { handler: *index, lsns, call: (handler.handler)(envelopes) });
+            let call = self.registry.handler_mut(*index).handler.call(envelopes);
+            started.push_back(Started { handler: *index, lsns, call });
         }
     }
 
@@ -175,8 +189,14 @@ impl Dispatcher {
     }
 
     /// A call has ended.
-    pub(super) fn finish(&mut self, handler: usize, lsns: &[Lsn], outcome: Result<(), String>) {
+    pub(super) fn finish(&mut self, handler: usize, lsns: &[Lsn], outcome: Ended) {
         self.registry.called(handler, outcome.is_ok());
+        if let ([lsn], Ok(()), true) = (lsns, &outcome, self.tracked.is_empty()) {
+            // As it mostly is: one message, one handler, and done.
+            push(&mut self.outcomes.handled, *lsn);
+            self.count();
+            return;
+        }
         let mut unique: Vec<Lsn> = lsns.to_vec();
         unique.sort_unstable();
         unique.dedup();

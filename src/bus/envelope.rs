@@ -36,12 +36,12 @@ impl Envelope {
 
     fn header(&self) -> &RecordHeader {
         // Invariant: the record was verified before it was logged, and again if it was read back.
-        RecordHeader::parse(&self.record).expect("a record is damaged in memory")
+        RecordHeader::again(&self.record).expect("a record is damaged in memory")
     }
 
     fn view(&self) -> MessageView<'_> {
         // Invariant: as above; its structure was verified when it was made or accepted.
-        MessageView::parse(&self.record[RECORD_HEADER_BYTES..]).expect("a message is damaged in memory")
+        MessageView::again(&self.record[RECORD_HEADER_BYTES..]).expect("a message is damaged in memory")
     }
 
     /// What names the message for ever, at every node and in every attempt: fit for a key of idempotency.
@@ -166,6 +166,6 @@ pub(super) fn id_of(
     record: &[u8],
 ) -> MessageId {
     // Invariant: the record was verified before it was logged, and again if it was read back.
-    let header = RecordHeader::parse(record).expect("a record is damaged in memory");
+    let header = RecordHeader::again(record).expect("a record is damaged in memory");
     MessageId { node, incarnation, lsn: Lsn(header.lsn.get()) }
 }

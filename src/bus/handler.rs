@@ -2,10 +2,12 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
+use futures_util::future::Either;
 
 use super::{Envelope, FromEnvelope};
 use crate::engine::reason::describe;
@@ -16,13 +18,23 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 /// What a handler returns: `Ok` when the message is done, and an error when it is to come again.
 pub type Handled = Result<(), HandlerError>;
 
-/// One call of a handler; in the end why it failed, if it did.
-pub(super) type Call = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// How a call ended: why it failed, if it did.
+pub(super) type Outcome = Result<(), String>;
+
+/// A call of a handler that goes on.
+pub(super) type Call = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A call that was begun.
+pub(super) enum Begun {
+    /// It was through at once, as most are.
+    Ended(Outcome),
+    Running(Call),
+}
 
 /// An async function that takes one message. `T` is what it takes of it: see [`FromEnvelope`].
 pub trait Handler<T>: Send + Sync + 'static {
     /// Begins to handle a message.
-    fn call(&self, envelope: Envelope) -> Pin<Box<dyn Future<Output = Handled> + Send>>;
+    fn call(&self, envelope: Envelope) -> impl Future<Output = Handled> + Send + 'static + use<Self, T>;
 }
 
 impl<F, T, Fut, E> Handler<T> for F
@@ -30,48 +42,128 @@ where
     F: Fn(T) -> Fut + Send + Sync + 'static,
     T: FromEnvelope,
     Fut: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<HandlerError>,
+    E: Into<HandlerError> + 'static,
 {
-    fn call(&self, envelope: Envelope) -> Pin<Box<dyn Future<Output = Handled> + Send>> {
+    fn call(&self, envelope: Envelope) -> impl Future<Output = Handled> + Send + 'static + use<F, T, Fut, E> {
         match T::from_envelope(envelope) {
-            Ok(taken) => Box::pin(self(taken).map(|outcome| outcome.map_err(Into::into))),
-            Err(error) => Box::pin(std::future::ready(Err(error.into()))),
+            Ok(taken) => Either::Left(self(taken).map(|outcome| outcome.map_err(|error| error.into()))),
+            Err(error) => Either::Right(std::future::ready(Err(error.into()))),
         }
     }
 }
 
-/// A handler whose argument is no longer known: it takes the messages that it was called for, one or, for `all`, one for
-/// each topic.
-pub(super) type Erased = Box<dyn Fn(Vec<Envelope>) -> Call + Send + Sync>;
+/// A handler whose argument is no longer known.
+pub(super) trait Erased: Send {
+    /// Calls it for one message, and polls the call once.
+    fn begin(&mut self, envelope: Envelope, cx: &mut Context<'_>) -> Begun;
 
-pub(super) fn erase<T>(handler: impl Handler<T>) -> Erased {
-    Box::new(move |mut envelopes| {
-        // Invariant: only handlers of `all` are called with more or fewer than one message.
-        let envelope = envelopes.pop().expect("a handler is called for a message");
-        guarded(|| handler.call(envelope))
-    })
+    /// Calls it for the messages of a call, one or, for `all`, one for each topic.
+    fn call(&mut self, envelopes: Vec<Envelope>) -> Call;
 }
 
-pub(super) fn erase_all<F, Fut, E>(handler: F) -> Erased
+/// A handler of single messages, with room for one call that it keeps from message to message: a call that ends at once
+/// costs no allocation.
+struct OfOne<C, Fut> {
+    call: C,
+    room: Pin<Box<Option<Fut>>>,
+}
+
+pub(super) fn erase<T: 'static>(handler: impl Handler<T>) -> Box<dyn Erased> {
+    Box::new(OfOne { call: move |envelope| handler.call(envelope), room: Box::pin(None) })
+}
+
+impl<C, Fut> Erased for OfOne<C, Fut>
+where
+    C: Fn(Envelope) -> Fut + Send,
+    Fut: Future<Output = Handled> + Send + 'static,
+{
+    fn begin(&mut self, envelope: Envelope, cx: &mut Context<'_>) -> Begun {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            self.room.set(Some((self.call)(envelope)));
+            // Invariant: it was put there just now.
+            let polled = self.room.as_mut().as_pin_mut().expect("a call in its room").poll(cx);
+            if polled.is_ready() {
+                self.room.set(None);
+            }
+            polled
+        }));
+        match polled {
+            Ok(Poll::Ready(handled)) => Begun::Ended(outcome(Ok(handled))),
+            Ok(Poll::Pending) => Begun::Running(guarded(self.leave_room())),
+            Err(panic) => {
+                drop(self.leave_room());
+                Begun::Ended(outcome(Err(panic)))
+            }
+        }
+    }
+
+    fn call(&mut self, mut envelopes: Vec<Envelope>) -> Call {
+        // Invariant: only handlers of `all` are called with more or fewer than one message.
+        let envelope = envelopes.pop().expect("a handler is called for a message");
+        match catch_unwind(AssertUnwindSafe(|| (self.call)(envelope))) {
+            Ok(running) => guarded(running),
+            Err(panic) => Box::pin(std::future::ready(outcome(Err(panic)))),
+        }
+    }
+}
+
+impl<C, Fut: Future<Output = Handled>> OfOne<C, Fut> {
+    /// What is in the room stays where it is, and goes on elsewhere; the next call has a room of its own.
+    fn leave_room(&mut self) -> InRoom<Fut> {
+        InRoom(std::mem::replace(&mut self.room, Box::pin(None)))
+    }
+}
+
+/// A call that goes on where it was begun.
+struct InRoom<Fut>(Pin<Box<Option<Fut>>>);
+
+impl<Fut: Future<Output = Handled>> Future for InRoom<Fut> {
+    type Output = Handled;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Handled> {
+        // Invariant: a room is left with a call in it.
+        self.0.as_mut().as_pin_mut().expect("a call in its room").poll(cx)
+    }
+}
+
+struct OfAll<H>(H);
+
+pub(super) fn erase_all<F, Fut, E>(handler: F) -> Box<dyn Erased>
 where
     F: Fn(Vec<Envelope>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<HandlerError>,
+    E: Into<HandlerError> + 'static,
 {
-    Box::new(move |envelopes| {
-        guarded(|| handler(envelopes).map(|outcome| outcome.map_err(Into::into)).boxed())
-    })
+    Box::new(OfAll(move |envelopes| handler(envelopes).map(|outcome| outcome.map_err(|error| error.into()))))
+}
+
+impl<H, Fut> Erased for OfAll<H>
+where
+    H: Fn(Vec<Envelope>) -> Fut + Send,
+    Fut: Future<Output = Handled> + Send + 'static,
+{
+    fn begin(&mut self, envelope: Envelope, _: &mut Context<'_>) -> Begun {
+        Begun::Running(self.call(vec![envelope]))
+    }
+
+    fn call(&mut self, envelopes: Vec<Envelope>) -> Call {
+        match catch_unwind(AssertUnwindSafe(|| (self.0)(envelopes))) {
+            Ok(running) => guarded(running),
+            Err(panic) => Box::pin(std::future::ready(outcome(Err(panic)))),
+        }
+    }
 }
 
 /// A panic, in the call itself or in what it returns, is a failure like any other.
-fn guarded(call: impl FnOnce() -> Pin<Box<dyn Future<Output = Handled> + Send>>) -> Call {
-    match std::panic::catch_unwind(AssertUnwindSafe(call)) {
-        Ok(running) => Box::pin(AssertUnwindSafe(running).catch_unwind().map(|outcome| match outcome {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(describe(&*error)),
-            Err(panic) => Err(panicked(&*panic)),
-        })),
-        Err(panic) => Box::pin(std::future::ready(Err(panicked(&*panic)))),
+fn guarded(running: impl Future<Output = Handled> + Send + 'static) -> Call {
+    Box::pin(AssertUnwindSafe(running).catch_unwind().map(outcome))
+}
+
+fn outcome(ended: std::thread::Result<Handled>) -> Outcome {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(describe(&*error)),
+        Err(panic) => Err(panicked(&*panic)),
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Registration {
     pub(super) name: String,
     pub(super) topics: Vec<String>,
     pub(super) kind: Kind,
-    pub(super) handler: Erased,
+    pub(super) handler: Box<dyn Erased>,
 }
 
 impl std::fmt::Debug for Registration {
@@ -49,7 +49,7 @@ struct Had {
 #[derive(Debug)]
 pub(super) struct Registry {
     handlers: Vec<Registration>,
-    by_topic: HashMap<String, Vec<usize>>,
+    by_topic: HashMap<String, Vec<usize>, foldhash::fast::RandomState>,
     had: Vec<Had>,
     pub(super) concurrency: usize,
     pub(super) timeout: Option<std::time::Duration>,
@@ -61,7 +61,7 @@ impl Registry {
         concurrency: usize,
         timeout: Option<std::time::Duration>,
     ) -> Registry {
-        let mut by_topic: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_topic: HashMap<String, Vec<usize>, _> = HashMap::default();
         for (index, handler) in handlers.iter().enumerate() {
             for topic in &handler.topics {
                 by_topic.entry(topic.clone()).or_default().push(index);
@@ -73,6 +73,11 @@ impl Registry {
 
     pub(super) fn handler(&self, index: usize) -> &Registration {
         &self.handlers[index]
+    }
+
+    /// The handler of that index, to be called.
+    pub(super) fn handler_mut(&mut self, index: usize) -> &mut Registration {
+        &mut self.handlers[index]
     }
 
     /// Nobody polls any more: what was held is no longer.
@@ -136,6 +141,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Envelope;
+    use super::super::handler::erase;
     use super::*;
 
     fn registry(kind: Kind, topics: &[&str]) -> Registry {
@@ -143,7 +150,7 @@ mod tests {
             name: "h".into(),
             topics: topics.iter().map(|t| (*t).to_owned()).collect(),
             kind,
-            handler: Box::new(|_| Box::pin(std::future::ready(Ok(())))),
+            handler: erase(|_: Envelope| std::future::ready(Ok::<(), String>(()))),
         };
         Registry::new(vec![handler], 1, None)
     }

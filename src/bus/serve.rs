@@ -113,7 +113,6 @@ impl Future for Serve {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let Some(dispatcher) = &mut this.dispatcher else { return Poll::Ready(Err(Error::AlreadyServing)) };
-        let mut started = Vec::new();
         end_late(&mut this.limits);
         for _ in 0..MESSAGES_PER_POLL {
             if dispatcher.shared().handoff.is_ended() {
@@ -122,7 +121,9 @@ impl Future for Serve {
                 let failure = this.bus.shared().failure();
                 return Poll::Ready(failure.map_or(Ok(()), |cause| Err(Error::Storage { cause })));
             }
-            while let Poll::Ready(Some(ended)) = this.running.poll_next_unpin(cx) {
+            while !this.running.is_empty()
+                && let Poll::Ready(Some(ended)) = this.running.poll_next_unpin(cx)
+            {
                 this.limits.remove(ended.slot);
                 dispatcher.finish(ended.handler, &ended.lsns, ended.outcome);
             }
@@ -134,14 +135,13 @@ impl Future for Serve {
                 continue;
             }
             match dispatcher.take() {
-                Some(taken) => dispatcher.start(&taken, &mut started),
+                Some(taken) => dispatcher.start(taken, &mut this.waiting, cx),
                 None => match dispatcher.shared().handoff.take(cx.waker()) {
                     Handed::Dispatch(dispatch) => dispatcher.add(dispatch),
                     Handed::Nothing => return wait(dispatcher, &this.limits, cx),
                     Handed::Ended => continue,
                 },
             }
-            this.waiting.extend(started.drain(..));
         }
         dispatcher.flush();
         cx.waker().wake_by_ref();

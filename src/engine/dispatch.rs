@@ -82,6 +82,11 @@ fn next_attempt(progress: &Progress) -> Option<Wall> {
 }
 
 impl Engine {
+    /// Whether someone polls the handlers.
+    pub(super) fn is_serving(&self) -> bool {
+        self.dispatch.serving
+    }
+
     /// Someone polls the handlers from now on, or no longer does: what they had and did not report comes again.
     pub fn handle_serving(&mut self, now: Now, serving: bool) {
         self.now = now;

@@ -20,6 +20,12 @@ pub struct Reads {
     in_flight: BTreeSet<Lsn>,
 }
 
+impl Reads {
+    fn is_idle(&self) -> bool {
+        self.wanted.is_empty() && self.in_flight.is_empty()
+    }
+}
+
 impl Engine {
     /// Records from `lsn` on, if they are in memory; else they are asked for. A carried record comes alone.
     pub(super) fn fetch(&mut self, lsn: Lsn, count_max: u64, bytes_max: usize) -> Option<Slices> {
@@ -30,6 +36,12 @@ impl Engine {
             }
             return None;
         };
+        let next = chunk.end();
+        if self.resident.is_read_back(bearer) && next <= self.commit.durable() && self.reads.is_idle() {
+            // Whoever reads one piece of the log reads the next: it comes while this one is sent. With several who read,
+            // it might be forgotten before it is looked at.
+            self.reads.wanted.push_back(next);
+        }
         if self.state.index.is_carried(lsn) {
             let bearing = chunk.slice(bearer, 1, usize::MAX);
             return Some(unwrap_carried(&bearing.pieces[0]));

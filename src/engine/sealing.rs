@@ -103,7 +103,8 @@ impl Engine {
     pub fn handle_written(&mut self, now: Now, batch: BatchNumber) {
         self.now = now;
         if let Some(durable) = self.commit.written(batch) {
-            self.resident.evict(durable);
+            let near = self.is_serving() || self.sessions.iter().any(|session| session.opened);
+            self.resident.evict(durable, near);
             self.release(durable);
         }
     }

@@ -241,12 +241,19 @@ pub struct MessageView<'a> {
 impl<'a> MessageView<'a> {
     /// Parses the body of a message record whose checksum was verified.
     pub fn parse(body: &'a [u8]) -> Result<MessageView<'a>, BodyDefect> {
+        let view = MessageView::again(body)?;
+        check_topics(view.topics)?;
+        check_extensions(view.extensions)?;
+        Ok(view)
+    }
+
+    /// The body of a message that was parsed before: only its lengths are looked at, not at each topic and extension again.
+    #[inline]
+    pub fn again(body: &'a [u8]) -> Result<MessageView<'a>, BodyDefect> {
         let mut reader = BodyReader::new(body);
         let header: &MessageHeader = reader.fixed()?;
         let topics = reader.bytes(usize::from(header.topics_bytes.get()))?;
         let extensions = reader.bytes(usize::from(header.extension_bytes.get()))?;
-        check_topics(topics)?;
-        check_extensions(extensions)?;
         Ok(MessageView { header, topics, extensions, payload: reader.rest() })
     }
 

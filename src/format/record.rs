@@ -190,6 +190,16 @@ impl RecordHeader {
         header
     }
 
+    /// The header of a record that was verified before.
+    #[inline]
+    pub fn again(bytes: &[u8]) -> Result<&RecordHeader, RecordDefect> {
+        let (header, _) = RecordHeader::ref_from_prefix(bytes).map_err(|_| RecordDefect::Truncated)?;
+        if header.record_bytes() > bytes.len() {
+            return Err(RecordDefect::Truncated);
+        }
+        Ok(header)
+    }
+
     fn compute_crc(&self) -> u32 {
         checksum(&self.as_bytes()[4..])
     }

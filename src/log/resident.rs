@@ -30,9 +30,11 @@ impl Resident {
         self.recent.push_back(chunk);
     }
 
-    /// Everything up to `durable` can be read back: of that, only the latest few stay.
-    pub fn evict(&mut self, durable: Lsn) {
-        while self.recent.len() > RECENT_CHUNKS_MAX
+    /// Everything up to `durable` can be read back: of that, only the latest few stay, and none if nobody is `near` who
+    /// would want them. Memory that is written again soon is still in the processor's cache.
+    pub fn evict(&mut self, durable: Lsn, near: bool) {
+        let kept = if near { RECENT_CHUNKS_MAX } else { 0 };
+        while self.recent.len() > kept
             && self.recent.front().is_some_and(|chunk| chunk.end().0 - 1 <= durable.0)
         {
             self.recent.pop_front();
@@ -45,6 +47,12 @@ impl Resident {
             self.read.pop_front();
         }
         self.read.push_back(chunk);
+    }
+
+    /// Whether a record is in memory because it was read back.
+    #[must_use]
+    pub fn is_read_back(&self, lsn: Lsn) -> bool {
+        self.recent.front().is_none_or(|oldest| lsn < oldest.first())
     }
 
     /// Records that nobody needs any more need no memory either.

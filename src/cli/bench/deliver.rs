@@ -6,13 +6,13 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use super::facts::Facts;
-use super::load::{Load, TOPIC};
+use super::load::{Lead, Load, TOPIC};
 use super::publish::{open, split};
 use super::receiver::Standing;
 use super::report::{Counted, Report};
 use super::usage::Usage;
 use super::{SIZE_DEFAULT, io, plot, progress, ruler, runtime, scratch};
-use crate::bus::Stopwatch;
+use crate::bus::{Bus, Stopwatch};
 use crate::cli::arguments::{BenchCommon, BenchLoad};
 use crate::cli::exit::{Exit, Failure};
 
@@ -91,6 +91,27 @@ impl Drop for Receiver {
     }
 }
 
+/// Bytes that publishers may be ahead of their subscriber: about what a node keeps in memory for those who keep up. Beyond
+/// that they would measure how fast the log is read back.
+const LEAD_BYTES: u64 = 4 << 20;
+
+/// How often it is looked how far they are ahead.
+const LOOK: Duration = Duration::from_micros(250);
+
+/// A thread of its own looks, for the timers of a runtime have a coarser grain.
+fn watch_lead(bus: &Bus, size: u32) -> Lead {
+    let lead = Lead::new(LEAD_BYTES / u64::from(size));
+    let (bus, told, runtime) = (bus.clone(), lead.clone(), tokio::runtime::Handle::current());
+    std::thread::spawn(move || {
+        // Ends with the node.
+        while let Ok(status) = runtime.block_on(bus.status()) {
+            told.tell(status.destinations.iter().map(|destination| destination.owed).sum());
+            std::thread::sleep(LOOK);
+        }
+    });
+    lead
+}
+
 fn measure(common: &BenchCommon, publishers: u32, pipeline: u32) -> Result<Report, Failure> {
     let dir = scratch(common)?;
     let bar = progress("measuring the disk");
@@ -105,7 +126,7 @@ fn measure(common: &BenchCommon, publishers: u32, pipeline: u32) -> Result<Repor
         let theirs_before = receiver.ask()?;
         let (usage_before, before) = (Usage::now(), bus.status().await?);
         let watch = Stopwatch::start();
-        let published = load.run(&bus).await?;
+        let published = load.run(&bus, Some(&watch_lead(&bus, size))).await?;
         let theirs = receiver.wait(published.messages)?;
         let elapsed = watch.elapsed();
         let (usage, after) = (Usage::now().since(&usage_before), bus.status().await?);

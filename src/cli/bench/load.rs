@@ -1,11 +1,12 @@
 //! Publishers that publish as fast as their windows allow.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
 
 use super::latency::Latencies;
 use crate::bus::{Bus, Stopwatch, Ticket};
@@ -31,6 +32,38 @@ pub struct Load {
     pub pipeline: u32,
     pub size: u32,
     pub duration: Duration,
+}
+
+/// How far publishers may run ahead of their subscriber, if there is one that keeps up: messages that are owed to it.
+#[derive(Clone)]
+pub struct Lead {
+    owed_max: u64,
+    owed: Arc<AtomicU64>,
+    fell: Arc<Notify>,
+}
+
+impl Lead {
+    pub fn new(owed_max: u64) -> Lead {
+        Lead { owed_max, owed: Arc::default(), fell: Arc::default() }
+    }
+
+    /// So many are owed now.
+    pub fn tell(&self, owed: u64) {
+        self.owed.store(owed, Ordering::Relaxed);
+        if owed < self.owed_max {
+            self.fell.notify_waiters();
+        }
+    }
+
+    async fn wait(&self) {
+        loop {
+            let fell = self.fell.notified();
+            if self.owed.load(Ordering::Relaxed) < self.owed_max {
+                return;
+            }
+            fell.await;
+        }
+    }
 }
 
 /// What was published, all of it durable.
@@ -64,13 +97,13 @@ impl Histograms {
 
 impl Load {
     /// Publishes until the time is over, and waits until all is durable.
-    pub async fn run(self, bus: &Bus) -> Result<Published, Failure> {
+    pub async fn run(self, bus: &Bus, lead: Option<&Lead>) -> Result<Published, Failure> {
         let (over, watch) = (Arc::new(AtomicBool::new(false)), Stopwatch::start());
         let histograms = Histograms::new();
         let publishers: Vec<_> = (0..self.publishers)
             .map(|number| {
                 let (load, bus, over) = (self, bus.clone(), Arc::clone(&over));
-                tokio::spawn(Publisher::new(number, load, bus, histograms.clone()).run(over))
+                tokio::spawn(Publisher::new(number, load, bus, histograms.clone()).run(over, lead.cloned()))
             })
             .collect();
         tokio::time::sleep(self.duration).await;
@@ -108,12 +141,15 @@ impl Publisher {
     }
 
     /// Publishes until it is over. Returns how many messages.
-    async fn run(mut self, over: Arc<AtomicBool>) -> Result<u64, Failure> {
+    async fn run(mut self, over: Arc<AtomicBool>, lead: Option<Lead>) -> Result<u64, Failure> {
         let mut count = 0_u64;
         let alone = self.load.publishers == 1 && self.load.pipeline == 1;
         let sampled = if alone || self.stride > 1 { 1 } else { SAMPLED };
         let strides = u64::from(self.load.pipeline) / self.stride;
         while !over.load(Ordering::Relaxed) {
+            if let Some(lead) = &lead {
+                lead.wait().await;
+            }
             if self.window.len() as u64 == strides {
                 self.settle().await?;
             }

@@ -50,7 +50,7 @@ fn measure(common: &BenchCommon, publishers: u32, pipeline: u32) -> Result<Repor
         let bus = open(&web).await?;
         bar.set_message("publishing");
         let before = (Usage::now(), bus.status().await?);
-        let published = load.run(&bus).await?;
+        let published = load.run(&bus, None).await?;
         let usage = Usage::now().since(&before.0);
         let after = bus.status().await?;
         let flushes = after.flushes - before.1.flushes;

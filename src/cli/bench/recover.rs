@@ -49,7 +49,7 @@ pub fn run(arguments: &BenchRecover) -> Result<(), Failure> {
         let load = Load { publishers: 2, pipeline: 1024, size, duration: Duration::from_millis(250) };
         let mut messages = 0;
         while bus.status().await?.written_bytes < arguments.gib << 30 {
-            messages += load.run(&bus).await?.messages;
+            messages += load.run(&bus, None).await?.messages;
         }
         let (log_bytes, file_system) = {
             let status = bus.status().await?;
