@@ -42,14 +42,23 @@ impl Message {
         self
     }
 
-    /// Writes what stands before the payload into `head`, and gives the payload.
+    #[inline]
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    pub(super) fn into_payload(self) -> Bytes {
+        self.payload
+    }
+
+    /// Writes what stands before the payload into `head`.
     #[inline]
     pub(super) fn write_head(
-        self,
+        &self,
         topics: &impl IntoTopics,
         published_at: Wall,
         head: &mut MessageHead,
-    ) -> Result<Bytes, MessageDefect> {
+    ) -> Result<(), MessageDefect> {
         let mut written = Ok(());
         topics.for_each(&mut |topic| {
             if written.is_ok() {
@@ -57,11 +66,10 @@ impl Message {
             }
         });
         written?;
-        if let Some(extras) = self.extras {
+        if let Some(extras) = &self.extras {
             extras.write(head)?;
         }
-        head.finish(published_at)?;
-        Ok(self.payload)
+        head.finish(published_at)
     }
 }
 

@@ -1,18 +1,18 @@
 //! A message on its way into the staging buffer.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use bytes::Bytes;
 
 use super::{Error, IntoTopics, Message};
-use crate::format::message::{MessageHead, MessageParts};
+use crate::format::message::{MessageDefect, MessageHead, MessageParts};
 use crate::format::record::FLAG_COMMAND;
-use crate::io::staging::{Prepared, Target};
+use crate::io::staging::{NotStaged, Prepared, Staged, Staging, Target};
 use crate::time::Wall;
 
 thread_local! {
     /// Room for the next message that this thread publishes: one allocation for all of them.
-    static ROOM: Cell<Option<MessageHead>> = const { Cell::new(None) };
+    static ROOM: RefCell<MessageHead> = const { RefCell::new(MessageHead::new()) };
 }
 
 /// A message and where it goes, written but for its payload.
@@ -24,33 +24,83 @@ pub(super) struct Outgoing {
     address: Option<String>,
 }
 
+/// Why a message was not staged in passing.
+pub(super) enum NotInPassing {
+    /// There is no room just now.
+    Full(Box<Outgoing>),
+    Not(NotStaged),
+    Error(Error),
+}
+
 impl Outgoing {
-    #[inline]
     pub(super) fn new(
         message: Message,
         topics: &impl IntoTopics,
         address: Option<String>,
         published_at: Wall,
     ) -> Result<Outgoing, Error> {
-        let mut head = ROOM.take().unwrap_or_default();
-        head.clear();
-        let payload = message.write_head(topics, published_at, &mut head)?;
-        Ok(Outgoing { head, payload, address })
+        let mut head = MessageHead::new();
+        message.write_head(topics, published_at, &mut head)?;
+        Ok(Outgoing { head, payload: message.into_payload(), address })
     }
 
     /// The body with its checksum, made in the caller's thread and before any lock.
-    #[inline]
     pub(super) fn prepare(&self) -> Result<Prepared<'_>, Error> {
-        let parts = MessageParts::new(&self.head, &self.payload)?;
-        Ok(match &self.address {
-            Some(address) => Prepared { target: Target::Address(address), parts, flags: FLAG_COMMAND },
-            None => Prepared { target: Target::Subscribers(self.head.topics()), parts, flags: 0 },
-        })
+        Ok(prepare(&self.head, &self.payload, self.address.as_deref())?)
     }
+}
 
-    /// It was staged: its room serves for the next.
-    #[inline]
-    pub(super) fn done(self) {
-        ROOM.set(Some(self.head));
+/// Stages a message, made in room that serves for the next one too. Most messages pass here and nowhere else, so nothing is
+/// moved that can be borrowed.
+#[inline]
+pub(super) fn stage_in_passing(
+    staging: &Staging,
+    message: &mut Message,
+    topics: &impl IntoTopics,
+    address: Option<&str>,
+) -> Result<Staged, NotInPassing> {
+    ROOM.with(|room| match room.try_borrow_mut() {
+        Ok(mut head) => stage_with(&mut head, staging, message, topics, address),
+        // What gives the topics may be a caller's own code, and publish something itself.
+        Err(_) => stage_with(&mut MessageHead::new(), staging, message, topics, address),
+    })
+}
+
+#[inline]
+fn stage_with(
+    head: &mut MessageHead,
+    staging: &Staging,
+    message: &mut Message,
+    topics: &impl IntoTopics,
+    address: Option<&str>,
+) -> Result<Staged, NotInPassing> {
+    head.clear();
+    message.write_head(topics, staging.stamp(), head)?;
+    staging.stage(&prepare(head, message.payload(), address)?).map_err(|not| match not {
+        NotStaged::Full => {
+            let (head, payload) = (std::mem::take(head), std::mem::take(message).into_payload());
+            NotInPassing::Full(Box::new(Outgoing { head, payload, address: address.map(str::to_owned) }))
+        }
+        not => NotInPassing::Not(not),
+    })
+}
+
+impl From<MessageDefect> for NotInPassing {
+    #[cold]
+    fn from(defect: MessageDefect) -> NotInPassing {
+        NotInPassing::Error(defect.into())
     }
+}
+
+#[inline]
+fn prepare<'a>(
+    head: &'a MessageHead,
+    payload: &'a [u8],
+    address: Option<&'a str>,
+) -> Result<Prepared<'a>, MessageDefect> {
+    let parts = MessageParts::new(head, payload)?;
+    Ok(match address {
+        Some(address) => Prepared { target: Target::Address(address), parts, flags: FLAG_COMMAND },
+        None => Prepared { target: Target::Subscribers(head.topics()), parts, flags: 0 },
+    })
 }

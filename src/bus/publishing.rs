@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::outgoing::Outgoing;
+use super::outgoing::{NotInPassing, Outgoing, stage_in_passing};
 use super::{Bus, Error, IntoTopics, Message, Receipt, Ticket, checked_address};
 use crate::io::staging::{Gate, NotStaged, Prepared};
 use crate::limits::{ATOMIC_BYTES_MAX, ATOMIC_MESSAGES_MAX};
@@ -12,12 +12,6 @@ enum NotAtOnce {
     /// There is no room just now.
     Full(Box<Outgoing>),
     Never(Error),
-}
-
-impl From<Error> for NotAtOnce {
-    fn from(error: Error) -> NotAtOnce {
-        NotAtOnce::Never(error)
-    }
 }
 
 impl Bus {
@@ -91,7 +85,7 @@ impl Bus {
         topics: impl IntoTopics,
         message: impl Into<Message>,
     ) -> Result<Ticket, Error> {
-        match self.stage_at_once(message.into(), &topics, Some(checked_address(address)?)) {
+        match self.stage_at_once(message.into(), &topics, Some(&checked_address(address)?)) {
             Ok(ticket) => Ok(ticket),
             Err(NotAtOnce::Full(outgoing)) => self.stage_when_there_is_room(outgoing).await,
             Err(NotAtOnce::Never(error)) => Err(error),
@@ -117,18 +111,15 @@ impl Bus {
     #[inline]
     fn stage_at_once(
         &self,
-        message: Message,
+        mut message: Message,
         topics: &impl IntoTopics,
-        address: Option<String>,
+        address: Option<&str>,
     ) -> Result<Ticket, NotAtOnce> {
-        let outgoing = self.outgoing(message, topics, address)?;
-        match self.shared().staging.stage(&outgoing.prepare()?) {
-            Ok(staged) => {
-                outgoing.done();
-                Ok(Ticket::new(Arc::clone(self.shared()), staged))
-            }
-            Err(NotStaged::Full) => Err(NotAtOnce::Full(Box::new(outgoing))),
-            Err(not) => Err(NotAtOnce::Never(self.not_staged(not))),
+        match stage_in_passing(&self.shared().staging, &mut message, topics, address) {
+            Ok(staged) => Ok(Ticket::new(Arc::clone(self.shared()), staged)),
+            Err(NotInPassing::Full(outgoing)) => Err(NotAtOnce::Full(outgoing)),
+            Err(NotInPassing::Not(not)) => Err(NotAtOnce::Never(self.not_staged(not))),
+            Err(NotInPassing::Error(error)) => Err(NotAtOnce::Never(error)),
         }
     }
 

@@ -111,8 +111,8 @@ impl Default for MessageHead {
 impl MessageHead {
     /// A head with nothing in it yet.
     #[must_use]
-    pub fn new() -> MessageHead {
-        MessageHead { bytes: vec![0; MESSAGE_HEADER_BYTES], topics: 0, topics_end: MESSAGE_HEADER_BYTES }
+    pub const fn new() -> MessageHead {
+        MessageHead { bytes: Vec::new(), topics: 0, topics_end: 0 }
     }
 
     /// A finished head with these topics and no extensions.
@@ -129,8 +129,8 @@ impl MessageHead {
     /// Forgets what is in it.
     #[inline]
     pub fn clear(&mut self) {
-        self.bytes.truncate(MESSAGE_HEADER_BYTES);
-        (self.topics, self.topics_end) = (0, MESSAGE_HEADER_BYTES);
+        self.bytes.clear();
+        (self.topics, self.topics_end) = (0, 0);
     }
 
     /// Adds a topic. All topics come before the first extension.
@@ -141,6 +141,10 @@ impl MessageHead {
         self.topics += 1;
         // What is refused in the end is not written, however much it is.
         if self.topics <= TOPICS_MAX {
+            if self.bytes.is_empty() {
+                // The fixed part is written last.
+                self.bytes.extend_from_slice(&[0; MESSAGE_HEADER_BYTES]);
+            }
             self.bytes.push(topic.len() as u8);
             self.bytes.extend_from_slice(topic.as_bytes());
             self.topics_end = self.bytes.len();
