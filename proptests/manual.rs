@@ -15,13 +15,14 @@ use resolute::wire::bodies::Body;
 use resolute::wire::goodbye::GoodbyeCode;
 use resolute::wire::hello::{Hello, extension as hello_extension};
 
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("architecture.md", include_str!("../src/manual/architecture.md")),
     ("log_format.md", include_str!("../src/manual/log_format.md")),
     ("wire_format.md", include_str!("../src/manual/wire_format.md")),
     ("durability.md", include_str!("../src/manual/durability.md")),
     ("delivery.md", include_str!("../src/manual/delivery.md")),
     ("testing.md", include_str!("../src/manual/testing.md")),
+    ("performance.md", include_str!("../src/manual/performance.md")),
 ];
 
 /// One table of a page.

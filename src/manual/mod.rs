@@ -8,6 +8,7 @@
 //! | [`durability`] | what is promised of a message that was published, and what is not |
 //! | [`delivery`] | who gets a message, how often, in which order, and what happens when a handler fails |
 //! | [`testing`] | how all of this is tested |
+//! | [`performance`] | what it costs, what was tuned and by which ratio, and what stands in the way |
 //!
 //! The tables of bytes, kinds, codes and limits are compared with the source by a test: where they stand in the
 //! manual, they are true.
@@ -29,3 +30,6 @@ pub mod delivery {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("performance.md")]
+pub mod performance {}
