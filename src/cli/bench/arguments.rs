@@ -110,7 +110,8 @@ pub struct BenchLoad {
 pub struct BenchPublish {
     #[command(flatten)]
     pub load: BenchLoad,
-    /// Messages that the subscriber is owed already when the measurement begins.
+    /// Messages that the subscriber is owed already when the measurement begins. Says what memory each of them takes: of
+    /// few, mostly what the node takes once.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u64).range(0..=1_000_000_000))]
     pub owed: u64,
     /// Subscriptions of other topics that the publisher serves meanwhile, by subscribers that are away, with 5,000 topics

@@ -1,8 +1,8 @@
 //! What a subscriber that is away is owed before a measurement begins.
 
+use super::load::TOPIC;
 use super::usage::rss_bytes;
 use crate::bus::Bus;
-use crate::cli::bench::load::TOPIC;
 use crate::cli::exit::{Exit, Failure};
 
 /// So often, in messages, it is said how far the publishing is.
@@ -16,7 +16,7 @@ const RECORD_OVERHEAD_BYTES: u64 = 128;
 pub struct Backlog {
     /// Messages.
     pub owed: u64,
-    /// Bytes by which the process grew meanwhile.
+    /// Bytes by which the process grew meanwhile: of few messages mostly what the node takes once.
     pub grown_bytes: u64,
 }
 
@@ -33,8 +33,6 @@ impl Backlog {
             last = Some(bus.publish_nowait(TOPIC, payload.clone()).await?);
             if number % TOLD_EVERY == 0 {
                 told(number);
-                // A thread that the publisher never leaves would keep the progress from being shown.
-                tokio::task::yield_now().await;
             }
         }
         // A ticket speaks for all before it.

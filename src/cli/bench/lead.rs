@@ -36,8 +36,9 @@ impl Lead {
         let pause = LOOK_MAX.min(LOOK * subscribers);
         std::thread::spawn(move || {
             while let Ok(status) = runtime.block_on(bus.status()) {
-                let owed = status.destinations.iter().map(|destination| destination.owed);
-                told.tell(owed.max().unwrap_or(0));
+                told.tell(owed_to_the_slowest(
+                    status.destinations.iter().map(|destination| destination.owed),
+                ));
                 std::thread::sleep(pause);
             }
         });
@@ -60,5 +61,21 @@ impl Lead {
             }
             fell.await;
         }
+    }
+}
+
+/// The publishers wait for the slowest: what is owed to the others is a part of what is owed to it.
+fn owed_to_the_slowest(owed: impl Iterator<Item = u64>) -> u64 {
+    owed.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_wait_for_the_slowest_alone() {
+        assert_eq!(owed_to_the_slowest([3, 9, 4].into_iter()), 9);
+        assert_eq!(owed_to_the_slowest(std::iter::empty()), 0);
     }
 }

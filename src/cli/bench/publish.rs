@@ -37,10 +37,10 @@ async fn measure(
     ruler: &Ruler,
     bar: &ProgressBar,
 ) -> Result<Report, Failure> {
-    let (web, owed, subscriptions) = (dir.join("publisher"), arguments.owed, arguments.subscriptions);
+    let (web, owed) = (dir.join("publisher"), arguments.owed);
     away::subscribe(&web).await?;
     let subscribed = |count| bar.set_message(format!("subscribing to other topics: {count}"));
-    away::subscribe_to_others(&web, subscriptions, subscribed).await?;
+    away::subscribe_to_others(&web, arguments.subscriptions, subscribed).await?;
     bar.set_message("preparing segments");
     stock(&web, ruler, load, owed)?;
     let bus = open(&web).await?;
@@ -64,7 +64,8 @@ async fn measure(
             owed_before: before.outgoing,
             memory_per_owed_message_bytes: (owed > 0)
                 .then(|| backlog.grown_bytes as f64 / backlog.owed as f64),
-            subscriptions,
+            // That of what is measured is the one that is no other.
+            subscriptions: before.destinations.iter().map(|one| one.topics.len() as u64).sum::<u64>() - 1,
         },
     };
     Ok(Report::new("publish", &counted, ruler, Facts::of(dir, after.file_system)))

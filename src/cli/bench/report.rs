@@ -41,7 +41,7 @@ pub enum Circumstances {
         #[serde(skip_serializing_if = "Option::is_none")]
         memory_per_owed_message_bytes: Option<f64>,
         /// Subscriptions of other topics.
-        subscriptions: u32,
+        subscriptions: u64,
     },
     Deliver {
         subscribers: u32,
