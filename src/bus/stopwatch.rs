@@ -35,4 +35,10 @@ impl Stopwatch {
     pub fn elapsed(&self) -> Duration {
         Duration::from_nanos(clock::now().monotonic.0.saturating_sub(self.since.0))
     }
+
+    /// Processor time that all threads of this process have used until now, those that have ended too.
+    #[must_use]
+    pub fn process_cpu() -> Duration {
+        clock::process_cpu()
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::bench::arguments::{Bench, BenchReceiver};
 use super::exit::CODES;
 
 /// A brokerless durable service bus: every message is on disk at both ends before anyone says so.
@@ -206,82 +207,6 @@ pub struct Demo {
     /// Writes the report as JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// What is measured.
-#[derive(Debug, Args)]
-pub struct Bench {
-    #[command(subcommand)]
-    pub what: BenchWhat,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum BenchWhat {
-    /// The disk itself: flushed writes to a prewritten file, by size and number in flight.
-    #[command(after_help = CODES)]
-    Device(BenchCommon),
-    /// Publishing, with one subscriber that is away: every message is logged and stays.
-    ///
-    /// The log is given prewritten segments before the time begins, as a log in steady state has from what it freed. With
-    /// more than one message on its way for each publisher, the latency of one in 16 is measured.
-    #[command(after_help = CODES)]
-    Publish(BenchLoad),
-    /// Publishing to a handler in another process, over loopback, durable at both ends.
-    #[command(after_help = CODES)]
-    Deliver(BenchLoad),
-    /// Opening a node on a large log, with the page cache dropped where that is permitted.
-    #[command(after_help = CODES)]
-    Recover(BenchRecover),
-}
-
-/// What all measurements have in common.
-#[derive(Debug, Args)]
-pub struct BenchCommon {
-    /// Where to measure; a directory that is removed again is made in it.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub dir: PathBuf,
-    /// Bytes of a payload; for `device`, of a write (all sizes if not given).
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
-    pub size: Option<u32>,
-    /// How long to measure.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub seconds: u64,
-    /// Writes the result as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct BenchLoad {
-    #[command(flatten)]
-    pub common: BenchCommon,
-    /// Publishers at once.
-    #[arg(long, value_name = "P", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub publishers: u32,
-    /// Messages that each publisher has on their way at once; 1 awaits each before the next.
-    #[arg(long, value_name = "W", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub pipeline: u32,
-    /// Measures with 1, 4, 16 … 4,096 messages on their way in all, and draws throughput against latency.
-    #[arg(long, value_name = "FILE.svg")]
-    pub plot: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct BenchRecover {
-    #[command(flatten)]
-    pub common: BenchCommon,
-    /// GiB of log to build and recover.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
-    pub gib: u64,
-}
-
-/// The process that handles what `bench deliver` publishes.
-#[derive(Debug, Args)]
-pub struct BenchReceiver {
-    #[arg(long)]
-    pub dir: PathBuf,
-    #[arg(long)]
-    pub from: String,
 }
 
 /// One of the two processes of the demo.

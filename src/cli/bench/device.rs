@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::arguments::BenchDevice;
 use super::facts::Facts;
-use super::{YARDSTICK_FILE_BYTES, io, progress, scratch};
-use crate::bus::yardstick::{Pattern, Yardstick};
-use crate::cli::arguments::BenchCommon;
+use super::ruler::YARDSTICK_FILE_BYTES;
+use super::{io, progress, scratch};
+use crate::bus::yardstick::{Measured, Pattern, Yardstick};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 
 const BLOCKS: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 const DEPTHS: [usize; 3] = [1, 2, 4];
+
+const DURABLE: &str = "each write flushed (O_DSYNC)";
 
 /// One line of the result.
 #[derive(Serialize)]
@@ -29,8 +32,31 @@ struct Line {
     facts: Facts,
 }
 
-pub fn run(arguments: &BenchCommon) -> Result<(), Failure> {
-    let dir = scratch(arguments)?;
+impl Line {
+    fn new(measured: &Measured, facts: Facts) -> Line {
+        let Pattern { block_bytes, depth } = measured.pattern;
+        Line {
+            block_bytes,
+            depth,
+            bytes_per_second: measured.bytes_per_second(),
+            writes_per_second: measured.bytes_per_second() / block_bytes as f64,
+            p50_us: measured.percentile_us(0.5),
+            p99_us: measured.percentile_us(0.99),
+            direct: measured.direct,
+            durable: DURABLE,
+            facts,
+        }
+    }
+
+    fn row(&self) -> String {
+        let Line { block_bytes, depth, p50_us, p99_us, .. } = self;
+        let (speed, rate) = (self.bytes_per_second / 1e6, self.writes_per_second);
+        let cached = if self.direct { "" } else { "  through the page cache" };
+        format!("{block_bytes:>12}{depth:>8}{speed:>12.1}{rate:>12.0}{p50_us:>10.0}{p99_us:>10.0}{cached}")
+    }
+}
+
+pub fn run(arguments: &BenchDevice) -> Result<(), Failure> {
     let blocks: Vec<usize> = match arguments.size {
         Some(size) if size % 4096 != 0 => {
             return Err(Failure::new(Exit::Usage, "the size of a write is a multiple of 4096"));
@@ -38,16 +64,16 @@ pub fn run(arguments: &BenchCommon) -> Result<(), Failure> {
         Some(size) => vec![size as usize],
         None => BLOCKS.to_vec(),
     };
-    let failed = io("measure the disk");
+    let (common, failed) = (&arguments.common, io("measure the disk"));
+    let dir = scratch(common)?;
+    let bar = progress("preparing the file");
     let yardstick = Yardstick::prepare(dir.path(), YARDSTICK_FILE_BYTES).map_err(&failed)?;
-    let each = Duration::from_secs(arguments.seconds) / (blocks.len() * DEPTHS.len()) as u32;
+    bar.finish_and_clear();
+    let each = Duration::from_secs(common.seconds) / (blocks.len() * DEPTHS.len()) as u32;
     let facts = Facts::of(dir.path(), crate::bus::inspect::file_system(dir.path()));
     let mut out = Output::new();
-    if !arguments.json {
-        let Facts { kernel, file_system, device, write_cache, .. } = &facts;
-        out.line(&format!(
-            "Linux {kernel}, {file_system} on {device} ({write_cache}); every write is flushed"
-        ))?;
+    if !common.json {
+        out.line(&format!("{}; {DURABLE}", facts.line()))?;
         out.line(&format!(
             "{:>12}{:>8}{:>12}{:>12}{:>10}{:>10}",
             "bytes", "depth", "MB/s", "writes/s", "p50 us", "p99 us"
@@ -58,26 +84,12 @@ pub fn run(arguments: &BenchCommon) -> Result<(), Failure> {
             let bar = progress(&format!("{block_bytes} bytes, {depth} in flight"));
             let measured = yardstick.measure(Pattern { block_bytes, depth }, each).map_err(&failed)?;
             bar.finish_and_clear();
-            let line = Line {
-                block_bytes,
-                depth,
-                bytes_per_second: measured.bytes_per_second(),
-                writes_per_second: measured.bytes_per_second() / block_bytes as f64,
-                p50_us: measured.percentile_us(0.5),
-                p99_us: measured.percentile_us(0.99),
-                direct: measured.direct,
-                durable: "each write flushed (O_DSYNC)",
-                facts: facts.clone(),
-            };
-            if arguments.json {
-                out.json(&line)?;
+            let line = Line::new(&measured, facts.clone());
+            if common.json {
+                out.json(&line)?
             } else {
-                let (speed, rate) = (line.bytes_per_second / 1e6, line.writes_per_second);
-                out.line(&format!(
-                    "{block_bytes:>12}{depth:>8}{speed:>12.1}{rate:>12.0}{:>10.0}{:>10.0}",
-                    line.p50_us, line.p99_us
-                ))?;
-            }
+                out.line(&line.row())?
+            };
         }
     }
     out.finish().map(drop)

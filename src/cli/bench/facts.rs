@@ -41,6 +41,12 @@ impl Facts {
                 .map_or_else(unknown, |text| text.trim().to_owned()),
         }
     }
+
+    /// All of it, in one line for people.
+    pub fn line(&self) -> String {
+        let Facts { kernel, cores, file_system, device, write_cache } = self;
+        format!("Linux {kernel}, {cores} cores, {file_system} on {device}, write cache: {write_cache}")
+    }
 }
 
 fn unknown() -> String {

@@ -1,14 +1,14 @@
 //! Publishers that publish as fast as their windows allow.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Notify;
 
 use super::latency::Latencies;
+use super::lead::Lead;
 use crate::bus::{Bus, Stopwatch, Ticket};
 use crate::cli::exit::Failure;
 
@@ -32,38 +32,6 @@ pub struct Load {
     pub pipeline: u32,
     pub size: u32,
     pub duration: Duration,
-}
-
-/// How far publishers may run ahead of their subscriber, if there is one that keeps up: messages that are owed to it.
-#[derive(Clone)]
-pub struct Lead {
-    owed_max: u64,
-    owed: Arc<AtomicU64>,
-    fell: Arc<Notify>,
-}
-
-impl Lead {
-    pub fn new(owed_max: u64) -> Lead {
-        Lead { owed_max, owed: Arc::default(), fell: Arc::default() }
-    }
-
-    /// So many are owed now.
-    pub fn tell(&self, owed: u64) {
-        self.owed.store(owed, Ordering::Relaxed);
-        if owed < self.owed_max {
-            self.fell.notify_waiters();
-        }
-    }
-
-    async fn wait(&self) {
-        loop {
-            let fell = self.fell.notified();
-            if self.owed.load(Ordering::Relaxed) < self.owed_max {
-                return;
-            }
-            fell.await;
-        }
-    }
 }
 
 /// What was published, all of it durable.

@@ -1,15 +1,21 @@
 //! Measuring: the disk, and what the bus makes of it.
 
+pub mod arguments;
+mod away;
+mod backlog;
 mod deliver;
 mod device;
 mod facts;
 mod latency;
+mod lead;
 mod load;
 mod plot;
 mod publish;
 pub mod receiver;
+mod receivers;
 mod recover;
 mod report;
+mod ruler;
 mod usage;
 
 use std::path::Path;
@@ -18,19 +24,13 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 
-use super::arguments::{BenchCommon, BenchWhat};
 use super::exit::Failure;
 use super::output;
-use crate::bus::yardstick::{Measured, Pattern, Yardstick};
-
-/// Bytes of the file that the yardstick writes.
-const YARDSTICK_FILE_BYTES: u64 = 512 << 20;
+use crate::bus::Bus;
+use arguments::{BenchCommon, BenchWhat};
 
 /// Bytes of a segment of a node that is measured.
 const SEGMENT_BYTES: u64 = crate::limits::SEGMENT_BYTES_DEFAULT;
-
-/// Bytes of a payload if nothing else is asked for.
-const SIZE_DEFAULT: u32 = 128;
 
 /// Runs one measurement.
 pub fn run(what: &BenchWhat) -> Result<(), Failure> {
@@ -48,28 +48,12 @@ fn io(doing: &'static str) -> impl Fn(std::io::Error) -> Failure {
 
 /// A directory for one measurement, removed when it is dropped.
 fn scratch(common: &BenchCommon) -> Result<TempDir, Failure> {
-    tempfile::Builder::new().prefix("resolute-bench-").tempdir_in(&common.dir).map_err(io("make a directory"))
+    directory_in(&common.dir)
 }
 
-/// The yardstick of one run: how fast, and how soon.
-struct Ruler {
-    /// 1 MiB writes, two in flight.
-    fast: Measured,
-    /// 4 KiB writes, one at a time.
-    soon: Measured,
-}
-
-/// Measures the yardstick in `directory`, for a second each way.
-fn ruler(directory: &Path) -> Result<Ruler, Failure> {
-    let measured = io("measure the disk");
-    let yardstick = Yardstick::prepare(directory, YARDSTICK_FILE_BYTES).map_err(&measured)?;
-    let second = Duration::from_secs(1);
-    let fast = Pattern { block_bytes: 1 << 20, depth: 2 };
-    let soon = Pattern { block_bytes: 4 << 10, depth: 1 };
-    Ok(Ruler {
-        fast: yardstick.measure(fast, second).map_err(&measured)?,
-        soon: yardstick.measure(soon, second).map_err(&measured)?,
-    })
+fn directory_in(parent: &Path) -> Result<TempDir, Failure> {
+    let failed = |error| Failure::io(&format!("make a directory in {}", parent.display()), &error);
+    tempfile::Builder::new().prefix("resolute-bench-").tempdir_in(parent).map_err(failed)
 }
 
 /// What is going on, on a terminal.
@@ -93,4 +77,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(io("start the runtime"))
+}
+
+/// The node that is measured.
+async fn open(dir: &Path) -> Result<Bus, Failure> {
+    Ok(Bus::builder(dir).segment_bytes(SEGMENT_BYTES).open().await?)
 }

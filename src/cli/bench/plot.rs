@@ -1,22 +1,74 @@
 //! Throughput against latency, as a picture.
 
+use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use plotters::prelude::*;
 
+use super::arguments::BenchLoad;
+use super::load::Load;
 use super::report::Report;
+use super::ruler::Ruler;
+use super::{directory_in, progress, scratch};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Output, say};
 
 /// Messages on their way in all, for each point.
 const OUTSTANDING: [u32; 7] = [1, 4, 16, 64, 256, 1024, 4096];
 
+/// Publishers and the windows of each, for each point.
+fn split(outstanding: u32) -> (u32, u32) {
+    let publishers = outstanding.min(4);
+    (publishers, outstanding / publishers)
+}
+
+/// Measures what is asked for: once, or each point of a plot, beside one yardstick. What a point leaves on the disk is
+/// removed before the next.
+pub fn measure(
+    arguments: &BenchLoad,
+    what: &str,
+    measure: impl Fn(&Load, &Path, &Ruler) -> Result<Report, Failure>,
+) -> Result<(), Failure> {
+    let dir = scratch(&arguments.common)?;
+    if let Some(file) = &arguments.plot {
+        check_writable(file)?;
+    }
+    let bar = progress("measuring the disk");
+    let ruler = Ruler::measure(dir.path())?;
+    bar.finish_and_clear();
+    let load = |publishers, pipeline| {
+        let duration = Duration::from_secs(arguments.common.seconds);
+        Load { publishers, pipeline, size: arguments.payload.size, duration }
+    };
+    let once = |load: Load| {
+        let dir = directory_in(dir.path())?;
+        measure(&load, dir.path(), &ruler)
+    };
+    let json = arguments.common.json;
+    match &arguments.plot {
+        None => once(load(arguments.publishers, arguments.pipeline))?.write(json),
+        Some(file) => sweep(file, what, json, |outstanding| {
+            let (publishers, pipeline) = split(outstanding);
+            once(load(publishers, pipeline))
+        }),
+    }
+}
+
+/// Fails now rather than after all was measured. A file that is there stays as it is until the picture is drawn.
+fn check_writable(file: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::io(&format!("write {}", file.display()), &error);
+    let was_there = file.exists();
+    fs::File::options().append(true).create(true).open(file).map_err(failed)?;
+    if was_there { Ok(()) } else { fs::remove_file(file).map_err(failed) }
+}
+
 /// Measures each point and draws them.
-pub fn sweep(
+fn sweep(
     file: &Path,
     what: &str,
     json: bool,
-    mut measure: impl FnMut(u32) -> Result<Report, Failure>,
+    measure: impl Fn(u32) -> Result<Report, Failure>,
 ) -> Result<(), Failure> {
     let mut points = Vec::new();
     for outstanding in OUTSTANDING {

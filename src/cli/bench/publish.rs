@@ -1,16 +1,19 @@
 //! Publishing, with a subscriber that is away.
 
 use std::path::Path;
-use std::time::Duration;
 
+use indicatif::ProgressBar;
+
+use super::arguments::BenchPublish;
+use super::away;
+use super::backlog::Backlog;
 use super::facts::Facts;
-use super::load::{Load, Published, TOPIC};
-use super::report::{Counted, Report};
+use super::load::Load;
+use super::report::{Circumstances, Counted, Report};
+use super::ruler::Ruler;
 use super::usage::Usage;
-use super::{Ruler, SEGMENT_BYTES, SIZE_DEFAULT, io, plot, progress, ruler, runtime, scratch};
-use crate::bus::Bus;
+use super::{SEGMENT_BYTES, io, open, plot, progress, runtime};
 use crate::bus::yardstick::stock_segments;
-use crate::cli::arguments::{BenchCommon, BenchLoad};
 use crate::cli::exit::Failure;
 
 const DURABLE: &str = "on the publisher's disk (O_DSYNC) before `wait` resolved";
@@ -18,79 +21,60 @@ const DURABLE: &str = "on the publisher's disk (O_DSYNC) before `wait` resolved"
 /// Bytes of prewritten segments that a run may be given: a log in steady state has those that it freed.
 const STOCK_BYTES_MAX: u64 = 24 << 30;
 
-pub fn run(arguments: &BenchLoad) -> Result<(), Failure> {
-    if let Some(file) = &arguments.plot {
-        return plot::sweep(file, "publish", arguments.common.json, |outstanding| {
-            let (publishers, pipeline) = split(outstanding);
-            measure(&arguments.common, publishers, pipeline)
-        });
-    }
-    measure(&arguments.common, arguments.publishers, arguments.pipeline)?.write(arguments.common.json)
+pub fn run(arguments: &BenchPublish) -> Result<(), Failure> {
+    plot::measure(&arguments.load, "publish", |load, dir, ruler| {
+        let bar = progress("subscribing");
+        let outcome = runtime()?.block_on(measure(arguments, load, dir, ruler, &bar));
+        bar.finish_and_clear();
+        outcome
+    })
 }
 
-/// So many messages on their way in all, as publishers and their windows.
-pub fn split(outstanding: u32) -> (u32, u32) {
-    let publishers = outstanding.min(4);
-    (publishers, outstanding / publishers)
-}
-
-fn measure(common: &BenchCommon, publishers: u32, pipeline: u32) -> Result<Report, Failure> {
-    let dir = scratch(common)?;
-    let bar = progress("measuring the disk");
-    let ruler = ruler(dir.path())?;
+async fn measure(
+    arguments: &BenchPublish,
+    load: &Load,
+    dir: &Path,
+    ruler: &Ruler,
+    bar: &ProgressBar,
+) -> Result<Report, Failure> {
+    let (web, owed) = (dir.join("publisher"), arguments.owed);
+    away::subscribe(&web).await?;
+    let subscribed = |count| bar.set_message(format!("subscribing to other topics: {count}"));
+    away::subscribe_to_others(&web, arguments.subscriptions, subscribed).await?;
     bar.set_message("preparing segments");
-    let size = common.size.unwrap_or(SIZE_DEFAULT);
-    let duration = Duration::from_secs(common.seconds);
-    let load = Load { publishers, pipeline, size, duration };
-    let runtime = runtime()?;
-    let outcome = runtime.block_on(async {
-        let web = dir.path().join("publisher");
-        subscribe_and_leave(&web, &dir.path().join("away")).await?;
-        stock(&web, &ruler, duration)?;
-        let bus = open(&web).await?;
-        bar.set_message("publishing");
-        let before = (Usage::now(), bus.status().await?);
-        let published = load.run(&bus, None).await?;
-        let usage = Usage::now().since(&before.0);
-        let after = bus.status().await?;
-        let flushes = after.flushes - before.1.flushes;
-        let log_bytes = after.written_bytes - before.1.written_bytes;
-        let Published { messages, elapsed, latencies } = published;
-        bus.close().await?;
-        let payload_bytes = messages * u64::from(size);
-        let counted = Counted {
-            messages,
-            payload_bytes,
-            elapsed,
-            latencies,
-            usage,
-            flushes,
-            log_bytes,
-            durable: DURABLE,
-        };
-        Ok::<_, Failure>((counted, Facts::of(dir.path(), after.file_system)))
-    });
-    bar.finish_and_clear();
-    let (counted, facts) = outcome?;
-    Ok(Report::new("publish", &counted, &ruler, facts))
+    stock(&web, ruler, load, owed)?;
+    let bus = open(&web).await?;
+    let published = |count| bar.set_message(format!("publishing what is owed: {count} of {owed}"));
+    let backlog = Backlog::build(&bus, owed, load.size, published).await?;
+    bar.set_message("publishing");
+    let (usage, before) = (Usage::from_now(), bus.status().await?);
+    let published = load.run(&bus, None).await?;
+    let (usage, after) = (Usage::now().since(&usage), bus.status().await?);
+    bus.close().await?;
+    let counted = Counted {
+        messages: published.messages,
+        payload_bytes: published.messages * u64::from(load.size),
+        elapsed: published.elapsed,
+        latencies: published.latencies,
+        usage,
+        flushes: after.flushes - before.flushes,
+        log_bytes: after.written_bytes - before.written_bytes,
+        durable: DURABLE,
+        circumstances: Circumstances::Publish {
+            owed_before: before.outgoing,
+            memory_per_owed_message_bytes: (owed > 0)
+                .then(|| backlog.grown_bytes as f64 / backlog.owed as f64),
+            // That of what is measured is the one that is no other.
+            subscriptions: before.destinations.iter().map(|one| one.topics.len() as u64).sum::<u64>() - 1,
+        },
+    };
+    Ok(Report::new("publish", &counted, ruler, Facts::of(dir, after.file_system)))
 }
 
-pub async fn open(dir: &Path) -> Result<Bus, Failure> {
-    Ok(Bus::builder(dir).segment_bytes(SEGMENT_BYTES).open().await?)
-}
-
-/// A subscription on the publisher's disk, whose subscriber is not there.
-pub async fn subscribe_and_leave(publisher: &Path, subscriber: &Path) -> Result<(), Failure> {
-    let (web, away) = (open(publisher).await?, open(subscriber).await?);
-    away.subscribe(web.address(), TOPIC).await?.confirmed().await?;
-    away.close().await?;
-    web.close().await?;
-    Ok(())
-}
-
-/// As many prewritten segments as the run can need if it is as fast as the disk.
-fn stock(dir: &Path, ruler: &Ruler, duration: Duration) -> Result<(), Failure> {
-    let wanted = (ruler.fast.bytes_per_second() * duration.as_secs_f64() * 1.1) as u64;
+/// As many prewritten segments as the run can need if it is as fast as the disk, on top of what is owed before.
+fn stock(dir: &Path, ruler: &Ruler, load: &Load, owed: u64) -> Result<(), Failure> {
+    let wanted = (ruler.fast.bytes_per_second() * load.duration.as_secs_f64() * 1.1) as u64;
+    let wanted = wanted.saturating_add(Backlog::log_bytes(owed, load.size));
     let count = wanted.min(STOCK_BYTES_MAX).div_ceil(SEGMENT_BYTES) + 2;
     stock_segments(dir, count, SEGMENT_BYTES).map_err(io("prepare segments"))
 }

@@ -1,43 +1,109 @@
-//! The process that handles what `bench deliver` publishes. It says where it stands in lines of JSON, one for each line
-//! that it is sent.
+//! A process that handles what `bench deliver` publishes. It answers in lines of JSON, one for each line that it is sent.
 
 use std::io::{BufRead, Write};
+use std::iter::Sum;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::arguments::BenchReceiver;
 use super::latency::Latencies;
 use super::load::TOPIC;
 use super::usage::Usage;
 use super::{SEGMENT_BYTES, io, runtime};
 use crate::bus::{Bus, Envelope, Stopwatch};
-use crate::cli::arguments::BenchReceiver;
 use crate::cli::exit::Failure;
 
-/// Where the receiver stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a receiver can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Where it stands, before anything is measured.
+    Begin,
+    /// Where it stands.
+    Standing,
+    /// How long messages took to come.
+    Latencies,
+}
+
+impl Question {
+    /// The line that asks it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Question::Begin => "begin",
+            Question::Standing => "standing",
+            Question::Latencies => "latencies",
+        }
+    }
+
+    fn of_text(text: &str) -> Option<Question> {
+        [Question::Begin, Question::Standing, Question::Latencies].into_iter().find(|one| one.text() == text)
+    }
+}
+
+/// Where a receiver stands, or several together.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Standing {
     pub handled: u64,
     pub usage: Usage,
     pub flushes: u64,
     pub written_bytes: u64,
-    pub p50_us: f64,
-    pub p99_us: f64,
-    pub p999_us: f64,
-    pub max_us: f64,
+}
+
+impl Sum for Standing {
+    fn sum<I: Iterator<Item = Standing>>(standings: I) -> Standing {
+        standings.fold(Standing::default(), |sum, one| Standing {
+            handled: sum.handled + one.handled,
+            usage: sum.usage.and(&one.usage),
+            flushes: sum.flushes + one.flushes,
+            written_bytes: sum.written_bytes + one.written_bytes,
+        })
+    }
+}
+
+/// What was handled.
+#[derive(Clone)]
+struct Handled {
+    count: Arc<AtomicU64>,
+    latencies: Arc<Mutex<Latencies>>,
+}
+
+impl Handled {
+    fn latencies(&self) -> MutexGuard<'_, Latencies> {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self, message: &Envelope) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if let Some(watch) = published_at(message.payload()) {
+            self.latencies().record(watch.elapsed());
+        }
+    }
+
+    async fn answer(&self, question: Question, bus: &Bus) -> Result<String, Failure> {
+        let answer = match question {
+            Question::Latencies => serde_json::to_string(&self.latencies().clone()),
+            Question::Begin | Question::Standing => {
+                let status = bus.status().await?;
+                serde_json::to_string(&Standing {
+                    handled: self.count.load(Ordering::Relaxed),
+                    usage: if question == Question::Begin { Usage::from_now() } else { Usage::now() },
+                    flushes: status.flushes,
+                    written_bytes: status.written_bytes,
+                })
+            }
+        };
+        answer.map_err(std::io::Error::from).map_err(io("report"))
+    }
 }
 
 pub fn run(arguments: &BenchReceiver) -> Result<(), Failure> {
-    let (handled, latencies) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Latencies::new())));
+    let handled = Handled { count: Arc::default(), latencies: Arc::new(Mutex::new(Latencies::new())) };
     runtime()?.block_on(async {
-        let (counter, histogram) = (Arc::clone(&handled), Arc::clone(&latencies));
+        let handling = handled.clone();
         let builder = Bus::builder(&arguments.dir).segment_bytes(SEGMENT_BYTES);
         let builder = builder.every(TOPIC, move |message: Envelope| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            if let Some(watch) = published_at(message.payload()) {
-                histogram.lock().unwrap_or_else(PoisonError::into_inner).record(watch.elapsed());
-            }
+            handling.handle(&message);
             std::future::ready(Ok::<(), String>(()))
         });
         let bus = builder.open().await?;
@@ -46,26 +112,15 @@ pub fn run(arguments: &BenchReceiver) -> Result<(), Failure> {
         let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().lines() {
-                if line.is_err() || sender.send(()).is_err() {
+                // Whoever asks anything else has ended, or never was the one who started this.
+                let question = line.ok().as_deref().and_then(Question::of_text);
+                if question.is_none_or(|question| sender.send(question).is_err()) {
                     return;
                 }
             }
         });
-        while asked.recv().await.is_some() {
-            let status = bus.status().await?;
-            let latencies = latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let standing = Standing {
-                handled: handled.load(Ordering::Relaxed),
-                usage: Usage::now(),
-                flushes: status.flushes,
-                written_bytes: status.written_bytes,
-                p50_us: latencies.percentile_us(0.5),
-                p99_us: latencies.percentile_us(0.99),
-                p999_us: latencies.percentile_us(0.999),
-                max_us: latencies.max_us(),
-            };
-            let line =
-                serde_json::to_string(&standing).map_err(std::io::Error::from).map_err(io("report"))?;
+        while let Some(question) = asked.recv().await {
+            let line = handled.answer(question, &bus).await?;
             let mut out = std::io::stdout().lock();
             writeln!(out, "{line}").and_then(|()| out.flush()).map_err(io("report"))?;
         }

@@ -5,113 +5,228 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::arguments::BenchRecover;
 use super::facts::Facts;
+use super::latency::Latencies;
 use super::load::Load;
-use super::publish::{open, subscribe_and_leave};
+use super::report::write_lines;
 use super::usage::Usage;
-use super::{SIZE_DEFAULT, io, progress, runtime, scratch};
+use super::{away, io, open, progress, runtime, scratch};
 use crate::bus::Stopwatch;
-use crate::cli::arguments::BenchRecover;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 
-/// The result.
+const DURABLE: &str =
+    "every message was flushed (O_DSYNC) before it counted, and each opening found it again";
+
+/// The fewest openings that say anything of what is usual.
+const OPENINGS_MIN: u32 = 3;
+
+/// The result. It has no `yardstick_p50_us`: nothing here waits for a single write.
 #[derive(Serialize)]
 struct Report {
     what: &'static str,
     log_bytes: u64,
     messages: u64,
+    openings: u32,
+    /// Of one opening, on the average.
     seconds: f64,
-    bytes_per_second: f64,
     messages_per_second: f64,
+    /// Of the log.
+    bytes_per_second: f64,
+    /// Of the openings.
+    p50_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+    max_us: f64,
+    cpu_ns_per_message: f64,
+    peak_rss_bytes: u64,
+    /// With which the log was written: an opening reads that many batches.
+    flushes: u64,
     /// A plain sequential read of the same files.
     yardstick_bytes_per_second: f64,
     ratio_to_yardstick: f64,
-    cpu_ns_per_message: f64,
-    peak_rss_bytes: u64,
-    /// Whether the page cache was dropped before each; if not, both may have read from memory.
+    payload_ratio: f64,
+    messages_per_yardstick_gb: f64,
+    /// Whether the page cache was dropped before each opening and before the plain read; if not, they may have read from
+    /// memory.
     cache_dropped: bool,
     durable: &'static str,
     #[serde(flatten)]
     facts: Facts,
 }
 
-pub fn run(arguments: &BenchRecover) -> Result<(), Failure> {
-    let dir = scratch(&arguments.common)?;
-    let (web, away) = (dir.path().join("publisher"), dir.path().join("away"));
-    let size = arguments.common.size.unwrap_or(SIZE_DEFAULT);
-    let bar = progress("building the log");
-    let report = runtime()?.block_on(async {
-        subscribe_and_leave(&web, &away).await?;
-        let bus = open(&web).await?;
-        let load = Load { publishers: 2, pipeline: 1024, size, duration: Duration::from_millis(250) };
-        let mut messages = 0;
-        while bus.status().await?.written_bytes < arguments.gib << 30 {
-            messages += load.run(&bus, None).await?.messages;
-        }
-        let (log_bytes, file_system) = {
-            let status = bus.status().await?;
-            (status.written_bytes, status.file_system)
-        };
-        bus.close().await?;
-        bar.set_message("reading the files");
-        drop_cache();
-        let (read, reading) = read_all(&web)?;
-        bar.set_message("opening the node");
-        let cache_dropped = drop_cache();
-        let (before, watch) = (Usage::now(), Stopwatch::start());
-        let bus = open(&web).await?;
-        let (elapsed, usage) = (watch.elapsed(), Usage::now().since(&before));
-        let found = bus.status().await?.outgoing;
-        bus.close().await?;
-        if found != messages {
-            let text = format!("{messages} messages were published, and {found} are there");
-            return Err(Failure::new(crate::cli::exit::Exit::Failure, text));
-        }
-        let (seconds, yardstick) = (elapsed.as_secs_f64(), read as f64 / reading.as_secs_f64());
-        Ok(Report {
-            what: "recover",
-            log_bytes,
-            messages,
-            seconds,
-            bytes_per_second: log_bytes as f64 / seconds,
-            messages_per_second: messages as f64 / seconds,
-            yardstick_bytes_per_second: yardstick,
-            ratio_to_yardstick: log_bytes as f64 / seconds / yardstick,
-            cpu_ns_per_message: usage.cpu_ns as f64 / messages.max(1) as f64,
-            peak_rss_bytes: usage.peak_rss_bytes,
-            cache_dropped,
-            durable: "every message was flushed before it counted, and was found again",
-            facts: Facts::of(dir.path(), file_system),
-        })
-    });
-    bar.finish_and_clear();
-    write(&report?, arguments.common.json)
+/// The log that is recovered.
+struct Log {
+    messages: u64,
+    bytes: u64,
+    flushes: u64,
+    file_system: String,
 }
 
-fn write(report: &Report, json: bool) -> Result<(), Failure> {
-    let mut out = Output::new();
-    if json {
-        out.json(report)?;
-    } else {
-        let cache = if report.cache_dropped { "dropped" } else { "not dropped: not permitted" };
-        for (name, value) in [
-            ("log, MB", format!("{:.0}", report.log_bytes as f64 / 1e6)),
-            ("messages", report.messages.to_string()),
-            ("seconds", format!("{:.3}", report.seconds)),
-            ("MB/s", format!("{:.0}", report.bytes_per_second / 1e6)),
-            ("messages a second", format!("{:.0}", report.messages_per_second)),
-            ("plain sequential read, MB/s", format!("{:.0}", report.yardstick_bytes_per_second / 1e6)),
-            ("ratio to that", format!("{:.3}", report.ratio_to_yardstick)),
-            ("peak memory, MiB", format!("{:.1}", report.peak_rss_bytes as f64 / f64::from(1 << 20))),
-            ("page cache", cache.to_owned()),
-        ] {
-            out.line(&format!("{name:<34}{value}"))?;
+impl Log {
+    /// Publishes until it has so many bytes, to a subscriber that is away.
+    async fn build(dir: &Path, bytes: u64, size: u32, bar: &ProgressBar) -> Result<Log, Failure> {
+        away::subscribe(dir).await?;
+        let bus = open(dir).await?;
+        let load = Load { publishers: 2, pipeline: 1024, size, duration: Duration::from_millis(250) };
+        let mut messages = 0;
+        loop {
+            let status = bus.status().await?;
+            bar.set_message(format!(
+                "building the log: {} of {} MiB",
+                status.written_bytes >> 20,
+                bytes >> 20
+            ));
+            if status.written_bytes >= bytes {
+                let (bytes, flushes) = (status.written_bytes, status.flushes);
+                bus.close().await?;
+                return Ok(Log { messages, bytes, flushes, file_system: status.file_system });
+            }
+            messages += load.run(&bus, None).await?.messages;
         }
     }
-    out.finish().map(drop)
+}
+
+/// The openings of one log.
+struct Openings {
+    count: u32,
+    elapsed: Duration,
+    latencies: Latencies,
+    /// Of all of them; of memory the most that one took.
+    usage: Usage,
+    cache_dropped: bool,
+}
+
+impl Openings {
+    /// Opens the node until that much time has been spent in it. Each must find all messages.
+    async fn make(dir: &Path, log: &Log, duration: Duration, bar: &ProgressBar) -> Result<Openings, Failure> {
+        let mut all = Openings {
+            count: 0,
+            elapsed: Duration::ZERO,
+            latencies: Latencies::new(),
+            usage: Usage::default(),
+            cache_dropped: true,
+        };
+        while all.count < OPENINGS_MIN || all.elapsed < duration {
+            all.count += 1;
+            bar.set_message(format!("opening the node for the {}. time", all.count));
+            all.cache_dropped &= drop_cache();
+            let (before, watch) = (Usage::from_now(), Stopwatch::start());
+            let bus = open(dir).await?;
+            let (elapsed, usage) = (watch.elapsed(), Usage::now().since(&before));
+            let found = bus.status().await?.outgoing;
+            bus.close().await?;
+            if found != log.messages {
+                let text = format!("{} messages were published, and {found} are there", log.messages);
+                return Err(Failure::new(Exit::Failure, text));
+            }
+            all.elapsed += elapsed;
+            all.latencies.record(elapsed);
+            all.usage = all.usage.and(&usage);
+        }
+        Ok(all)
+    }
+}
+
+pub fn run(arguments: &BenchRecover) -> Result<(), Failure> {
+    let dir = scratch(&arguments.common)?;
+    let (web, size) = (dir.path().join("publisher"), arguments.payload.size);
+    let duration = Duration::from_secs(arguments.common.seconds);
+    let bar = progress("building the log");
+    let report = runtime()?.block_on(async {
+        let log = Log::build(&web, arguments.gib << 30, size, &bar).await?;
+        bar.set_message("reading the files");
+        let cache_dropped = drop_cache();
+        let (read, reading) = read_all(&web)?;
+        let openings = Openings::make(&web, &log, duration, &bar).await?;
+        let openings = Openings { cache_dropped: cache_dropped && openings.cache_dropped, ..openings };
+        let yardstick = read as f64 / reading.as_secs_f64();
+        Ok::<_, Failure>(Report::new(
+            &log,
+            size,
+            &openings,
+            yardstick,
+            Facts::of(dir.path(), log.file_system.clone()),
+        ))
+    });
+    bar.finish_and_clear();
+    report?.write(arguments.common.json)
+}
+
+impl Report {
+    fn new(log: &Log, size: u32, openings: &Openings, yardstick: f64, facts: Facts) -> Report {
+        let seconds = openings.elapsed.as_secs_f64() / f64::from(openings.count);
+        let opened = log.messages.max(1) as f64 * f64::from(openings.count);
+        let (messages_per_second, bytes_per_second) =
+            (log.messages as f64 / seconds, log.bytes as f64 / seconds);
+        Report {
+            what: "recover",
+            log_bytes: log.bytes,
+            messages: log.messages,
+            openings: openings.count,
+            seconds,
+            messages_per_second,
+            bytes_per_second,
+            p50_us: openings.latencies.percentile_us(0.5),
+            p99_us: openings.latencies.percentile_us(0.99),
+            p999_us: openings.latencies.percentile_us(0.999),
+            max_us: openings.latencies.max_us(),
+            cpu_ns_per_message: openings.usage.cpu_ns as f64 / opened,
+            peak_rss_bytes: openings.usage.peak_rss_bytes,
+            flushes: log.flushes,
+            yardstick_bytes_per_second: yardstick,
+            ratio_to_yardstick: bytes_per_second / yardstick,
+            payload_ratio: messages_per_second * f64::from(size) / yardstick,
+            messages_per_yardstick_gb: messages_per_second / (yardstick / 1e9),
+            cache_dropped: openings.cache_dropped,
+            durable: DURABLE,
+            facts,
+        }
+    }
+
+    fn write(&self, json: bool) -> Result<(), Failure> {
+        let mut out = Output::new();
+        if json {
+            out.json(self)?;
+        } else {
+            write_lines(&mut out, &self.lines())?;
+        }
+        out.finish().map(drop)
+    }
+
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let cache = match self.cache_dropped {
+            true => "dropped before each opening and before the plain read",
+            false => "not dropped, which only root may: some may have been read from memory",
+        };
+        vec![
+            ("durable", self.durable.to_owned()),
+            ("log, MB", format!("{:.0}", self.log_bytes as f64 / 1e6)),
+            ("messages", self.messages.to_string()),
+            ("openings", self.openings.to_string()),
+            ("seconds an opening", format!("{:.3}", self.seconds)),
+            ("opening p50, ms", format!("{:.1}", self.p50_us / 1e3)),
+            ("opening max, ms", format!("{:.1}", self.max_us / 1e3)),
+            ("messages a second", format!("{:.0}", self.messages_per_second)),
+            ("log, MB/s", format!("{:.0}", self.bytes_per_second / 1e6)),
+            ("CPU a message, process, ns", format!("{:.0}", self.cpu_ns_per_message)),
+            ("peak memory, MiB", format!("{:.1}", self.peak_rss_bytes as f64 / f64::from(1 << 20))),
+            ("flushes that wrote the log", self.flushes.to_string()),
+            (
+                "yardstick (plain sequential read), MB/s",
+                format!("{:.0}", self.yardstick_bytes_per_second / 1e6),
+            ),
+            ("log bytes to the yardstick", format!("{:.3}", self.ratio_to_yardstick)),
+            ("payload bytes to the yardstick", format!("{:.3}", self.payload_ratio)),
+            ("messages a second for each GB/s", format!("{:.0}", self.messages_per_yardstick_gb)),
+            ("page cache", cache.to_owned()),
+            ("machine", self.facts.line()),
+        ]
+    }
 }
 
 /// Reads the segments one after another, and does nothing with them.

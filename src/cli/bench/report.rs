@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Ruler;
 use super::facts::Facts;
 use super::latency::Latencies;
+use super::ruler::Ruler;
 use super::usage::Usage;
 use crate::cli::exit::Failure;
 use crate::cli::output::Output;
@@ -27,6 +27,56 @@ pub struct Counted {
     pub log_bytes: u64,
     /// How the messages were durable.
     pub durable: &'static str,
+    pub circumstances: Circumstances,
+}
+
+/// What only one of the measurements has.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Circumstances {
+    Publish {
+        /// Messages that were owed before.
+        owed_before: u64,
+        /// By how much the process grew for each of these, all that grew with them included.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        memory_per_owed_message_bytes: Option<f64>,
+        /// Subscriptions of other topics.
+        subscriptions: u64,
+    },
+    Deliver {
+        subscribers: u32,
+        /// Messages handled, at all subscribers.
+        deliveries: u64,
+        deliveries_per_second: f64,
+        /// Of the publisher's process alone, for each of these.
+        publisher_cpu_ns_per_delivery: f64,
+    },
+}
+
+impl Circumstances {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        match *self {
+            Circumstances::Publish { owed_before, memory_per_owed_message_bytes, subscriptions } => {
+                let memory = memory_per_owed_message_bytes.map(|bytes| format!("{bytes:.1}"));
+                let memory = memory.map(|bytes| ("memory for each message owed, bytes", bytes));
+                [("messages owed before", owed_before.to_string())]
+                    .into_iter()
+                    .chain(memory)
+                    .chain([("subscriptions of other topics", subscriptions.to_string())])
+                    .collect()
+            }
+            Circumstances::Deliver {
+                subscribers,
+                deliveries_per_second,
+                publisher_cpu_ns_per_delivery,
+                ..
+            } => vec![
+                ("subscribers", subscribers.to_string()),
+                ("deliveries a second", format!("{deliveries_per_second:.0}")),
+                ("CPU a delivery, publisher, ns", format!("{publisher_cpu_ns_per_delivery:.0}")),
+            ],
+        }
+    }
 }
 
 /// One result, with the yardstick of the same run.
@@ -51,6 +101,8 @@ pub struct Report {
     pub payload_ratio: f64,
     pub messages_per_yardstick_gb: f64,
     pub durable: &'static str,
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
     #[serde(flatten)]
     pub facts: Facts,
 }
@@ -80,6 +132,7 @@ impl Report {
             payload_ratio: per_second(counted.payload_bytes) / yardstick,
             messages_per_yardstick_gb: per_second(counted.messages) / (yardstick / GB),
             durable: counted.durable,
+            circumstances: counted.circumstances,
             facts,
         }
     }
@@ -89,16 +142,13 @@ impl Report {
         if json {
             out.json(self)?;
         } else {
-            for (name, value) in self.lines() {
-                out.line(&format!("{name:<34}{value}"))?;
-            }
+            write_lines(&mut out, &self.lines())?;
         }
         out.finish().map(drop)
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let Facts { kernel, cores, file_system, device, write_cache } = &self.facts;
-        vec![
+        let mut lines = vec![
             ("durable", self.durable.to_owned()),
             ("messages a second", format!("{:.0}", self.messages_per_second)),
             ("payload, MB/s", format!("{:.1}", self.bytes_per_second / 1e6)),
@@ -106,8 +156,8 @@ impl Report {
             ("latency p99, us", format!("{:.0}", self.p99_us)),
             ("latency p99.9, us", format!("{:.0}", self.p999_us)),
             ("latency max, us", format!("{:.0}", self.max_us)),
-            ("CPU a message, process, ns", format!("{:.0}", self.cpu_ns_per_message)),
-            ("CPU a message, engine thread, ns", format!("{:.0}", self.engine_cpu_ns_per_message)),
+            ("CPU a message, all processes, ns", format!("{:.0}", self.cpu_ns_per_message)),
+            ("CPU a message, engine threads, ns", format!("{:.0}", self.engine_cpu_ns_per_message)),
             ("peak memory, MiB", format!("{:.1}", self.peak_rss_bytes as f64 / f64::from(1 << 20))),
             ("flushes", self.flushes.to_string()),
             ("yardstick (1 MiB, 2 in flight), MB/s", format!("{:.0}", self.yardstick_bytes_per_second / 1e6)),
@@ -116,7 +166,15 @@ impl Report {
             ("payload bytes to the yardstick", format!("{:.3}", self.payload_ratio)),
             ("messages a second for each GB/s", format!("{:.0}", self.messages_per_yardstick_gb)),
             ("latency p50 to the yardstick's", format!("{:.2}", self.p50_us / self.yardstick_p50_us)),
-            ("machine", format!("Linux {kernel}, {cores} cores, {file_system} on {device} ({write_cache})")),
-        ]
+        ];
+        lines.extend(self.circumstances.lines());
+        lines.push(("machine", self.facts.line()));
+        lines
     }
+}
+
+/// Names and values, in two columns.
+pub fn write_lines(out: &mut Output, lines: &[(&'static str, String)]) -> Result<(), Failure> {
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
+    lines.iter().try_for_each(|(name, value)| out.line(&format!("{name:<width$}{value}")).map(drop))
 }

@@ -1,0 +1,81 @@
+//! How far publishers may run ahead of their subscribers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::bus::Bus;
+
+/// Bytes that publishers may be ahead of the slowest subscriber: about what a node keeps in memory for those who keep up.
+/// Beyond that they would measure how fast the log is read back.
+const LEAD_BYTES: u64 = 4 << 20;
+
+/// How often it is looked how far they are ahead, for each subscriber: a look costs more with each.
+const LOOK: Duration = Duration::from_micros(250);
+
+/// And how often at least.
+const LOOK_MAX: Duration = Duration::from_millis(4);
+
+/// Messages that may be owed to each subscriber, and how many are.
+#[derive(Clone)]
+pub struct Lead {
+    owed_max: u64,
+    owed: Arc<AtomicU64>,
+    fell: Arc<Notify>,
+}
+
+impl Lead {
+    /// Looks at what the node owes, until it closes. A thread of its own looks, for the timers of a runtime have a coarser
+    /// grain.
+    pub fn watch(bus: &Bus, size: u32, subscribers: u32) -> Lead {
+        let owed_max = (LEAD_BYTES / u64::from(size)).max(1);
+        let lead = Lead { owed_max, owed: Arc::default(), fell: Arc::default() };
+        let (bus, told, runtime) = (bus.clone(), lead.clone(), tokio::runtime::Handle::current());
+        let pause = LOOK_MAX.min(LOOK * subscribers);
+        std::thread::spawn(move || {
+            while let Ok(status) = runtime.block_on(bus.status()) {
+                told.tell(owed_to_the_slowest(
+                    status.destinations.iter().map(|destination| destination.owed),
+                ));
+                std::thread::sleep(pause);
+            }
+        });
+        lead
+    }
+
+    /// So many are owed now to the slowest.
+    fn tell(&self, owed: u64) {
+        self.owed.store(owed, Ordering::Relaxed);
+        if owed < self.owed_max {
+            self.fell.notify_waiters();
+        }
+    }
+
+    pub async fn wait(&self) {
+        loop {
+            let fell = self.fell.notified();
+            if self.owed.load(Ordering::Relaxed) < self.owed_max {
+                return;
+            }
+            fell.await;
+        }
+    }
+}
+
+/// The publishers wait for the slowest: what is owed to the others is a part of what is owed to it.
+fn owed_to_the_slowest(owed: impl Iterator<Item = u64>) -> u64 {
+    owed.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_wait_for_the_slowest_alone() {
+        assert_eq!(owed_to_the_slowest([3, 9, 4].into_iter()), 9);
+        assert_eq!(owed_to_the_slowest(std::iter::empty()), 0);
+    }
+}
