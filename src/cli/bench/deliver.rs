@@ -40,7 +40,7 @@ async fn measure(load: &Load, subscribers: u32, dir: &Path, ruler: &Ruler) -> Re
     let theirs = receivers.begin()?;
     let before = Moment { receivers: theirs, usage: Usage::from_now(), status: bus.status().await? };
     let watch = Stopwatch::start();
-    let published = load.run(&bus, Some(&Lead::watch(&bus, load.size, subscribers))).await?;
+    let published = load.run(&bus, Some(&Lead::new(&bus, load, subscribers))).await?;
     let theirs = receivers.wait(published.messages)?;
     let elapsed = watch.elapsed();
     let after = Moment { receivers: theirs, usage: Usage::now(), status: bus.status().await? };

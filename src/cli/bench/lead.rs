@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::bus::Bus;
+use super::load::Load;
+use crate::bus::{Bus, Status};
+use crate::cli::exit::Failure;
 
 /// Bytes that publishers may be ahead of the slowest subscriber: about what a node keeps in memory for those who keep up.
 /// Beyond that they would measure how fast the log is read back.
@@ -18,31 +20,63 @@ const LOOK: Duration = Duration::from_micros(250);
 /// And how often at least.
 const LOOK_MAX: Duration = Duration::from_millis(4);
 
+/// How often it is looked whether a single message has come back.
+const LOOK_ALONE: Duration = Duration::from_millis(1);
+
+/// What publishers wait for before they go on.
+#[derive(Clone)]
+pub enum Lead {
+    /// That not too much is owed.
+    Little(Owed),
+    /// That nothing is: one message at a time, from its publishing to its handling.
+    Nothing(Bus),
+}
+
 /// Messages that may be owed to each subscriber, and how many are.
 #[derive(Clone)]
-pub struct Lead {
+pub struct Owed {
     owed_max: u64,
     owed: Arc<AtomicU64>,
     fell: Arc<Notify>,
 }
 
 impl Lead {
+    /// The lead of that load.
+    pub fn new(bus: &Bus, load: &Load, subscribers: u32) -> Lead {
+        if load.publishers == 1 && load.pipeline == 1 {
+            return Lead::Nothing(bus.clone());
+        }
+        Lead::Little(Owed::watch(bus, load.size, subscribers))
+    }
+
+    pub async fn wait(&self) -> Result<(), Failure> {
+        match self {
+            Lead::Little(owed) => owed.wait().await,
+            Lead::Nothing(bus) => {
+                while owed_to_the_slowest(&bus.status().await?) > 0 {
+                    tokio::time::sleep(LOOK_ALONE).await;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Owed {
     /// Looks at what the node owes, until it closes. A thread of its own looks, for the timers of a runtime have a coarser
     /// grain.
-    pub fn watch(bus: &Bus, size: u32, subscribers: u32) -> Lead {
+    fn watch(bus: &Bus, size: u32, subscribers: u32) -> Owed {
         let owed_max = (LEAD_BYTES / u64::from(size)).max(1);
-        let lead = Lead { owed_max, owed: Arc::default(), fell: Arc::default() };
-        let (bus, told, runtime) = (bus.clone(), lead.clone(), tokio::runtime::Handle::current());
+        let owed = Owed { owed_max, owed: Arc::default(), fell: Arc::default() };
+        let (bus, told, runtime) = (bus.clone(), owed.clone(), tokio::runtime::Handle::current());
         let pause = LOOK_MAX.min(LOOK * subscribers);
         std::thread::spawn(move || {
             while let Ok(status) = runtime.block_on(bus.status()) {
-                told.tell(owed_to_the_slowest(
-                    status.destinations.iter().map(|destination| destination.owed),
-                ));
+                told.tell(owed_to_the_slowest(&status));
                 std::thread::sleep(pause);
             }
         });
-        lead
+        owed
     }
 
     /// So many are owed now to the slowest.
@@ -53,7 +87,7 @@ impl Lead {
         }
     }
 
-    pub async fn wait(&self) {
+    async fn wait(&self) {
         loop {
             let fell = self.fell.notified();
             if self.owed.load(Ordering::Relaxed) < self.owed_max {
@@ -65,7 +99,11 @@ impl Lead {
 }
 
 /// The publishers wait for the slowest: what is owed to the others is a part of what is owed to it.
-fn owed_to_the_slowest(owed: impl Iterator<Item = u64>) -> u64 {
+fn owed_to_the_slowest(status: &Status) -> u64 {
+    slowest(status.destinations.iter().map(|destination| destination.owed))
+}
+
+fn slowest(owed: impl Iterator<Item = u64>) -> u64 {
     owed.max().unwrap_or(0)
 }
 
@@ -75,7 +113,7 @@ mod tests {
 
     #[test]
     fn publishers_wait_for_the_slowest_alone() {
-        assert_eq!(owed_to_the_slowest([3, 9, 4].into_iter()), 9);
-        assert_eq!(owed_to_the_slowest(std::iter::empty()), 0);
+        assert_eq!(slowest([3, 9, 4].into_iter()), 9);
+        assert_eq!(slowest(std::iter::empty()), 0);
     }
 }

@@ -115,11 +115,11 @@ impl Publisher {
         let sampled = if alone || self.stride > 1 { 1 } else { SAMPLED };
         let strides = u64::from(self.load.pipeline) / self.stride;
         while !over.load(Ordering::Relaxed) {
-            if let Some(lead) = &lead {
-                lead.wait().await;
-            }
             if self.window.len() as u64 == strides {
                 self.settle().await?;
+            }
+            if let Some(lead) = &lead {
+                lead.wait().await?;
             }
             self.watch = (count / self.stride).is_multiple_of(sampled).then(Stopwatch::start);
             let stamped = self.watch.as_ref().map(|watch| self.stamped(watch));
