@@ -85,7 +85,7 @@ impl Node {
         let Node { engine, routing, builder, buffer, asked, .. } = self;
         loop {
             let permit = engine.may_seal();
-            let mut stager = Stager { builder, buffer, routing, routing_changed: false };
+            let mut stager = Stager { builder, buffer, routing };
             engine.stage(&mut stager);
             if builder.is_empty() {
                 return;
@@ -96,7 +96,7 @@ impl Node {
             let bytes = Bytes::from(batch).slice(..sealed.place.bytes as usize);
             engine.handle_sealed(&sealed, bytes);
             if permit == SealPermit::HereThenRoll {
-                let mut stager = Stager { builder, buffer, routing, routing_changed: false };
+                let mut stager = Stager { builder, buffer, routing };
                 engine.begin_segment(&mut stager);
             }
             engine.handle_written(now(), sealed.batch.header.number());

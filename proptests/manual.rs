@@ -454,6 +454,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         SEGMENT_BYTES_MAX,
         SPARES_MAX,
         CARRY_SEGMENTS_MIN,
+        CHECKPOINT_FRACTION,
         CARRY_BYTES_PER_BATCH,
         FRAME_BYTES_MAX,
         HANDSHAKE_FRAME_BYTES_MAX,

@@ -124,6 +124,13 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// See [`SEGMENT_BYTES_MIN`].
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
+/// The small state, which every segment begins with, may take this part (one in so many bytes) of a segment: more peers
+/// and more subscriptions than that are refused.
+pub const CHECKPOINT_FRACTION: u64 = 2;
+
+/// What one more peer may add to the small state, its stream and how far its own is accepted among it.
+pub const PEER_BYTES: u64 = 1 << 10;
+
 /// When the disk has no room for a next segment, this part (one in so many bytes) of the last one takes no more
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;
@@ -258,6 +265,18 @@ const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIG
 const _: () = assert!(PREWRITE_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () =
     assert!(BATCH_BYTES_MAX <= u32::MAX as usize, "the kernel counts the bytes of a write in 32 bits");
+const _: () = assert!(
+    SEGMENT_BYTES_MIN / CHECKPOINT_FRACTION + 2 * BATCH_BYTES_MAX as u64 <= SEGMENT_BYTES_MIN,
+    "a checkpoint must leave room in the segment"
+);
+const _: () = assert!(
+    PEERS_MAX as u64 * PEER_BYTES <= SEGMENT_BYTES_DEFAULT / CHECKPOINT_FRACTION,
+    "all peers must fit a segment of the default size"
+);
+const _: () = assert!(
+    INTEREST_BYTES_MAX as u64 + PEER_BYTES <= SEGMENT_BYTES_MIN / CHECKPOINT_FRACTION,
+    "what one peer may want must fit the smallest segment"
+);
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
 const _: () = assert!(RECOVERY_WINDOW_BYTES >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);

@@ -64,6 +64,8 @@ impl Disk {
         self.segments.get_mut(&place.segment).unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
+    /// What is read is durable, so it is the same whenever the read ends; a segment that is freed meanwhile stays until
+    /// nobody reads it.
     pub fn read(&self, span: &Span) -> Bytes {
         let at = span.offset as usize;
         Bytes::copy_from_slice(&self.segments[&span.segment][at..at + span.bytes as usize])

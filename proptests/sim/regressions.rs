@@ -2,6 +2,7 @@
 
 use resolute::engine::effect::Note;
 use resolute::engine::request::Request;
+use resolute::format::control::Control;
 
 use super::net::Weather;
 use super::node::Mood;
@@ -201,5 +202,71 @@ fn the_count_of_what_was_dropped_outlives_its_segment() {
     world.crash(0);
     world.start(0);
     assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().dropped, 5);
+    world.settle();
+}
+
+// Every set lived as long as its streams, in memory and in every checkpoint: with each subscriber of a topic one more, of
+// all the streams.
+#[test]
+fn sets_live_no_longer_than_they_route_something_and_are_in_no_checkpoint() {
+    let mut world = World::new(3, 4, Weather::FAIR);
+    let state = |world: &World| world.nodes[0].up.as_ref().unwrap().engine.state().clone();
+    for round in 0..5 {
+        for node in 1..4 {
+            world.subscribe(node, "n0", "a");
+            world.run_ms(500);
+            assert!(world.publish(0, &["a"], 100).is_some());
+            assert!(world.publish(0, &["a", "b"], 100).is_some());
+            world.run_ms(50);
+        }
+        assert!(state(&world).sets.len() <= 2, "round {round}: {:?}", state(&world).sets);
+        for node in 1..4 {
+            world.unsubscribe(node, "n0", "a");
+            world.run_ms(500);
+        }
+        world.crash(0);
+        world.start(0);
+    }
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    let before = world.nodes[0].up.as_ref().unwrap().engine.segments().active().number;
+    while world.nodes[0].up.as_ref().unwrap().engine.segments().active().number == before {
+        world.publish(0, &["a"], 200_000);
+        world.run_ms(5);
+    }
+    let checkpoint = state(&world).checkpoint();
+    assert!(!checkpoint.iter().any(|control| matches!(control, Control::DestinationSet { .. })));
+    world.publish(0, &["a"], 100);
+    world.run_ms(100);
+    assert_eq!(state(&world).sets.len(), 1, "it was said again");
+    world.crash(0);
+    world.start(0);
+    world.settle();
+}
+
+// A checkpoint that fit no segment began one after the other, for ever.
+#[test]
+fn what_would_not_fit_a_segment_is_refused_and_the_rest_goes_on() {
+    let mut world = World::new(3, 1, Weather::FAIR);
+    world.handler(0, "a", "h", Mood::Fine);
+    world.subscribe(0, "n0", "a");
+    let mut refused = 0;
+    for address in 0..30 {
+        let topics = (0..2_000).map(|number| format!("{number:0>180}")).collect();
+        let id = world.request(0, Request::Subscribe { address: format!("far{address}"), topics });
+        world.run_ms(500);
+        let up = world.nodes[0].up.as_ref().unwrap();
+        assert!(up.done.contains(&id) != up.refused.contains(&id));
+        refused += usize::from(up.refused.contains(&id));
+    }
+    assert!((10..28).contains(&refused), "{refused}");
+    let number = |world: &World| world.nodes[0].up.as_ref().unwrap().engine.segments().active().number;
+    let before = number(&world);
+    for _ in 0..40 {
+        world.publish(0, &["a"], 200_000);
+        world.run_ms(50);
+    }
+    assert!(number(&world) > before && number(&world).0 < before.0 + 20);
+    assert!(world.publish(0, &["a"], 100).is_some());
     world.settle();
 }

@@ -294,7 +294,8 @@ impl World {
     fn read(&mut self, node: usize, up: &mut Up) {
         let life = self.nodes[node].life;
         while let Some(span) = up.engine.poll_read() {
-            self.after_us(50, 1000, Event::Read(node, life, span));
+            let bytes = self.nodes[node].disk.read(&span);
+            self.after_us(50, 1000, Event::Read(node, life, span, bytes));
         }
     }
 }
@@ -310,7 +311,7 @@ pub fn handlers_of(node: &Node, topics: &[String]) -> BTreeMap<String, Mood> {
 
 fn stage(up: &mut Up, begins_segment: bool) {
     let Up { engine, routing, builder, buffer, .. } = up;
-    let mut stager = Stager { builder, buffer, routing, routing_changed: false };
+    let mut stager = Stager { builder, buffer, routing };
     if begins_segment {
         engine.begin_segment(&mut stager);
     } else if engine.wants_to_stage() {

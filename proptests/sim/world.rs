@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use resolute::engine::effect::{Outcome, Outcomes};
 use resolute::ids::{BatchNumber, Lsn, NodeId, SegmentNumber};
 use resolute::log::index::Span;
@@ -18,7 +19,7 @@ pub const MS: u64 = 1_000_000;
 pub enum Event {
     Wake(usize, u32),
     Written(usize, u32, BatchNumber),
-    Read(usize, u32, Span),
+    Read(usize, u32, Span, Bytes),
     Prepared(usize, u32, SegmentNumber),
     Dialled(usize, u32, String),
     Arrives(ConnectionId, usize, Vec<u8>),
@@ -226,7 +227,7 @@ impl World {
             Event::Start(node) => self.start(node),
             Event::Wake(node, life)
             | Event::Written(node, life, _)
-            | Event::Read(node, life, _)
+            | Event::Read(node, life, ..)
             | Event::Prepared(node, life, _)
             | Event::Dialled(node, life, _)
             | Event::Outcomes(node, life, ..)
@@ -245,8 +246,7 @@ impl World {
                 up.snapshots.retain(|batch, _| Some(*batch) >= last);
                 self.turn(node);
             }
-            Event::Read(node, _, span) => {
-                let bytes = self.nodes[node].disk.read(&span);
+            Event::Read(node, _, span, bytes) => {
                 self.nodes[node].up.as_mut().unwrap().engine.handle_read(now, &span, bytes).unwrap();
                 self.turn(node);
             }

@@ -51,6 +51,10 @@ pub enum Error {
     /// More topics of one node than fit one frame.
     #[error("more topics than one node may want of another")]
     TooManyTopics,
+    /// What this node knows of its peers and their wishes would no longer fit a segment of its log: open it with larger
+    /// ones.
+    #[error("the segments of the log are too small for more subscriptions: open the node with larger ones")]
+    SegmentsTooSmall,
     /// There is no room in the buffer just now; [`crate::Bus::publish`] waits instead.
     #[error("the staging buffer is full")]
     Full,
@@ -133,7 +137,8 @@ impl Error {
             | Error::InvalidAddress(_)
             | Error::InvalidMessage(_)
             | Error::BatchTooLarge { .. }
-            | Error::TooManyTopics => ErrorClass::Invalid,
+            | Error::TooManyTopics
+            | Error::SegmentsTooSmall => ErrorClass::Invalid,
             Error::UnknownAddress => ErrorClass::NotFound,
             Error::DiskFull => ErrorClass::DiskFull,
             Error::Open(error) => class_of_opening(error),
@@ -151,6 +156,7 @@ impl Error {
         match refusal {
             Refusal::UnknownAddress => Error::UnknownAddress,
             Refusal::TooManyTopics => Error::TooManyTopics,
+            Refusal::SegmentsTooSmall => Error::SegmentsTooSmall,
             Refusal::Storage => Error::ended(shared),
         }
     }

@@ -119,7 +119,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`Error::InvalidAddress`], [`Error::InvalidMessage`] for a bad topic, [`Error::TooManyTopics`],
-    /// [`Error::Storage`], [`Error::Closed`].
+    /// [`Error::SegmentsTooSmall`], [`Error::Storage`], [`Error::Closed`].
     pub async fn subscribe(&self, address: &str, topics: impl IntoTopics) -> Result<Subscription, Error> {
         let (address, topics) = (checked_address(address)?, message::checked_topics(topics)?);
         self.request(Request::Subscribe { address: address.clone(), topics: topics.clone() }).await?;

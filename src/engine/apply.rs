@@ -213,13 +213,16 @@ impl State {
             (InCheckpoint::Outside, Control::CheckpointBegin { .. }) => {
                 // It was left out of the checkpoint, so a replay that begins here does not know it either.
                 self.prune();
+                self.sets.clear();
                 self.in_checkpoint = InCheckpoint::Repeating;
             }
             (_, Control::CheckpointEnd) => self.in_checkpoint = InCheckpoint::Outside,
             (InCheckpoint::Before, _) => return Err(ApplyDefect::NoCheckpoint(lsn)),
             _ => {}
         }
-        if self.in_checkpoint == InCheckpoint::Repeating {
+        // Earlier versions wrote down sets in checkpoints.
+        if self.in_checkpoint == InCheckpoint::Repeating && !matches!(control, Control::DestinationSet { .. })
+        {
             return Ok(());
         }
         match control {
@@ -265,7 +268,6 @@ impl State {
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.ended = true;
                 }
-                self.sets.retain(|_, streams| !streams.contains(&id));
                 self.close_if_done(id);
                 applied.push(Applied::Streams);
             }
@@ -302,6 +304,7 @@ impl State {
                 applied.extend([Applied::Streams, Applied::Addresses]);
             }
             Control::DestinationSet { id, streams } => {
+                // In place of what the number stood for before: no message behind this is owed to that.
                 self.sets.insert(id, streams);
             }
             // Invariant: `apply_control` keeps all others for itself.
@@ -348,7 +351,6 @@ impl State {
                 self.forget_carried(run.lsn, run.count);
             }
         }
-        self.sets.retain(|_, streams| !streams.contains(&id));
     }
 
     fn subscriber(&mut self, slot: PeerSlot, added: bool, topics: Vec<String>) {
@@ -385,7 +387,6 @@ impl State {
                 applied.push(Applied::Inbox(range));
             }
         }
-        self.sets.retain(|_, streams| !streams.contains(&id));
     }
 
     fn remove_peer(&mut self, slot: PeerSlot, dropped: u64) {

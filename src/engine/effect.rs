@@ -128,6 +128,9 @@ pub enum Refusal {
     /// More topics than travel in one frame.
     #[error("more topics than one node may want of another")]
     TooManyTopics,
+    /// What this node knows of peers and their wishes would no longer fit a segment of its log.
+    #[error("the segments of the log are too small for more subscriptions")]
+    SegmentsTooSmall,
     /// The log can no longer be written.
     #[error("the log can no longer be written")]
     Storage,

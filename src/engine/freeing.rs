@@ -163,7 +163,8 @@ impl Engine {
             .state
             .streams
             .values()
-            .filter_map(|stream| stream.owed_in(start, end).map(|run| run.lsn).min());
+            .filter_map(|stream| stream.owed_in(start, end).next())
+            .map(|run| run.lsn);
         borne.into_iter().chain(inbox).chain(owed).min()
     }
 

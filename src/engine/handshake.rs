@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::allowance::SEGMENTS_TOO_SMALL;
 use super::effect::{Event, Note, SessionId};
 use super::session::{Phase, Session};
 use super::{Engine, Pending};
 use crate::format::control::{Control, PeerRecord};
 use crate::ids::{Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
-use crate::limits::{CREDIT_BYTES, FRAME_BYTES_MAX, PEERS_MAX};
+use crate::limits::{CREDIT_BYTES, FRAME_BYTES_MAX, PEER_BYTES, PEERS_MAX};
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
 use crate::wire::hello::{Hello, HelloDefect, PROTOCOL_VERSION};
@@ -16,7 +17,7 @@ use crate::wire::proof::{self, Role};
 /// Why a session ends during its handshake.
 pub(super) type Refused = (GoodbyeCode, String);
 
-fn refused<T>(code: GoodbyeCode, reason: impl Into<String>) -> Result<T, Refused> {
+pub(super) fn refused<T>(code: GoodbyeCode, reason: impl Into<String>) -> Result<T, Refused> {
     Err((code, reason.into()))
 }
 
@@ -236,6 +237,9 @@ impl Engine {
     ) -> Result<PeerSlot, Refused> {
         if known.is_none() && self.state.peers.len() >= PEERS_MAX {
             return refused(GoodbyeCode::TooManySessions, "this node knows as many peers as it can");
+        }
+        if known.is_none() && !self.take_allowance(PEER_BYTES) {
+            return refused(GoodbyeCode::TooManySessions, SEGMENTS_TOO_SMALL);
         }
         let slot = known.as_ref().map_or_else(|| self.meeting.next_slot(), |peer| peer.slot);
         let record = PeerRecord {

@@ -14,6 +14,7 @@
 //! 4. Sleep until something happens, at most until [`Engine::next_wake`].
 #![forbid(unsafe_code)]
 
+mod allowance;
 pub mod apply;
 pub mod backoff;
 pub mod config;
@@ -34,6 +35,7 @@ pub mod routing;
 pub mod sealing;
 pub mod session;
 pub mod sessions;
+pub mod sets;
 pub mod staging;
 pub mod state;
 pub mod status;
@@ -105,6 +107,10 @@ pub struct Engine {
     pending: VecDeque<Pending>,
     /// What is left of a checkpoint that did not fit one batch. Nothing else is logged until it is complete.
     checkpoint: VecDeque<Control>,
+    /// What the small state may come to, in bytes.
+    small_bytes: u64,
+    /// Bytes of the newest checkpoint, as far as it is put in.
+    checkpoint_bytes: u64,
     /// The last record of the newest checkpoint.
     checkpoint_end: Lsn,
     /// Acks heard and not yet logged.
@@ -178,6 +184,8 @@ impl Engine {
             closing: false,
             pending,
             checkpoint: VecDeque::new(),
+            small_bytes: 0,
+            checkpoint_bytes: 0,
             checkpoint_end: Lsn(0),
             acks: BTreeMap::new(),
             handled: LsnSet::default(),
@@ -201,6 +209,7 @@ impl Engine {
         if is_fresh || engine.state.needs_checkpoint() {
             engine.checkpoint = engine.state.checkpoint().into();
         }
+        engine.small_bytes = engine.measured_bytes();
         engine.wanted = engine.state.subscribers.clone();
         engine.dispatch.restore(&engine.state, now);
         engine.bind_own_addresses();

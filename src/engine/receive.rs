@@ -1,7 +1,8 @@
 //! What peers say.
 
+use super::allowance::{SEGMENTS_TOO_SMALL, topics_bytes};
 use super::effect::{Event, Note, SessionId};
-use super::handshake::Refused;
+use super::handshake::{Refused, refused};
 use super::reason::describe;
 use super::session::{Phase, SendCursor};
 use super::transmit::RUN_OVERHEAD;
@@ -180,7 +181,12 @@ impl Engine {
             return protocol("wishes come faster than they are written down");
         }
         let new: std::collections::BTreeSet<String> = topics.into_iter().collect();
-        let old = self.wanted.insert(slot, new.clone()).unwrap_or_default();
+        let old = self.wanted.get(&slot).cloned().unwrap_or_default();
+        let more = topics_bytes(new.difference(&old));
+        if !new.is_subset(&old) && !self.take_allowance(more) {
+            return refused(GoodbyeCode::TooManySessions, SEGMENTS_TOO_SMALL);
+        }
+        self.wanted.insert(slot, new.clone());
         for (added, of, without) in [(true, &new, &old), (false, &old, &new)] {
             let topics: Vec<String> = of.difference(without).cloned().collect();
             for part in super::apply::topic_parts(&topics) {

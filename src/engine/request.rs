@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
 use crate::format::control::{Control, IntentState, StreamOwner};
+use crate::format::record::RECORD_HEADER_BYTES;
 use crate::ids::{Lsn, PeerSlot, Position};
 use crate::limits::INTEREST_BYTES_MAX;
 use crate::time::{Monotonic, Now};
@@ -146,6 +147,13 @@ impl Engine {
         let wanted =
             |known: Option<&IntentState>| matches!(known, Some(IntentState::Wanted | IntentState::Confirmed));
         let new: Vec<String> = topics.into_iter().filter(|topic| !wanted(known.get(topic))).collect();
+        // One record for each wish, and what the node wants of itself once more.
+        let beside = (address.len() + 2 * RECORD_HEADER_BYTES) * new.len();
+        let more = 2 * super::allowance::topics_bytes(new.iter()) + beside as u64;
+        if !new.is_empty() && !self.take_allowance(more) {
+            self.events.push_back(Event::Refused(id, Refusal::SegmentsTooSmall));
+            return;
+        }
         self.change_intents(address, &new, state, local.then_some(true));
         self.pending.push_back(Pending::Done(id));
     }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sets::Sets;
 use super::state::State;
 use crate::format::control::{Control, StreamOwner};
 use crate::ids::{PeerSlot, Position, SetId, StreamId};
@@ -19,30 +20,58 @@ pub struct Route {
     pub routed: u32,
 }
 
+/// Who wants one topic.
+#[derive(Clone, Debug, Default)]
+struct Topic {
+    slots: BTreeSet<PeerSlot>,
+    /// Where its messages go, once one was published since that changed.
+    route: Option<Route>,
+}
+
+/// What changed of the routing, as far as publishers that look topics up must see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Topics that others want now, or nobody: their routes count no more.
+    pub topics: BTreeSet<String>,
+    /// The route of no topic counts any more.
+    pub all_routes: bool,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty() && !self.all_routes
+    }
+}
+
 /// The routing of one node. See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Routing {
-    topics: BTreeMap<String, BTreeSet<PeerSlot>>,
+    topics: BTreeMap<String, Topic>,
+    /// How many topics a peer wants, if any.
+    wishes: BTreeMap<PeerSlot, usize>,
     /// The stream to which a peer's messages are added.
     peers: BTreeMap<PeerSlot, StreamId>,
     /// The queues of addresses where nobody has answered yet.
     queues: BTreeMap<String, StreamId>,
     bound: BTreeMap<String, PeerSlot>,
-    sets: BTreeMap<Vec<StreamId>, SetId>,
+    sets: Sets,
     last_stream: StreamId,
-    last_set: SetId,
+    changes: Changes,
 }
 
 impl Routing {
-    /// The routing that a log's records left behind.
+    /// The routing that a log's records left behind. It knows of no set: the first message of each topic mints it.
     #[must_use]
     pub fn of(state: &State) -> Routing {
         let mut routing = Routing { last_stream: state.last_stream, ..Routing::default() };
         routing.peers.insert(PeerSlot::SELF, StreamId::LOCAL);
         for (slot, topics) in &state.subscribers {
             for topic in topics {
-                routing.topics.entry(topic.clone()).or_default().insert(*slot);
+                routing.topics.entry(topic.clone()).or_default().slots.insert(*slot);
             }
+            routing.wishes.insert(*slot, topics.len());
         }
         for (id, stream) in state.streams.iter().filter(|(_, stream)| !stream.ended) {
             match &stream.owner {
@@ -54,10 +83,6 @@ impl Routing {
             if let Some(slot) = known.bound {
                 routing.bound.insert(address.clone(), slot);
             }
-        }
-        for (set, streams) in &state.sets {
-            routing.sets.insert(streams.clone(), *set);
-            routing.last_set = routing.last_set.max(*set);
         }
         routing
     }
@@ -85,7 +110,7 @@ impl Routing {
             }
             Control::AddressRemoved { address } => {
                 if let Some(queue) = self.queues.remove(address) {
-                    self.drop_sets_with(queue);
+                    self.sets.stream_ended(queue);
                 }
                 self.bound.remove(address);
                 out.push(control);
@@ -96,24 +121,41 @@ impl Routing {
 
     fn subscriber(&mut self, slot: PeerSlot, added: bool, topics: &[String], out: &mut Vec<Control>) {
         for topic in topics {
-            if added {
-                self.topics.entry(topic.clone()).or_default().insert(slot);
-            } else if let Some(slots) = self.topics.get_mut(topic) {
-                slots.remove(&slot);
-                if slots.is_empty() {
-                    self.topics.remove(topic);
-                }
+            let changed = if added {
+                self.topics.entry(topic.clone()).or_default().slots.insert(slot)
+            } else {
+                self.topics.get_mut(topic).is_some_and(|wanted| wanted.slots.remove(&slot))
+            };
+            if changed {
+                let wishes = self.wishes.entry(slot).or_default();
+                *wishes = if added { *wishes + 1 } else { *wishes - 1 };
+                self.topic_changed(topic);
             }
         }
-        let wanted = self.topics.values().any(|slots| slots.contains(&slot))
-            || self.bound.values().any(|s| *s == slot);
-        if !wanted
-            && slot != PeerSlot::SELF
+        if added || self.wishes.get(&slot).is_some_and(|wishes| *wishes > 0) {
+            return;
+        }
+        self.wishes.remove(&slot);
+        if slot != PeerSlot::SELF
+            && !self.bound.values().any(|bound| *bound == slot)
             && let Some(id) = self.peers.remove(&slot)
         {
             out.push(Control::StreamEnded { id });
-            self.drop_sets_with(id);
+            self.sets.stream_ended(id);
         }
+    }
+
+    /// Others want the topic now: the set that it led to is not its own any more.
+    fn topic_changed(&mut self, name: &str) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            if let Some(route) = topic.route.take() {
+                self.sets.leave(route.set);
+            }
+            if topic.slots.is_empty() {
+                self.topics.remove(name);
+            }
+        }
+        self.changes.topics.insert(name.to_owned());
     }
 
     /// The queue of an address becomes the peer's: its stream if it has none yet, and else one that ends.
@@ -124,26 +166,22 @@ impl Routing {
                 if slot != PeerSlot::SELF {
                     out.push(Control::StreamEnded { id: queue });
                 }
-                self.drop_sets_with(queue);
+                self.sets.stream_ended(queue);
             }
         }
         self.bound.insert(address, slot);
     }
 
     fn forget_peer(&mut self, slot: PeerSlot) {
-        self.topics.retain(|_, slots| {
-            slots.remove(&slot);
-            !slots.is_empty()
-        });
+        let wanted =
+            self.topics.iter_mut().filter_map(|(name, topic)| topic.slots.remove(&slot).then_some(name));
+        let wanted: Vec<String> = wanted.cloned().collect();
+        wanted.iter().for_each(|topic| self.topic_changed(topic));
+        self.wishes.remove(&slot);
         self.bound.retain(|_, bound| *bound != slot);
         if let Some(id) = self.peers.remove(&slot) {
-            self.drop_sets_with(id);
+            self.sets.stream_ended(id);
         }
-    }
-
-    /// A set with a stream that takes no more messages is never used again.
-    fn drop_sets_with(&mut self, id: StreamId) {
-        self.sets.retain(|streams, _| !streams.contains(&id));
     }
 
     fn mint(&mut self, owner: StreamOwner, out: &mut Vec<Control>) -> StreamId {
@@ -162,28 +200,40 @@ impl Routing {
         id
     }
 
-    fn set_of(&mut self, streams: Vec<StreamId>, out: &mut Vec<Control>) -> Route {
-        let routed = streams.len() as u32;
-        if streams.is_empty() {
-            return Route::default();
-        }
-        if let Some(set) = self.sets.get(&streams) {
-            return Route { set: *set, routed };
-        }
-        self.last_set = SetId(self.last_set.0 + 1);
-        out.push(Control::DestinationSet { id: self.last_set, streams: streams.clone() });
-        self.sets.insert(streams, self.last_set);
-        Route { set: self.last_set, routed }
+    fn streams_of(&mut self, slots: &BTreeSet<PeerSlot>, out: &mut Vec<Control>) -> Vec<StreamId> {
+        let mut streams: Vec<StreamId> = slots.iter().map(|slot| self.stream_of(*slot, out)).collect();
+        streams.sort_unstable();
+        streams
     }
 
     /// Where a message of these topics goes: once to each subscriber, whatever the number of its topics. Records
     /// that must be staged before the message come out in `out`.
     pub fn route<'t>(&mut self, topics: impl Iterator<Item = &'t str>, out: &mut Vec<Control>) -> Route {
-        let slots: BTreeSet<PeerSlot> =
-            topics.filter_map(|topic| self.topics.get(topic)).flatten().copied().collect();
-        let mut streams: Vec<StreamId> = slots.into_iter().map(|slot| self.stream_of(slot, out)).collect();
-        streams.sort_unstable();
-        self.set_of(streams, out)
+        let mut wanted: Vec<&str> = topics.filter(|topic| self.topics.contains_key(*topic)).collect();
+        wanted.dedup();
+        if let [topic] = wanted[..] {
+            return self.route_topic(topic, out);
+        }
+        let slots =
+            wanted.into_iter().filter_map(|topic| self.topics.get(topic)).flat_map(|topic| &topic.slots);
+        let slots = slots.copied().collect();
+        let streams = self.streams_of(&slots, out);
+        self.sets.of(streams, out)
+    }
+
+    fn route_topic(&mut self, name: &str, out: &mut Vec<Control>) -> Route {
+        let Some(topic) = self.topics.get_mut(name) else { return Route::default() };
+        if let Some(route) = topic.route {
+            return route;
+        }
+        let slots = std::mem::take(&mut topic.slots);
+        let streams = self.streams_of(&slots, out);
+        let route = self.sets.of(streams, out);
+        self.sets.lead(route.set);
+        if let Some(topic) = self.topics.get_mut(name) {
+            (topic.slots, topic.route) = (slots, Some(route));
+        }
+        route
     }
 
     /// Where a command to that address goes. An address nobody has answered at has a queue of its own.
@@ -197,28 +247,36 @@ impl Routing {
                 queue
             }
         };
-        self.set_of(vec![stream], out)
+        self.sets.of(vec![stream], out)
     }
 
-    /// Sets that were minted and whose records found no room: they are minted again when they are needed.
-    pub fn forget_sets(&mut self, records: &[Control]) {
-        for record in records {
-            if let Control::DestinationSet { streams, .. } = record {
-                self.sets.remove(streams);
-            }
-        }
+    /// A checkpoint begins: it holds no sets, so no message behind it may use one whose record lies before it.
+    pub fn forget_sets(&mut self) {
+        self.sets.forget();
+        self.topics.values_mut().for_each(|topic| topic.route = None);
+        self.changes.all_routes = true;
     }
 
-    /// All topics that somebody wants, and where each goes: what publishers look up without a lock.
-    pub fn table(&mut self, out: &mut Vec<Control>) -> Vec<(String, Route)> {
-        let topics: Vec<String> = self.topics.keys().cloned().collect();
-        topics
-            .into_iter()
-            .map(|topic| {
-                let route = self.route(std::iter::once(topic.as_str()), out);
-                (topic, route)
-            })
-            .collect()
+    /// What changed since this was last asked.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether somebody wants a topic.
+    #[must_use]
+    pub fn is_wanted(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    /// All topics that somebody wants.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
+    }
+
+    /// How many sets may be used without a record that says anew what they are.
+    #[must_use]
+    pub fn sets(&self) -> usize {
+        self.sets.count()
     }
 }
 
@@ -279,5 +337,56 @@ mod tests {
         routing.stage(Control::AddressBound { address: "tcp://x:2".into(), slot: PeerSlot(1) }, &mut out);
         assert_eq!(out[1], Control::StreamEnded { id: StreamId(2) }, "a second queue drains and ends");
         assert_eq!(routing.route_address("tcp://x:2", &mut out), before);
+    }
+
+    fn apply(state: &mut State, record: Control) {
+        if let Control::DestinationSet { id, streams } = record {
+            state.sets.insert(id, streams);
+        }
+    }
+
+    #[test]
+    fn subscribers_of_one_topic_that_join_one_by_one_leave_one_set_behind() {
+        let (mut routing, mut state) = (Routing::of(&State::default()), State::default());
+        for slot in 1..=50 {
+            let mut records = subscribe(&mut routing, slot, "shared");
+            assert_eq!(records.len(), 2, "a set is minted for a message and not before");
+            let route = routing.route(["shared"].into_iter(), &mut records);
+            assert_eq!(route.routed, slot);
+            records.into_iter().for_each(|record| apply(&mut state, record));
+            assert_eq!(state.sets[&route.set].len(), slot as usize);
+        }
+        assert_eq!((routing.sets(), state.sets.len()), (1, 1));
+        let mut out = Vec::new();
+        let topics = vec!["shared".to_owned()];
+        routing.stage(Control::Subscriber { slot: PeerSlot(7), added: false, topics }, &mut out);
+        assert_eq!(routing.sets(), 0, "it is not used again");
+    }
+
+    #[test]
+    fn what_changes_is_told_of_the_topics_that_it_concerns_and_no_others() {
+        let mut routing = Routing::of(&State::default());
+        subscribe(&mut routing, 1, "a");
+        subscribe(&mut routing, 1, "b");
+        assert_eq!(routing.take_changes().topics, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+        subscribe(&mut routing, 2, "b");
+        subscribe(&mut routing, 1, "a");
+        assert_eq!(routing.take_changes().topics, BTreeSet::from(["b".to_owned()]), "a was wanted already");
+        routing.stage(Control::PeerRemoved { slot: PeerSlot(1), dropped: 0 }, &mut Vec::new());
+        assert_eq!(routing.take_changes().topics, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+        assert!(!routing.is_wanted("a") && routing.is_wanted("b"));
+    }
+
+    #[test]
+    fn behind_a_checkpoint_a_message_says_its_set_again() {
+        let mut routing = Routing::of(&State::default());
+        subscribe(&mut routing, 1, "a");
+        let mut out = Vec::new();
+        let before = routing.route(["a"].into_iter(), &mut out);
+        assert_eq!(routing.route(["a"].into_iter(), &mut out), before);
+        assert_eq!(out.len(), 1);
+        routing.forget_sets();
+        routing.route(["a"].into_iter(), &mut out);
+        assert_eq!(out.len(), 2);
     }
 }

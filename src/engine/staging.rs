@@ -17,10 +17,8 @@ pub struct Stager<'a> {
     pub builder: &'a mut BatchBuilder,
     /// Its buffer.
     pub buffer: &'a mut [u8],
-    /// The routing.
+    /// The routing. Of what changed in it publishers must know before the lock is given back.
     pub routing: &'a mut Routing,
-    /// Set when the routing changed: the table that publishers read is to be made anew before the lock is given back.
-    pub routing_changed: bool,
 }
 
 impl Stager<'_> {
@@ -78,9 +76,17 @@ impl Engine {
     /// Whether all of the checkpoint, if there is one, is put in.
     fn stage_checkpoint(&mut self, stager: &mut Stager<'_>) -> bool {
         while let Some(control) = self.checkpoint.front() {
-            if !stager.push(control.kind(), &control.encode()) {
+            let body = control.encode();
+            if !stager.push(control.kind(), &body) {
                 return false;
             }
+            if matches!(control, Control::CheckpointBegin { .. }) {
+                stager.routing.forget_sets();
+                self.checkpoint_bytes = 0;
+            }
+            self.checkpoint_bytes += (RECORD_HEADER_BYTES + body.len()) as u64;
+            // Streams to addresses come without being counted.
+            self.small_bytes = self.small_bytes.max(self.checkpoint_bytes);
             self.checkpoint.pop_front();
             self.checkpoint_end = stager.last_lsn();
         }
@@ -117,7 +123,6 @@ impl Engine {
                     }
                     records.clear();
                     stager.routing.stage(control.clone(), &mut records);
-                    stager.routing_changed |= changes_routing(control);
                     for record in &records {
                         assert!(stager.push(record.kind(), &record.encode()), "room was asked for");
                     }
@@ -195,15 +200,4 @@ impl Engine {
             self.events.push_back(Event::Done(request));
         }
     }
-}
-
-/// Whether a control record changes where messages go.
-fn changes_routing(control: &Control) -> bool {
-    matches!(
-        control,
-        Control::Subscriber { .. }
-            | Control::AddressBound { .. }
-            | Control::PeerRemoved { .. }
-            | Control::AddressRemoved { .. }
-    )
 }

@@ -66,7 +66,7 @@ pub struct State {
     pub addresses: BTreeMap<String, Address>,
     /// What it owes.
     pub streams: BTreeMap<StreamId, Stream>,
-    /// Sets of streams that trailers name.
+    /// Sets of streams that trailers name, since the newest checkpoint began.
     pub sets: BTreeMap<SetId, Vec<StreamId>>,
     /// What it was sent.
     pub inbound: BTreeMap<(PeerSlot, StreamId), Inbound>,
@@ -147,7 +147,8 @@ impl State {
     }
 
     /// All of the small state, as records. What it says of single messages is not part of it: their records stay as
-    /// long as the messages, and go with them when they are carried forward.
+    /// long as the messages, and go with them when they are carried forward. Nor are sets: they are forgotten where a
+    /// checkpoint begins, and a message behind it has the record of its set before it.
     #[must_use]
     pub fn checkpoint(&self) -> Vec<Control> {
         let mut out = vec![Control::CheckpointBegin {
@@ -187,9 +188,6 @@ impl State {
             for part in super::apply::topic_parts(&topics) {
                 out.push(Control::Subscriber { slot: *slot, added: true, topics: part.to_vec() });
             }
-        }
-        for (id, streams) in &self.sets {
-            out.push(Control::DestinationSet { id: *id, streams: streams.clone() });
         }
         out.push(Control::CheckpointEnd);
         out

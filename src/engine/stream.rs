@@ -67,6 +67,7 @@ impl Stream {
     /// Messages that were just logged are owed here too.
     pub fn extend(&mut self, lsn: Lsn, count: u64, bytes: u64) {
         assert!(!self.ended, "nothing is owed to a stream that ended");
+        assert!(self.runs.back().is_none_or(|last| last.lsn.plus(last.count) <= lsn), "the log only grows");
         self.bytes += bytes;
         match self.runs.back_mut() {
             Some(last) if last.lsn.plus(last.count) == lsn && last.end() == self.next => {
@@ -139,7 +140,9 @@ impl Stream {
 
     /// The owed messages whose records lie in `first..end` of the log.
     pub fn owed_in(&self, first: Lsn, end: Lsn) -> impl Iterator<Item = StreamRun> + '_ {
-        self.runs.iter().filter_map(move |run| {
+        // What stands later in the stream lies later in the log, so the runs have one order.
+        let begin = self.runs.partition_point(|run| run.lsn.plus(run.count) <= first);
+        self.runs.range(begin..).take_while(move |run| run.lsn < end).filter_map(move |run| {
             let from = run.lsn.max(first);
             let to = run.lsn.plus(run.count).min(end);
             (from < to).then(|| StreamRun {
@@ -197,5 +200,24 @@ mod tests {
         }
         assert_eq!(replayed.owed_in(Lsn(0), Lsn(99)).map(|run| run.count).sum::<u64>(), 3);
         assert_eq!(replayed.at(Position(1)).unwrap().lsn, Lsn(10));
+    }
+
+    #[test]
+    fn to_ask_who_is_owed_a_record_takes_no_look_at_all_the_runs() {
+        let mut stream = stream();
+        for index in 0..200_000 {
+            stream.extend(Lsn(2 * index), 1, 10);
+        }
+        let begun = std::time::Instant::now();
+        for index in (0..200_000).step_by(20) {
+            let found: Vec<_> = stream.owed_in(Lsn(2 * index), Lsn(2 * index + 1)).collect();
+            assert_eq!(
+                (found.len(), found[0].lsn, found[0].position),
+                (1, Lsn(2 * index), Position(index + 1))
+            );
+            assert_eq!(stream.owed_in(Lsn(2 * index + 1), Lsn(2 * index + 2)).next(), None);
+        }
+        // A look at each of them, 20,000 times, takes many seconds.
+        assert!(begun.elapsed().as_secs() < 2);
     }
 }
