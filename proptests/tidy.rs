@@ -42,3 +42,31 @@ fn the_source_keeps_its_rules() {
     }
     assert!(breaks.is_empty(), "\n{}\n", breaks.join("\n"));
 }
+
+/// The names in a list of a TOML file, quoted and one to a line, from `start` on.
+fn listed<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
+    let from = text.split_once(start).map_or("", |(_, from)| from);
+    from.lines().take_while(|line| !line.starts_with(']')).filter_map(|line| line.split('"').nth(1)).collect()
+}
+
+#[test]
+fn the_lock_file_of_the_peers_knows_what_the_library_needs() {
+    // It is not built here, and refuses to be built where its lock file has fallen behind.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let lock = fs::read_to_string(root.join("benches/peers/Cargo.lock")).unwrap();
+    let (_, entry) = lock.split_once("name = \"resolute-bus\"").expect("the library is in it");
+    let locked = listed(entry, "dependencies = [");
+    let (_, needed) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let needed = needed.lines().take_while(|line| !line.starts_with('['));
+    let needed = needed.filter(|line| !line.starts_with('#') && !line.contains("optional = true"));
+    let needed: Vec<_> = needed.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
+    assert!(needed.contains(&"slab") && !locked.is_empty());
+    for name in needed {
+        let is_it = |locked: &&str| *locked == name || locked.starts_with(&format!("{name} "));
+        assert!(
+            locked.iter().any(|locked| is_it(&locked)),
+            "{name}: cargo metadata in benches/peers mends it"
+        );
+    }
+}
