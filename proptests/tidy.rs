@@ -65,7 +65,7 @@ fn the_lock_file_of_the_peers_knows_what_the_library_needs() {
     for name in needed {
         let is_it = |locked: &&str| *locked == name || locked.starts_with(&format!("{name} "));
         assert!(
-            locked.iter().any(|locked| is_it(&locked)),
+            locked.iter().any(|locked| is_it(locked)),
             "{name}: cargo metadata in benches/peers mends it"
         );
     }
