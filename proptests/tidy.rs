@@ -64,9 +64,6 @@ fn the_lock_file_of_the_peers_knows_what_the_library_needs() {
     assert!(needed.contains(&"slab") && !locked.is_empty());
     for name in needed {
         let is_it = |locked: &&str| *locked == name || locked.starts_with(&format!("{name} "));
-        assert!(
-            locked.iter().any(|locked| is_it(locked)),
-            "{name}: cargo metadata in benches/peers mends it"
-        );
+        assert!(locked.iter().any(is_it), "{name}: cargo metadata in benches/peers mends it");
     }
 }
