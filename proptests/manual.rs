@@ -455,6 +455,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         SPARES_MAX,
         CARRY_SEGMENTS_MIN,
         CHECKPOINT_FRACTION,
+        ALLOWANCE_REST_MS,
         CARRY_BYTES_PER_BATCH,
         FRAME_BYTES_MAX,
         HANDSHAKE_FRAME_BYTES_MAX,

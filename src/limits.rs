@@ -131,6 +131,10 @@ pub const CHECKPOINT_FRACTION: u64 = 2;
 /// What one more peer may add to the small state, its stream and how far its own is accepted among it.
 pub const PEER_BYTES: u64 = 1 << 10;
 
+/// How often, at most, the small state is measured anew when there seems to be no room for more of it, in milliseconds:
+/// that is a look at all of it, and whoever is refused may ask again at once.
+pub const ALLOWANCE_REST_MS: u64 = 1_000;
+
 /// When the disk has no room for a next segment, this part (one in so many bytes) of the last one takes no more
 /// messages: what frees the log, marks and cursors, still finds room.
 pub const RESERVE_FRACTION: u64 = 8;

@@ -212,38 +212,6 @@ fn recovery_is_reported_beside_a_plain_read() {
 }
 
 #[test]
-#[ignore = "builds another GiB"]
-fn recovery_is_said_with_all_that_it_depends_on() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let device = ["bench", "device", "--dir", text(dir.path()), "--seconds", "1", "--size", "4096", "--json"];
-    let facts = json_lines(&run(&device));
-    let said = run(&["bench", "recover", "--dir", text(dir.path()), "--seconds", "1", "--size", "131072"]);
-    assert_says_facts(&said, &facts[0]);
-    assert!(stdout(&said).contains("page cache"), "{said:?}");
-    assert_columns(&said);
-}
-
-#[test]
-#[ignore = "seven measurements take most of a minute"]
-fn a_plot_is_drawn_of_what_is_also_said() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let (picture, scratch) = (dir.path().join("deliver.svg"), dir.path().join("scratch"));
-    std::fs::create_dir(&scratch).unwrap();
-    let arguments = ["bench", "deliver", "--dir", text(&scratch), "--seconds", "1", "--json"];
-    let lines = json_lines(&run(&[&arguments[..], &["--plot", text(&picture)]].concat()));
-    assert_eq!(lines.len(), 7, "1, 4, 16 … 4,096 messages on their way");
-    lines.iter().for_each(|line| assert_report(line, "deliver", 128.0));
-    let drawn = std::fs::read_to_string(&picture).unwrap();
-    assert!(drawn.starts_with("<svg") && drawn.trim_end().ends_with("</svg>"), "{drawn}");
-    assert_eq!(drawn.matches("<circle").count(), 2 * lines.len(), "p50 and p99 of each");
-    let yardstick = |line: &Value| line["yardstick_bytes_per_second"].to_string();
-    assert!(lines.iter().all(|line| yardstick(line) == yardstick(&lines[0])), "measured once");
-    assert_left_nothing(&scratch);
-}
-
-#[test]
 fn measurements_that_cannot_be_are_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     for arguments in [

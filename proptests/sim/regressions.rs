@@ -3,6 +3,7 @@
 use resolute::engine::effect::Note;
 use resolute::engine::request::Request;
 use resolute::format::control::Control;
+use resolute::limits::ALLOWANCE_REST_MS;
 
 use super::net::Weather;
 use super::node::Mood;
@@ -268,5 +269,25 @@ fn what_would_not_fit_a_segment_is_refused_and_the_rest_goes_on() {
     }
     assert!(number(&world) > before && number(&world).0 < before.0 + 20);
     assert!(world.publish(0, &["a"], 100).is_some());
+    world.settle();
+}
+
+// Whoever was refused, a stranger even, had the whole state measured each time.
+#[test]
+fn what_goes_away_makes_room_again_and_is_looked_for_once_in_a_while() {
+    let mut world = World::new(3, 1, Weather::FAIR);
+    let topics = || (0..2_000).map(|number| format!("{number:0>180}")).collect::<Vec<_>>();
+    let is_refused = |world: &mut World, address: &str| {
+        let id = world.request(0, Request::Subscribe { address: address.to_owned(), topics: topics() });
+        world.run_ms(100);
+        world.nodes[0].up.as_ref().unwrap().refused.contains(&id)
+    };
+    let refused = (0..30).position(|address| is_refused(&mut world, &format!("far{address}")));
+    assert!(refused.is_some_and(|count| count > 2), "{refused:?}");
+    world.request(0, Request::Unsubscribe { address: "far0".to_owned(), topics: topics() });
+    world.run_ms(100);
+    assert!(is_refused(&mut world, "near"), "it was measured when the last one was refused");
+    world.run_ms(ALLOWANCE_REST_MS);
+    assert!(!is_refused(&mut world, "near"));
     world.settle();
 }

@@ -13,7 +13,7 @@ use super::registry::{Kind, Registry};
 use crate::engine::effect::{Dispatch, DispatchProgress, Outcome, Outcomes};
 use crate::format::message::MessageView;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
-use crate::ids::{Incarnation, Lsn, LsnRange, NodeId};
+use crate::ids::{Incarnation, Lsn, LsnRange, MessageId, NodeId};
 use crate::io::mailbox::Mail;
 use crate::io::shared::Shared;
 
@@ -64,14 +64,18 @@ impl Taken {
     }
 
     pub(super) fn envelope(&self, handler: &str) -> Envelope {
-        let attempt = 1 + self.progress.attempts.get(handler).copied().unwrap_or(0);
-        Envelope::new(self.record.clone(), id_of(self.node, self.incarnation, &self.record), attempt)
+        let (id, attempt) = self.id_and_attempt(handler);
+        Envelope::new(self.record.clone(), id, attempt)
     }
 
     fn into_envelope(self, handler: &str) -> Envelope {
-        let attempt = 1 + self.progress.attempts.get(handler).copied().unwrap_or(0);
-        let id = id_of(self.node, self.incarnation, &self.record);
+        let (id, attempt) = self.id_and_attempt(handler);
         Envelope::new(self.record, id, attempt)
+    }
+
+    fn id_and_attempt(&self, handler: &str) -> (MessageId, u32) {
+        let attempts = self.progress.attempts.get(handler).copied().unwrap_or(0);
+        (id_of(self.node, self.incarnation, &self.record), 1 + attempts)
     }
 }
 
@@ -129,9 +133,15 @@ impl Dispatcher {
         Some(Taken { lsn, record, node: rest.node, incarnation: rest.incarnation, progress })
     }
 
-    /// Begins the calls that a message is for. The call of a single handler is polled once; what goes on comes out in
-    /// `started`.
-    pub(super) fn start(&mut self, taken: Taken, started: &mut VecDeque<Started>, cx: &mut Context<'_>) {
+    /// Begins the calls that a message is for. That of a single handler is polled once, and comes back if it goes on;
+    /// several are put into `waiting`.
+    pub(super) fn start(
+        &mut self,
+        taken: Taken,
+        waiting: &mut VecDeque<Started>,
+        cx: &mut Context<'_>,
+    ) -> Option<Started> {
+        let mut goes_on = None;
         let mut matching = std::mem::take(&mut self.matching);
         self.registry.matching(taken.lsn, taken.topics(), &taken.progress.skip, &mut matching);
         match matching[..] {
@@ -143,13 +153,14 @@ impl Dispatcher {
                 match handler.handler.begin(envelope, cx) {
                     Begun::Ended(outcome) => self.finish(index, &[lsn], outcome),
                     Begun::Running(call) => {
-                        started.push_back(Started { handler: index, lsns: vec![lsn], call });
+                        goes_on = Some(Started { handler: index, lsns: vec![lsn], call });
                     }
                 }
             }
-            _ => self.start_several(&taken, taken.envelope(""), &matching, started),
+            _ => self.start_several(&taken, taken.envelope(""), &matching, waiting),
         }
         self.matching = matching;
+        goes_on
     }
 
     fn start_several(
@@ -157,7 +168,7 @@ impl Dispatcher {
         taken: &Taken,
         probe: Envelope,
         matching: &[usize],
-        started: &mut VecDeque<Started>,
+        waiting: &mut VecDeque<Started>,
     ) {
         let tracked = AtSeveral { waiting: matching.len(), done: vec![], failed: vec![], envelope: probe };
         self.tracked.insert(taken.lsn, tracked);
@@ -172,7 +183,7 @@ impl Dispatcher {
                 (vec![taken.lsn], vec![taken.envelope(&handler.name)])
             };
             let call = self.registry.handler_mut(*index).handler.call(envelopes);
-            started.push_back(Started { handler: *index, lsns, call });
+            waiting.push_back(Started { handler: *index, lsns, call });
         }
     }
 

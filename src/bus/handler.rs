@@ -172,3 +172,82 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the handler panicked: {}", text.unwrap_or("no reason given"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use bytes::Bytes;
+    use futures_util::task::noop_waker_ref;
+
+    use super::*;
+    use crate::ids::{Incarnation, Lsn, MessageId, NodeId};
+
+    fn envelope() -> Envelope {
+        let id = MessageId { node: NodeId(1), incarnation: Incarnation(1), lsn: Lsn(1) };
+        Envelope::new(Bytes::new(), id, 1)
+    }
+
+    fn begin(handler: &mut Box<dyn Erased>) -> Begun {
+        handler.begin(envelope(), &mut Context::from_waker(noop_waker_ref()))
+    }
+
+    fn ended(begun: Begun) -> Outcome {
+        match begun {
+            Begun::Ended(outcome) => outcome,
+            Begun::Running(_) => panic!("it goes on"),
+        }
+    }
+
+    /// A handler whose calls do, one after the other, what `step` says of their numbers from 0: they are polled twice.
+    fn handler(step: fn(u32)) -> Box<dyn Erased> {
+        let calls = AtomicU32::new(0);
+        erase(move |_: Envelope| {
+            let number = calls.fetch_add(1, Ordering::Relaxed);
+            async move {
+                step(number);
+                if number.is_multiple_of(2) {
+                    tokio::task::yield_now().await;
+                    step(number + 100);
+                }
+                Ok::<(), String>(())
+            }
+        })
+    }
+
+    #[test]
+    fn a_call_that_goes_on_keeps_its_place_while_the_next_one_begins() {
+        let mut handler = handler(|_| {});
+        let Begun::Running(mut first) = begin(&mut handler) else { panic!("it has ended") };
+        assert_eq!(ended(begin(&mut handler)), Ok(()));
+        let mut cx = Context::from_waker(noop_waker_ref());
+        assert_eq!(first.poll_unpin(&mut cx), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn a_panic_ends_its_own_call_and_no_other() {
+        let mut at_once = handler(|number| assert!(number != 1, "in its first poll"));
+        assert!(matches!(begin(&mut at_once), Begun::Running(_)));
+        assert_eq!(ended(begin(&mut at_once)), Err("the handler panicked: in its first poll".to_owned()));
+        assert!(matches!(begin(&mut at_once), Begun::Running(_)), "its room is as good as new");
+        let mut later = handler(|number| assert!(number != 100, "in a later poll"));
+        let Begun::Running(mut call) = begin(&mut later) else { panic!("it has ended") };
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let outcome = Err("the handler panicked: in a later poll".to_owned());
+        assert_eq!(call.poll_unpin(&mut cx), Poll::Ready(outcome));
+        assert_eq!(ended(begin(&mut later)), Ok(()));
+    }
+
+    #[test]
+    fn a_panic_before_there_is_a_future_is_a_failure_too() {
+        let mut handler =
+            erase(|_: Envelope| -> std::future::Ready<Result<(), String>> { panic!("at once") });
+        assert_eq!(ended(begin(&mut handler)), Err("the handler panicked: at once".to_owned()));
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_text() {
+        let mut handler = erase(|_: Envelope| std::future::ready(Err::<(), _>("no room")));
+        assert_eq!(ended(begin(&mut handler)), Err("no room".to_owned()));
+    }
+}

@@ -59,11 +59,13 @@ pub(super) fn stage_in_passing(
     topics: &impl IntoTopics,
     address: Option<&str>,
 ) -> Result<Staged, NotInPassing> {
-    ROOM.with(|room| match room.try_borrow_mut() {
+    let in_room = ROOM.try_with(|room| match room.try_borrow_mut() {
         Ok(mut head) => stage_with(&mut head, staging, message, topics, address),
         // What gives the topics may be a caller's own code, and publish something itself.
         Err(_) => stage_with(&mut MessageHead::new(), staging, message, topics, address),
-    })
+    });
+    // A thread that ends may publish from the destructor of something of its own, when its room is gone.
+    in_room.unwrap_or_else(|_| stage_with(&mut MessageHead::new(), staging, message, topics, address))
 }
 
 #[inline]

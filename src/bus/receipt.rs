@@ -39,8 +39,9 @@ impl Ticket {
         self.staged.routed
     }
 
-    /// Resolves when the message is on stable storage, and with it all that this node was given before: whoever publishes
-    /// many may keep one ticket in a hundred and wait for that. Dropping the future changes nothing about the message.
+    /// Resolves when the message is on stable storage, and with it every message for which this node gave a ticket before:
+    /// whoever publishes many may keep one ticket in a hundred and wait for that. A ticket of a message that goes to nobody
+    /// resolves at once and speaks for no other. Dropping the future changes nothing about the message.
     ///
     /// # Errors
     /// [`Error::Storage`]: the log failed, and whether the message is stored is not known.

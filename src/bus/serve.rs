@@ -135,7 +135,11 @@ impl Future for Serve {
                 continue;
             }
             match dispatcher.take() {
-                Some(taken) => dispatcher.start(taken, &mut this.waiting, cx),
+                Some(taken) => {
+                    if let Some(started) = dispatcher.start(taken, &mut this.waiting, cx) {
+                        go_on(dispatcher, &this.running, &mut this.limits, started);
+                    }
+                }
                 None => match dispatcher.shared().handoff.take(cx.waker()) {
                     Handed::Dispatch(dispatch) => dispatcher.add(dispatch),
                     Handed::Nothing => return wait(dispatcher, &this.limits, cx),
@@ -154,14 +158,23 @@ fn begin(
     dispatcher: &mut Dispatcher,
     running: &FuturesUnordered<Running>,
     limits: &mut Slab<(Option<Monotonic>, AbortHandle)>,
-    started: Started,
+    mut started: Started,
     cx: &mut Context<'_>,
 ) {
-    let Started { handler, lsns, mut call } = started;
-    if let Poll::Ready(outcome) = call.poll_unpin(cx) {
-        dispatcher.finish(handler, &lsns, outcome);
-        return;
+    match started.call.poll_unpin(cx) {
+        Poll::Ready(outcome) => dispatcher.finish(started.handler, &started.lsns, outcome),
+        Poll::Pending => go_on(dispatcher, running, limits, started),
     }
+}
+
+/// Keeps a call that was polled once and did not end.
+fn go_on(
+    dispatcher: &Dispatcher,
+    running: &FuturesUnordered<Running>,
+    limits: &mut Slab<(Option<Monotonic>, AbortHandle)>,
+    started: Started,
+) {
+    let Started { handler, lsns, call } = started;
     let (abort, registration) = AbortHandle::new_pair();
     let timeout = dispatcher.registry().timeout;
     let deadline = timeout.map(|limit| clock::now().monotonic.plus_millis(limit.as_millis() as u64));

@@ -1,12 +1,13 @@
 //! How large the small state may grow: every segment begins with all of it, and must have room for more than that.
 //!
 //! What peers and users add is counted before it is taken in, and never less than it comes to. What goes away is only
-//! seen when there seems to be no room and the state is measured anew.
+//! seen when there seems to be no room and the state is measured anew, at most once in [`ALLOWANCE_REST_MS`]: who is
+//! refused costs little.
 
 use super::{Engine, Pending};
 use crate::format::control::Control;
 use crate::format::record::RECORD_HEADER_BYTES;
-use crate::limits::{BATCH_BYTES_MAX, CHECKPOINT_FRACTION};
+use crate::limits::{ALLOWANCE_REST_MS, BATCH_BYTES_MAX, CHECKPOINT_FRACTION};
 
 /// What a peer is told.
 pub(super) const SEGMENTS_TOO_SMALL: &str =
@@ -22,8 +23,10 @@ impl Engine {
     /// would take them is refused: a checkpoint that fits no segment would begin one after the other.
     pub(super) fn take_allowance(&mut self, bytes: u64) -> bool {
         let most = self.segments.segment_bytes() / CHECKPOINT_FRACTION;
-        if self.small_bytes + bytes > most {
+        let now = self.now.monotonic;
+        if self.small_bytes + bytes > most && self.measure_again_at.is_none_or(|at| at <= now) {
             self.small_bytes = self.measured_bytes();
+            self.measure_again_at = Some(now.plus_millis(ALLOWANCE_REST_MS));
         }
         let fits = self.small_bytes + bytes <= most;
         if fits {

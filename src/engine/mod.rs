@@ -109,6 +109,8 @@ pub struct Engine {
     checkpoint: VecDeque<Control>,
     /// What the small state may come to, in bytes.
     small_bytes: u64,
+    /// When that may be measured anew.
+    measure_again_at: Option<Monotonic>,
     /// Bytes of the newest checkpoint, as far as it is put in.
     checkpoint_bytes: u64,
     /// The last record of the newest checkpoint.
@@ -185,6 +187,7 @@ impl Engine {
             pending,
             checkpoint: VecDeque::new(),
             small_bytes: 0,
+            measure_again_at: None,
             checkpoint_bytes: 0,
             checkpoint_end: Lsn(0),
             acks: BTreeMap::new(),

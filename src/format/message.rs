@@ -23,7 +23,7 @@ use crate::time::Wall;
 #[repr(C)]
 pub struct MessageHeader {
     /// When `publish` was called, in nanoseconds since 1970-01-01 UTC: at the latest then, and at the earliest when the
-    /// batch that it went into was begun.
+    /// batch was begun that was being filled at that time.
     pub published_at: U64,
     /// Bytes of all topics with their lengths.
     pub topics_bytes: U16,

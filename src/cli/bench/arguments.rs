@@ -27,7 +27,8 @@ pub enum BenchWhat {
     /// Publishing, with one subscriber that is away: every message is logged and stays.
     ///
     /// The log is given prewritten segments before the time begins, as a log in steady state has from what it freed. With
-    /// more than one message on its way for each publisher, the latency of one in 16 is measured.
+    /// a window, latencies are those of the first message of each sixteenth of it, until all of that sixteenth is durable;
+    /// with many publishers, or a window of 2 to 31, those of one message in 16; with a single one all.
     ///
     /// Needs as much disk as can be written to it in that time and a tenth more, with --owed also room for these messages
     /// and 128 bytes with each, and 256 MiB besides; 512 MiB at least. At 1 GB a second, 5 seconds need 6 GB.
@@ -35,7 +36,8 @@ pub enum BenchWhat {
     Publish(BenchPublish),
     /// Publishing to handlers in other processes, over loopback, durable at both ends.
     ///
-    /// The publishers stay at most 4 MiB ahead of the slowest subscriber. A message counts once all subscribers have
+    /// The publishers stay at most 4 MiB ahead of the slowest subscriber; with one publisher and one message on its way the
+    /// next is published when the last was acknowledged. A message counts once all subscribers have
     /// handled it. The latencies are those from the call of publish to the call of each handler.
     ///
     /// Needs 1 GiB of disk, and half a GiB more for each subscriber beyond the first.

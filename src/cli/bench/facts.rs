@@ -49,6 +49,20 @@ impl Facts {
     }
 }
 
+#[cfg(test)]
+impl Facts {
+    /// Those of no machine.
+    pub fn example() -> Facts {
+        Facts {
+            kernel: "6.99".to_owned(),
+            cores: 3,
+            file_system: "minixfs".to_owned(),
+            device: "sdz".to_owned(),
+            write_cache: "write sideways".to_owned(),
+        }
+    }
+}
+
 fn unknown() -> String {
     "unknown".to_owned()
 }
@@ -65,6 +79,12 @@ fn minor(device: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_says_all_of_it() {
+        let said = "Linux 6.99, 3 cores, minixfs on sdz, write cache: write sideways";
+        assert_eq!(Facts::example().line(), said);
+    }
 
     #[test]
     fn device_numbers_are_taken_apart() {

@@ -126,3 +126,34 @@ fn draw(file: &Path, what: &str, points: &[(u32, Report)]) -> Result<(), Box<dyn
     root.present()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_has_two_points_for_each_measurement_with_its_messages_on_their_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("picture.svg");
+        let asked = std::cell::RefCell::new(Vec::new());
+        sweep(&file, "publish", false, |outstanding| {
+            asked.borrow_mut().push(outstanding);
+            let many = f64::from(outstanding);
+            Ok(Report::example(1_000.0 * many, 100.0 + many, 200.0 + many))
+        })
+        .unwrap_or_else(|_| panic!("it is drawn"));
+        assert_eq!(asked.into_inner(), OUTSTANDING);
+        let drawn = fs::read_to_string(&file).unwrap();
+        assert!(drawn.starts_with("<svg") && drawn.trim_end().ends_with("</svg>"), "{drawn}");
+        assert_eq!(drawn.matches("<circle").count(), 2 * OUTSTANDING.len(), "p50 and p99 of each");
+        for outstanding in OUTSTANDING {
+            assert_eq!(drawn.matches(&format!(">\n{outstanding}\n<")).count(), 2, "{outstanding} in {drawn}");
+        }
+        assert!(drawn.contains("resolute bench publish"));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_split_among_up_to_four_publishers() {
+        assert_eq!(OUTSTANDING.map(split), [(1, 1), (4, 1), (4, 4), (4, 16), (4, 64), (4, 256), (4, 1024)]);
+    }
+}

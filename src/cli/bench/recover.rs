@@ -12,12 +12,11 @@ use super::arguments::BenchRecover;
 use super::facts::Facts;
 use super::latency::Latencies;
 use super::load::Load;
-use super::report::write_lines;
+use super::report::write_result;
 use super::usage::Usage;
 use super::{away, io, open, progress, runtime, scratch};
 use crate::bus::Stopwatch;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::Output;
 
 const DURABLE: &str =
     "every message was flushed (O_DSYNC) before it counted, and each opening found it again";
@@ -189,13 +188,7 @@ impl Report {
     }
 
     fn write(&self, json: bool) -> Result<(), Failure> {
-        let mut out = Output::new();
-        if json {
-            out.json(self)?;
-        } else {
-            write_lines(&mut out, &self.lines())?;
-        }
-        out.finish().map(drop)
+        write_result(self, &self.lines(), json)
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
@@ -255,4 +248,39 @@ fn read_all(dir: &Path) -> Result<(u64, Duration), Failure> {
 /// Asks the kernel to forget what it has read, which only root may.
 fn drop_cache() -> bool {
     fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(cache_dropped: bool) -> Report {
+        let mut latencies = Latencies::new();
+        [1, 2, 3].into_iter().for_each(|seconds| latencies.record(Duration::from_secs(seconds)));
+        let log = Log { messages: 4_000, bytes: 1 << 20, flushes: 7, file_system: "minixfs".to_owned() };
+        let (count, elapsed) = (3, Duration::from_secs(6));
+        let openings = Openings { count, elapsed, latencies, usage: Usage::default(), cache_dropped };
+        Report::new(&log, 128, &openings, 2e6, Facts::example())
+    }
+
+    #[test]
+    fn a_result_is_that_of_one_opening_on_the_average() {
+        let report = report(true);
+        assert_eq!((report.openings, report.seconds, report.messages_per_second), (3, 2.0, 2_000.0));
+        assert_eq!((report.bytes_per_second, report.ratio_to_yardstick), (524_288.0, 0.262_144));
+        assert_eq!(report.payload_ratio, 2_000.0 * 128.0 / 2e6);
+    }
+
+    #[test]
+    fn people_are_told_the_machine_and_whether_the_cache_was_dropped() {
+        let said = |dropped| {
+            let report = report(dropped);
+            let line = |name| report.lines().into_iter().find(|(found, _)| *found == name).unwrap().1;
+            [line("machine"), line("durable"), line("page cache")]
+        };
+        assert_eq!(said(true)[..2], [Facts::example().line(), DURABLE.to_owned()]);
+        assert!(
+            said(true)[2].starts_with("dropped before each") && said(false)[2].starts_with("not dropped")
+        );
+    }
 }

@@ -138,13 +138,7 @@ impl Report {
     }
 
     pub fn write(&self, json: bool) -> Result<(), Failure> {
-        let mut out = Output::new();
-        if json {
-            out.json(self)?;
-        } else {
-            write_lines(&mut out, &self.lines())?;
-        }
-        out.finish().map(drop)
+        write_result(self, &self.lines(), json)
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
@@ -173,8 +167,54 @@ impl Report {
     }
 }
 
-/// Names and values, in two columns.
-pub fn write_lines(out: &mut Output, lines: &[(&'static str, String)]) -> Result<(), Failure> {
-    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
-    lines.iter().try_for_each(|(name, value)| out.line(&format!("{name:<width$}{value}")).map(drop))
+#[cfg(test)]
+impl Report {
+    /// One of nothing, with that throughput and those latencies.
+    pub fn example(messages_per_second: f64, p50_us: f64, p99_us: f64) -> Report {
+        Report {
+            what: "publish",
+            messages: 1,
+            seconds: 1.0,
+            messages_per_second,
+            bytes_per_second: 1.0,
+            p50_us,
+            p99_us,
+            p999_us: p99_us,
+            max_us: p99_us,
+            cpu_ns_per_message: 1.0,
+            engine_cpu_ns_per_message: 1.0,
+            peak_rss_bytes: 1,
+            flushes: 1,
+            yardstick_bytes_per_second: 1.0,
+            yardstick_p50_us: 1.0,
+            ratio_to_yardstick: 1.0,
+            payload_ratio: 1.0,
+            messages_per_yardstick_gb: 1.0,
+            durable: "not at all",
+            circumstances: Circumstances::Publish {
+                owed_before: 0,
+                memory_per_owed_message_bytes: None,
+                subscriptions: 0,
+            },
+            facts: Facts::example(),
+        }
+    }
+}
+
+/// Writes a result as JSON, or as names and values in two columns.
+pub fn write_result(
+    result: &impl Serialize,
+    lines: &[(&'static str, String)],
+    json: bool,
+) -> Result<(), Failure> {
+    let mut out = Output::new();
+    if json {
+        out.json(result)?;
+    } else {
+        let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
+        for (name, value) in lines {
+            out.line(&format!("{name:<width$}{value}"))?;
+        }
+    }
+    out.finish().map(drop)
 }
