@@ -68,7 +68,7 @@ impl Engine {
             }
             let applied = Lsn(self.state.index.end().0 - 1);
             let until = *self.freeing.until.get_or_insert(applied.max(self.checkpoint_end));
-            if self.commit.durable() < until || self.reads.reach_before(end) {
+            if self.commit.durable() < until {
                 return;
             }
             (self.freeing.carry, self.freeing.until) = (None, None);

@@ -21,11 +21,6 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Whether something before `end` is being read.
-    pub(super) fn reach_before(&self, end: Lsn) -> bool {
-        self.in_flight.first().is_some_and(|first| *first < end)
-    }
-
     fn is_idle(&self) -> bool {
         self.wanted.is_empty() && self.in_flight.is_empty()
     }

@@ -60,3 +60,54 @@ impl Resident {
         self.read.retain(|chunk| chunk.end() > lsn);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::extent::{Extent, ExtentKind};
+    use super::*;
+
+    /// Ten records, of which nobody looks at the bytes.
+    fn chunk(first: Lsn) -> Chunk {
+        let extent = Extent { first, count: 10, kind: ExtentKind::Control, offset: 0, bytes: 0 };
+        Chunk::sealed(Bytes::new(), first, first.plus(10), vec![extent])
+    }
+
+    /// Ten chunks, from record 1 on.
+    fn resident() -> Resident {
+        let mut resident = Resident::default();
+        (0..10).for_each(|index| resident.sealed(chunk(Lsn(1 + 10 * index))));
+        resident
+    }
+
+    #[test]
+    fn what_is_durable_leaves_if_nobody_is_near_and_what_is_not_stays() {
+        let mut resident = resident();
+        resident.evict(Lsn(55), true);
+        assert!(resident.find(Lsn(1)).is_some(), "there are no more than may stay");
+        resident.evict(Lsn(55), false);
+        assert!(resident.find(Lsn(50)).is_none());
+        assert!(resident.find(Lsn(51)).is_some(), "its batch is not durable as a whole");
+    }
+
+    #[test]
+    fn only_the_latest_stay_for_those_who_are_near() {
+        let mut resident = resident();
+        (10..30).for_each(|index| resident.sealed(chunk(Lsn(1 + 10 * index))));
+        resident.evict(Lsn(300), true);
+        let oldest = Lsn(301 - 10 * RECENT_CHUNKS_MAX as u64);
+        assert!(resident.find(oldest).is_some() && resident.find(Lsn(oldest.0 - 1)).is_none());
+    }
+
+    #[test]
+    fn what_was_read_back_is_told_from_what_has_stayed() {
+        let mut resident = resident();
+        resident.evict(Lsn(50), false);
+        resident.read_back(chunk(Lsn(11)));
+        assert!(resident.find(Lsn(11)).is_some() && resident.is_read_back(Lsn(11)));
+        assert!(resident.find(Lsn(51)).is_some() && !resident.is_read_back(Lsn(51)));
+        resident.evict(Lsn(100), false);
+        assert!(resident.is_read_back(Lsn(11)), "with nothing else there too");
+    }
+}
