@@ -51,8 +51,9 @@ impl Outgoing {
 }
 
 /// Stages a message, made in room that serves for the next one too. Most messages pass here and nowhere else, so nothing is
-/// moved that can be borrowed.
-#[inline]
+/// moved that can be borrowed, and all of it is inlined: what is returned through memory is read back sooner than it
+/// was written, for which a processor waits.
+#[inline(always)]
 pub(super) fn stage_in_passing(
     staging: &Staging,
     message: &mut Message,
@@ -68,7 +69,7 @@ pub(super) fn stage_in_passing(
     in_room.unwrap_or_else(|_| stage_with(&mut MessageHead::new(), staging, message, topics, address))
 }
 
-#[inline]
+#[inline(always)]
 fn stage_with(
     head: &mut MessageHead,
     staging: &Staging,
@@ -94,7 +95,7 @@ impl From<MessageDefect> for NotInPassing {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn prepare<'a>(
     head: &'a MessageHead,
     payload: &'a [u8],

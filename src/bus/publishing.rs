@@ -38,15 +38,18 @@ impl Bus {
     ///
     /// # Errors
     /// As [`Bus::publish`].
-    pub async fn publish_nowait(
+    pub fn publish_nowait(
         &self,
         topics: impl IntoTopics,
         message: impl Into<Message>,
-    ) -> Result<Ticket, Error> {
-        match self.stage_at_once(message.into(), &topics, None) {
-            Ok(ticket) => Ok(ticket),
-            Err(NotAtOnce::Full(outgoing)) => self.stage_when_there_is_room(outgoing).await,
-            Err(NotAtOnce::Never(error)) => Err(error),
+    ) -> impl Future<Output = Result<Ticket, Error>> {
+        let mut message = message.into();
+        async move {
+            match self.stage_at_once(&mut message, &topics, None) {
+                Ok(ticket) => Ok(ticket),
+                Err(NotAtOnce::Full(outgoing)) => self.stage_when_there_is_room(outgoing).await,
+                Err(NotAtOnce::Never(error)) => Err(error),
+            }
         }
     }
 
@@ -55,7 +58,7 @@ impl Bus {
     /// # Errors
     /// [`Error::Full`] if there is no room just now, and as [`Bus::publish`].
     pub fn try_publish(&self, topics: impl IntoTopics, message: impl Into<Message>) -> Result<Ticket, Error> {
-        self.stage_at_once(message.into(), &topics, None).map_err(|not| match not {
+        self.stage_at_once(&mut message.into(), &topics, None).map_err(|not| match not {
             NotAtOnce::Full(_) => Error::Full,
             NotAtOnce::Never(error) => error,
         })
@@ -85,7 +88,7 @@ impl Bus {
         topics: impl IntoTopics,
         message: impl Into<Message>,
     ) -> Result<Ticket, Error> {
-        match self.stage_at_once(message.into(), &topics, Some(&checked_address(address)?)) {
+        match self.stage_at_once(&mut message.into(), &topics, Some(&checked_address(address)?)) {
             Ok(ticket) => Ok(ticket),
             Err(NotAtOnce::Full(outgoing)) => self.stage_when_there_is_room(outgoing).await,
             Err(NotAtOnce::Never(error)) => Err(error),
@@ -108,14 +111,14 @@ impl Bus {
     }
 
     /// Stages a message if there is room, as there mostly is; no part of this is a future.
-    #[inline]
+    #[inline(always)]
     fn stage_at_once(
         &self,
-        mut message: Message,
+        message: &mut Message,
         topics: &impl IntoTopics,
         address: Option<&str>,
     ) -> Result<Ticket, NotAtOnce> {
-        match stage_in_passing(&self.shared().staging, &mut message, topics, address) {
+        match stage_in_passing(&self.shared().staging, message, topics, address) {
             Ok(staged) => Ok(Ticket::new(Arc::clone(self.shared()), staged)),
             Err(NotInPassing::Full(outgoing)) => Err(NotAtOnce::Full(outgoing)),
             Err(NotInPassing::Not(not)) => Err(NotAtOnce::Never(self.not_staged(not))),

@@ -173,9 +173,6 @@ impl Drop for Lease {
     }
 }
 
-/// How far ahead of a record the cache lines are asked for that the next ones will fill, in bytes.
-const PREFETCHED: [usize; 4] = [256, 320, 384, 448];
-
 /// A buffer with one owner, who may write in it.
 pub struct Buffer {
     lease: Lease,
@@ -197,27 +194,6 @@ impl Buffer {
     #[must_use]
     pub fn freeze(self) -> SharedBuffer {
         SharedBuffer { lease: Arc::new(self.lease) }
-    }
-}
-
-impl Buffer {
-    /// Says that bytes from `offset` on will be written soon. A record that is staged ends with the release of a lock, which
-    /// waits until all of its cache lines have come; those of the next one may come meanwhile.
-    #[inline]
-    pub fn expect_writes(&self, offset: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            let start = self.lease.block().address().as_ptr();
-            for line in PREFETCHED {
-                // A hint about an address: nothing is read or written there, and one beyond the buffer is as good.
-                let at = start.wrapping_add(offset + line).cast::<i8>();
-                // SAFETY: a prefetch does nothing but warm the cache, whatever the address.
-                unsafe { _mm_prefetch::<_MM_HINT_ET0>(at) };
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = offset;
     }
 }
 

@@ -12,7 +12,6 @@ use super::route_table::RouteTable;
 use super::wake::Wake;
 use crate::engine::routing::{Route, Routing};
 use crate::engine::staging::Stager;
-use crate::format::batch::BATCH_HEADER_BYTES;
 use crate::format::control::Control;
 use crate::format::message::{MessageParts, topics_in};
 use crate::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES};
@@ -170,7 +169,7 @@ impl Staging {
     }
 
     /// Stages one message.
-    #[inline]
+    #[inline(always)]
     pub fn stage(&self, message: &Prepared<'_>) -> Result<Staged, NotStaged> {
         let (generation, route) = self.look_up(&message.target);
         if let Some(Route { set: SetId::NONE, .. }) = route {
@@ -272,7 +271,6 @@ impl Locked<'_> {
         }
         let Shelf { buffer, builder, .. } = &mut *self.inner;
         let lsn = builder.push_message(buffer, &message.parts, message.flags | flags, route.set);
-        buffer.expect_writes(builder.record_bytes() + BATCH_HEADER_BYTES);
         assert!(route.routed > 0, "a set of streams has some");
         self.ring();
         Staged { lsn, routed: route.routed }
