@@ -538,6 +538,7 @@ fn what_looks_like_a_constant_is_one() {
         "ORDERING_KEY",
         "EIO",
         "RESOLUTE_REWRITE_GOLDEN",
+        "RESOLUTE_EVERY_BIT",
         "RESOLUTE_SEED",
     ];
     for (page, text) in PAGES {

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod damage;
+mod every_bit;
 mod files;
 mod written_log;
 

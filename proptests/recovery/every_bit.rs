@@ -1,0 +1,156 @@
+//! Every single bit of a log, flipped: what it held is given out as it was written or not at all, and the damage is named,
+//! or cut off where nothing after it says that it was durable.
+//!
+//! All bits of 1 MiB take minutes in a release build, on all cores: `RESOLUTE_EVERY_BIT=1`. Otherwise one in some
+//! thousand is flipped, other ones in each run; `RESOLUTE_SEED` repeats one.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use resolute::format::batch::BATCH_HEADER_BYTES;
+use resolute::ids::{Lsn, SegmentNumber};
+use resolute::log::look_ahead::IN_FLIGHT_BYTES_MAX;
+use resolute::log::recovery::{Affected, Corrupt, Scan, ScanError, SegmentFile};
+use resolute::log::tail::Tail;
+use resolute::log::verdict::{Corruption, Verdict};
+
+use super::body;
+use super::written_log::{Image, WrittenLog};
+
+const LOG_BYTES: usize = 1 << 20;
+const SEGMENTS: usize = 4;
+/// One bit in so many is flipped where not all are; a prime, so that each place in a byte and in a block has its turn.
+const SAMPLED: usize = 1009;
+
+/// Segments full of batches of all sizes, of one block to ten, the last of them half empty.
+fn log(closed: bool) -> WrittenLog {
+    let mut log = WrittenLog::new(LOG_BYTES / SEGMENTS);
+    let mut seed = 0;
+    for segment in 1..=SEGMENTS {
+        if segment > 1 {
+            log.roll();
+        }
+        let left_empty = if segment == SEGMENTS { log.segment_bytes / 2 } else { 0 };
+        while log.room() > left_empty + 10 * 4096 {
+            let sizes = [[10, 100, 1], [3000, 900, 70], [9000, 20_000, 5]][seed as usize % 3];
+            log.append(&sizes.map(|bytes| body(seed, bytes)));
+            seed += 1;
+        }
+    }
+    if closed {
+        log.close();
+    }
+    log
+}
+
+/// How many batches were given out, each of them as it was written, and what was said of the rest.
+fn scan(log: &WrittenLog, image: &Image) -> (usize, Result<Tail, ScanError>) {
+    let files = image
+        .iter()
+        .map(|(number, bytes)| SegmentFile { number: SegmentNumber(*number), file_bytes: bytes.len() as u64 })
+        .collect();
+    let (mut scan, mut given) = (Scan::new(files, IN_FLIGHT_BYTES_MAX as usize), 0);
+    while let Some(window) = scan.wanted() {
+        let bytes = &image[&window.segment.0][window.offset as usize..][..window.bytes];
+        scan.show::<Infallible>(bytes, &mut |place, view| {
+            let written = &log.batches[given];
+            assert_eq!((place.segment.0, place.offset as usize), (written.segment, written.offset));
+            assert_eq!(view.header.first_lsn(), Lsn(written.first_lsn));
+            assert!(
+                view.records == &written.bytes[BATCH_HEADER_BYTES..written.used],
+                "not as it was written"
+            );
+            given += 1;
+            Ok(())
+        })
+        .unwrap();
+    }
+    (given, scan.finish())
+}
+
+/// Flips one bit of a log, looks, and flips it back.
+fn flip(log: &WrittenLog, image: &mut Image, whole: &Tail, bit: usize) {
+    let (segment, at) = ((bit / 8 / log.segment_bytes + 1) as u64, bit / 8 % log.segment_bytes);
+    image.get_mut(&segment).unwrap()[at] ^= 1 << (bit % 8);
+    let hit = log.batches.iter().position(|batch| {
+        batch.segment == segment && (batch.offset..batch.offset + batch.used).contains(&at)
+    });
+    match (hit, scan(log, image)) {
+        (None, (given, Ok(tail))) => {
+            assert_eq!((given, tail.next_batch), (log.batches.len(), whole.next_batch));
+            assert_eq!(tail.append_at, whole.append_at);
+            if tail.verdict != whole.verdict {
+                // Behind an open log it might be what is left of a write that was on its way: it is cut, and nothing with it.
+                let behind = segment == tail.active.0 && at as u64 >= tail.append_at;
+                assert!(behind && tail.verdict == Verdict::Torn, "bit {bit}: {:?}", tail.verdict);
+                assert_eq!(tail.cut.map(|cut| cut.offset), Some(tail.append_at));
+            }
+        }
+        (Some(hit), (given, Ok(tail))) => {
+            assert_eq!(
+                hit,
+                log.batches.len() - 1,
+                "only of the last one it is not known that it was durable"
+            );
+            assert_eq!((given, tail.verdict), (hit, Verdict::Torn));
+            let (cut, batch) = (tail.cut.expect("what is torn is cut"), &log.batches[hit]);
+            assert_eq!((cut.segment.0, cut.offset as usize), (segment, batch.offset));
+            assert!(cut.bytes as usize >= batch.bytes.len());
+        }
+        (Some(hit), (given, Err(ScanError::Corrupt(found)))) => {
+            let batch = &log.batches[hit];
+            let (first, end) = (Some(Lsn(batch.first_lsn)), Some(Lsn(batch.end_lsn)));
+            let Corrupt { kind, segment, offset, affected } = found;
+            assert_eq!((given, segment.0, offset as usize), (hit, batch.segment, batch.offset));
+            assert!(matches!(kind, Corruption::DurableBatch | Corruption::SealedSegment), "{kind:?}");
+            assert_eq!(affected, Affected { first, end });
+        }
+        (hit, (_, said)) => panic!("bit {bit}, in batch {hit:?}: {said:?}"),
+    }
+    image.get_mut(&segment).unwrap()[at] ^= 1 << (bit % 8);
+}
+
+fn seed() -> usize {
+    let given = std::env::var("RESOLUTE_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    given.unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.subsec_nanos() as usize
+    })
+}
+
+/// Flips one bit after another, on all cores. Returns how many.
+fn flip_all(log: &WrittenLog) -> usize {
+    let every = std::env::var_os("RESOLUTE_EVERY_BIT").is_some();
+    let (step, first) = if every { (1, 0) } else { (SAMPLED, seed() % SAMPLED) };
+    println!("bits {first}, {}, … (RESOLUTE_SEED={first})", first + step);
+    let whole = scan(log, &log.image).1.unwrap();
+    let flipped = AtomicUsize::new(0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for core in 0..cores {
+            let (flipped, whole) = (&flipped, &whole);
+            scope.spawn(move || {
+                let mut image = log.image.clone();
+                for bit in (first..LOG_BYTES * 8).step_by(step).skip(core).step_by(cores) {
+                    flip(log, &mut image, whole, bit);
+                    flipped.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    flipped.into_inner()
+}
+
+#[test]
+fn a_flipped_bit_of_a_closed_log_is_named_or_meant_nothing() {
+    let log = log(true);
+    assert!(scan(&log, &log.image).1.unwrap().closed);
+    assert!(flip_all(&log) >= LOG_BYTES * 8 / SAMPLED);
+}
+
+#[test]
+fn a_flipped_bit_of_a_log_that_was_not_closed_is_named_or_cut_off_or_meant_nothing() {
+    let log = log(false);
+    assert!(!scan(&log, &log.image).1.unwrap().closed);
+    assert!(flip_all(&log) >= LOG_BYTES * 8 / SAMPLED);
+}
