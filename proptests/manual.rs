@@ -530,7 +530,7 @@ fn a_constant_that_a_page_speaks_of_has_its_number_there() {
 
 #[test]
 fn what_looks_like_a_constant_is_one() {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
         "O_DIRECT",
         "O_DSYNC",
         "REPLY_TO",
