@@ -58,3 +58,19 @@ async fn a_wish_that_changes_nothing_is_granted_although_nothing_is_written() {
     }
     within("close", bus.close()).await.unwrap();
 }
+
+/// To queue up futures and think better of it must be possible, and to publish something by asking for a future would surprise.
+#[tokio::test]
+async fn a_message_whose_future_was_never_polled_is_not_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = within("open", Bus::builder(dir.path().join("web")).open()).await.unwrap();
+    let email = within("open", Bus::builder(dir.path().join("email")).open()).await.unwrap();
+    let subscription = within("subscribe", email.subscribe(web.address(), "signup")).await.unwrap();
+    within("confirmed", subscription.confirmed()).await.unwrap();
+    within("close", email.close()).await.unwrap();
+    drop(web.publish_nowait("signup", "never"));
+    drop(web.publish("signup", "never"));
+    assert_eq!(within("publish", web.publish("signup", "once")).await.unwrap().routed, 1);
+    assert_eq!(within("status", web.status()).await.unwrap().outgoing, 1);
+    within("close", web.close()).await.unwrap();
+}

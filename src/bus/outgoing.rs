@@ -51,8 +51,8 @@ impl Outgoing {
 }
 
 /// Stages a message, made in room that serves for the next one too. Most messages pass here and nowhere else, so nothing is
-/// moved that can be borrowed, and all of it is inlined: what is returned through memory is read back sooner than it
-/// was written, for which a processor waits.
+/// moved that can be borrowed, and all of it is inlined: a result that passes through memory is read back in wider pieces than
+/// it was written in, and a processor waits with that until the writes, and all before them, have reached the cache.
 #[inline(always)]
 pub(super) fn stage_in_passing(
     staging: &Staging,
