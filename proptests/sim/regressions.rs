@@ -291,3 +291,20 @@ fn what_goes_away_makes_room_again_and_is_looked_for_once_in_a_while() {
     assert!(!is_refused(&mut world, "near"));
     world.settle();
 }
+
+// One that was dialled at the same time from the other side was told like a failure, with a warning.
+#[test]
+fn a_second_connection_with_a_node_is_no_failure() {
+    let mut redundant = 0;
+    for seed in 1..=50 {
+        let mut world = World::new(seed, 2, Weather::FAIR);
+        world.subscribe(0, "n1", "a");
+        world.subscribe(1, "n0", "a");
+        world.run_ms(2_000);
+        let ended: Vec<_> =
+            world.notes.iter().filter(|(_, note)| matches!(note, Note::Ended { .. })).collect();
+        assert!(ended.is_empty(), "seed {seed}: {ended:?}");
+        redundant += world.notes.iter().filter(|(_, note)| matches!(note, Note::Redundant { .. })).count();
+    }
+    assert!(redundant > 0, "none ever dialled at once");
+}

@@ -153,6 +153,11 @@ pub enum Note {
         /// Why.
         reason: String,
     },
+    /// Of two connections with one node, which both had dialled at once, the other stays.
+    Redundant {
+        /// Which of them this was, in words.
+        reason: String,
+    },
     /// Another node answers at an address than before; nothing is sent there.
     Mismatch {
         /// The address.
@@ -167,4 +172,14 @@ pub enum Note {
         /// Messages that it lost.
         count: u64,
     },
+}
+
+impl Note {
+    /// That a session is over, which was ended with that code.
+    pub(super) fn ended(node: Option<NodeId>, code: GoodbyeCode, reason: String) -> Note {
+        match code {
+            GoodbyeCode::Duplicate => Note::Redundant { reason },
+            _ => Note::Ended { node, reason },
+        }
+    }
 }

@@ -103,7 +103,7 @@ impl Engine {
         session.frames.clear();
         let node = session.node();
         let reason = format!("the peer said goodbye: {code}: {reason}");
-        self.events.push_back(Event::Note(Note::Ended { node, reason }));
+        self.events.push_back(Event::Note(Note::ended(node, code, reason)));
         self.sessions.closes.push_back(super::effect::Close { session: id, code });
     }
 

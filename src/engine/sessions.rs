@@ -157,7 +157,7 @@ impl Engine {
         let node = session.node();
         self.sessions.closes.push_back(Close { session: id, code });
         let reason = format!("{code}: {reason}");
-        self.events.push_back(Event::Note(Note::Ended { node, reason }));
+        self.events.push_back(Event::Note(Note::ended(node, code, reason)));
     }
 
     pub(super) fn end_all_sessions(&mut self) {

@@ -76,6 +76,7 @@ fn tell(note: &Note) {
         Note::Ended { node: None, reason } => {
             tracing::warn!(reason, "a connection ended before it was a session")
         }
+        Note::Redundant { reason } => tracing::debug!(reason, "a second connection with a node ended"),
         Note::Mismatch { address, node } => {
             tracing::warn!(address, %node, "another node answers at this address than before; nothing is sent there");
         }
