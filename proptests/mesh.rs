@@ -255,14 +255,13 @@ async fn draining_waits_for_what_was_just_published_and_no_longer() {
     let serving = tokio::spawn(bus.serve());
     for number in 1..=300 {
         drop(within("publish", bus.publish_nowait("job", "x")).await.unwrap());
-        let began = std::time::Instant::now();
-        let left = within("drain", bus.drain(Duration::from_secs(20))).await.unwrap();
+        // A node that nobody wakes sleeps until the deadline, which is later than anybody here waits.
+        let left = within("drain", bus.drain(Duration::from_secs(600))).await.unwrap();
         assert!(
             left.is_empty() && seen.count() == number,
             "{left:?}, and {} of {number} handled",
             seen.count()
         );
-        assert!(began.elapsed() < Duration::from_secs(5), "nobody woke the node: {:?}", began.elapsed());
     }
     close(&bus).await;
     drop(within("serve", serving).await);

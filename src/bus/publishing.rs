@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::outgoing::{NotInPassing, Outgoing, stage_in_passing};
 use super::{Bus, Error, IntoTopics, Message, Receipt, Ticket, checked_address};
-use crate::io::staging::{Gate, NotStaged, Prepared};
+use crate::io::staging::{NotStaged, Prepared};
 use crate::limits::{ATOMIC_BYTES_MAX, ATOMIC_MESSAGES_MAX};
 
 /// Why a message was not staged at once.
@@ -212,7 +212,7 @@ impl Batch {
                     return Ok(staged.into_iter().map(|one| Ticket::new(Arc::clone(shared), one)).collect());
                 }
                 // New routes may have been staged: that they are written makes the room.
-                Err(NotStaged::Full | NotStaged::Gate(Gate::Checkpoint)) => room.await,
+                Err(NotStaged::Full) => room.await,
                 Err(not) => return Err(self.bus.not_staged(not)),
             }
         }

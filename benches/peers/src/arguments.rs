@@ -7,6 +7,9 @@ use clap::Parser;
 /// Bytes of a payload: what is measured is measured with each.
 pub const SIZES: [usize; 2] = [128, 1024];
 
+/// Whatever can be measured.
+const PEERS: [&str; 7] = ["resolute", "redis", "nats", "rabbitmq", "raft-engine", "okaywal", "sqlite"];
+
 /// Measures resolute beside other durable queues and logs; `scripts/bench-peers` starts the servers for it.
 #[derive(Debug, Parser)]
 pub struct Arguments {
@@ -40,8 +43,8 @@ pub struct Arguments {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
-    /// Only these: resolute, redis, nats, rabbitmq, raft-engine, okaywal, sqlite.
-    #[arg(long, value_name = "PEER,...", value_delimiter = ',')]
+    /// Only these.
+    #[arg(long, value_name = "PEER,...", value_delimiter = ',', value_parser = PEERS)]
     pub only: Vec<String>,
 }
 
