@@ -1,14 +1,18 @@
 //! `bench device`, `publish`, `deliver` and `recover`: what they say, never how fast it was.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::program::{code, json_lines, run, stderr, stdout, text};
+use crate::program::{code, free_address, json_lines, resolute, run, stderr, stdout, text, until, wait};
 
 /// All that is said of a measurement of the bus, beside what was measured.
-const NUMBERS: [&str; 14] = [
+const NUMBERS: [&str; 15] = [
     "messages_per_second",
     "bytes_per_second",
     "p50_us",
@@ -16,6 +20,7 @@ const NUMBERS: [&str; 14] = [
     "p999_us",
     "max_us",
     "cpu_ns_per_message",
+    "engine_cpu_ns_per_message",
     "peak_rss_bytes",
     "flushes",
     "yardstick_bytes_per_second",
@@ -79,7 +84,6 @@ fn assert_report(line: &Value, what: &str, size: f64) {
         "messages_per_yardstick_gb",
     );
     assert!(of("ratio_to_yardstick") > of("payload_ratio"), "a log has more in it than payloads: {line}");
-    assert!(of("engine_cpu_ns_per_message") > 0.0);
 }
 
 fn assert_says_facts(output: &std::process::Output, line: &Value) {
@@ -110,7 +114,8 @@ fn the_device_is_measured_by_size_and_depth() {
     assert_eq!(patterns, expected);
     for line in &lines {
         assert_facts(line);
-        assert_rising(line, &["p50_us", "p99_us"]);
+        assert_rising(line, &["p50_us", "p99_us", "p999_us", "max_us"]);
+        assert!(number(line, "cpu_ns_per_write") > 0.0);
         assert!(line["direct"].is_boolean());
         let rate = number(line, "bytes_per_second") / number(line, "block_bytes");
         is_near(number(line, "writes_per_second"), rate, "writes_per_second");
@@ -197,7 +202,7 @@ fn recovery_is_reported_beside_a_plain_read() {
     assert_eq!(line["what"], "recover");
     assert_facts(line);
     let of = |key| number(line, key);
-    NUMBERS.into_iter().filter(|key| *key != "yardstick_p50_us").for_each(|key| assert!(of(key) > 0.0));
+    NUMBERS.into_iter().for_each(|key| assert!(of(key) > 0.0));
     assert!(of("log_bytes") >= f64::from(1 << 30));
     assert!(of("messages") * 131_072.0 < of("log_bytes"), "a log has more in it than payloads: {line}");
     is_near(of("messages_per_second") * of("seconds"), of("messages"), "messages");
@@ -205,6 +210,8 @@ fn recovery_is_reported_beside_a_plain_read() {
     let yardstick = of("yardstick_bytes_per_second");
     is_near(of("ratio_to_yardstick"), of("bytes_per_second") / yardstick, "ratio_to_yardstick");
     is_near(of("payload_ratio"), of("messages_per_second") * 131_072.0 / yardstick, "payload_ratio");
+    let plain_read = of("plain_read_bytes_per_second");
+    is_near(of("ratio_to_plain_read"), of("bytes_per_second") / plain_read, "ratio_to_plain_read");
     assert!(of("openings") >= 3.0 && of("max_us") * of("openings") >= of("seconds") * 1e6);
     assert_rising(line, &["p50_us", "p99_us", "p999_us", "max_us"]);
     assert!(line["cache_dropped"].is_boolean());
@@ -270,4 +277,118 @@ fn a_picture_that_cannot_be_written_is_refused_before_anything_is_measured() {
         assert!(stdout(&output).is_empty() && stderr(&output).contains(&said), "{output:?}");
     }
     assert_left_nothing(dir.path());
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+}
+
+/// The processes that a process has started and that still run.
+fn children(of: u32) -> Vec<u32> {
+    let status = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let is_child =
+        |status: &str| status.contains(&format!("\nPPid:\t{of}\n")) && !status.contains("\nState:\tZ");
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| is_child(&status(*pid))).collect()
+}
+
+/// Starts delivering to two receivers, for longer than anybody waits, and waits until they run.
+fn deliver_for_long(dir: &Path) -> (Child, Vec<u32>) {
+    let arguments = ["bench", "deliver", "--dir", text(dir), "--seconds", "3600", "--subscribers", "2"];
+    let bench = resolute(&arguments).spawn().unwrap();
+    let mut receivers = Vec::new();
+    until("the receivers run", || {
+        receivers = children(bench.id());
+        receivers.len() == 2
+    });
+    (bench, receivers)
+}
+
+fn is_running(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| !status.contains("\nState:\tZ"))
+}
+
+#[test]
+fn a_receiver_that_dies_ends_the_measurement_and_nothing_is_left() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let (bench, receivers) = deliver_for_long(dir.path());
+    signal(receivers[0], Signal::SIGKILL);
+    let output = wait(bench);
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(stderr(&output).contains("a receiver has ended (signal: 9"), "{output:?}");
+    until("the other receiver has ended", || !is_running(receivers[1]));
+    assert_left_nothing(dir.path());
+}
+
+#[test]
+fn a_measurement_that_is_interrupted_leaves_nothing() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let (bench, receivers) = deliver_for_long(dir.path());
+    signal(bench.id(), Signal::SIGTERM);
+    let output = wait(bench);
+    assert_eq!(code(&output), 128 + 15, "{output:?}");
+    until("the receivers have ended", || !receivers.iter().any(|pid| is_running(*pid)));
+    assert_left_nothing(dir.path());
+    for what in ["device", "publish", "recover"] {
+        let bench =
+            resolute(&["bench", what, "--dir", text(dir.path()), "--seconds", "3600"]).spawn().unwrap();
+        until("it has begun", || std::fs::read_dir(dir.path()).unwrap().count() > 0);
+        signal(bench.id(), Signal::SIGINT);
+        let output = wait(bench);
+        assert_eq!(code(&output), 128 + 2, "{what}: {output:?}");
+        assert_left_nothing(dir.path());
+    }
+}
+
+#[test]
+fn a_receiver_ends_with_whoever_started_it_also_before_it_has_subscribed() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = free_address();
+    let arguments = ["bench-receiver", "--dir", text(dir.path()), "--from", &nobody];
+    let mut receiver = resolute(&arguments).stdin(Stdio::piped()).spawn().unwrap();
+    drop(receiver.stdin.take());
+    let output = wait(receiver);
+    assert!(output.status.signal().is_none() && code(&output) == 0, "{output:?}");
+}
+
+/// Memory that is as fast as any disk would fill as fast: the disk alone is measured, which needs no more than its file.
+#[test]
+fn nothing_is_called_durable_in_memory() {
+    let _alone = alone();
+    let memory = Path::new("/dev/shm");
+    let room = nix::sys::statvfs::statvfs(memory)
+        .map_or(0, |facts| facts.blocks_available() * facts.fragment_size());
+    if room < 1 << 30 {
+        println!("skipped: /dev/shm has no GiB of room");
+        return;
+    }
+    let dir = tempfile::tempdir_in(memory).unwrap();
+    let arguments = ["bench", "device", "--dir", text(dir.path()), "--seconds", "1", "--size", "4096"];
+    for line in json_lines(&run(&[&arguments[..], &["--json"]].concat())) {
+        let durable = line["durable"].as_str().unwrap();
+        assert!(durable.contains("durability is not real here"), "{line}");
+    }
+    assert!(stdout(&run(&arguments)).contains("durability is not real here"));
+    assert_left_nothing(dir.path());
+}
+
+#[test]
+fn a_sweep_is_drawn_where_it_was_asked_for() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let (picture, measured) = (dir.path().join("picture.svg"), dir.path().join("measured"));
+    std::fs::create_dir(&measured).unwrap();
+    let arguments = ["bench", "deliver", "--dir", text(&measured), "--seconds", "1", "--json"];
+    let lines = json_lines(&run(&[&arguments[..], &["--plot", text(&picture)]].concat()));
+    assert_eq!(lines.len(), 7);
+    lines.iter().for_each(|line| assert_report(line, "deliver", 128.0));
+    let yardsticks: Vec<f64> = lines.iter().map(|line| number(line, "yardstick_bytes_per_second")).collect();
+    assert!(yardsticks.iter().all(|one| *one == yardsticks[0]), "one yardstick for all: {yardsticks:?}");
+    let drawn = std::fs::read_to_string(&picture).unwrap();
+    assert_eq!(drawn.matches("<circle").count(), 14, "{drawn}");
+    assert_left_nothing(&measured);
 }

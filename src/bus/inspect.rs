@@ -113,10 +113,14 @@ impl Snapshot {
     }
 }
 
-/// The name of the file system that a directory is on; empty if there is no such directory.
+/// The name of the file system that a directory is on, empty if there is no such directory; and why durability is not real
+/// there, if it is not.
 #[must_use]
-pub fn file_system(directory: &Path) -> String {
-    Directory::open_read_only(directory).map_or_else(|_| String::new(), |open| open.file_system().to_string())
+pub fn file_system(directory: &Path) -> (String, Option<String>) {
+    Directory::open_read_only(directory).map_or_else(
+        |_| (String::new(), None),
+        |open| (open.file_system().to_string(), open.durability_warning()),
+    )
 }
 
 fn refuse_running(directory: &Path) -> Result<(), InspectError> {

@@ -129,10 +129,11 @@ impl Prewriter {
         let (requests, inbound) = mpsc::channel();
         let workshop = Workshop {
             spares: listing.spares.into_iter().collect(),
-            zeros: Box::new(Zeros([0; PREWRITE_PIECE_BYTES])),
+            zeros: Zeros::new(),
             signals: Arc::clone(&signals),
             directory: Arc::clone(&directory),
             segment_bytes,
+            sleep: Box::new(thread::sleep),
         };
         let thread = thread::Builder::new()
             .name("resolute-prewrite".to_owned())
@@ -183,7 +184,19 @@ impl fmt::Debug for Prewriter {
 
 /// One piece of zeros, where O_DIRECT takes it from.
 #[repr(align(4096))]
-struct Zeros([u8; PREWRITE_PIECE_BYTES]);
+pub(super) struct Zeros([u8; PREWRITE_PIECE_BYTES]);
+
+impl Zeros {
+    pub(super) fn new() -> Box<Zeros> {
+        Box::new(Zeros([0; PREWRITE_PIECE_BYTES]))
+    }
+
+    /// All of it, or as much as is left.
+    pub(super) fn piece(&self, left: u64) -> &[u8] {
+        // Fits: no more than a piece.
+        &self.0[..left.min(PREWRITE_PIECE_BYTES as u64) as usize]
+    }
+}
 
 const _: () = assert!(align_of::<Zeros>() == BLOCK_BYTES);
 
@@ -207,6 +220,8 @@ struct Workshop {
     spares: BTreeSet<String>,
     zeros: Box<Zeros>,
     signals: Arc<Signals>,
+    /// How the thread waits.
+    sleep: Box<dyn Fn(Duration) + Send>,
 }
 
 impl Workshop {
@@ -301,12 +316,11 @@ impl Workshop {
             if self.stopped() {
                 return Ok(false);
             }
-            let piece = (PREWRITE_PIECE_BYTES as u64).min(self.segment_bytes - written);
-            // Fits: no more than a piece.
-            file.write_all_at(&self.zeros.0[..piece as usize], written)?;
-            written += piece;
+            let piece = self.zeros.piece(self.segment_bytes - written);
+            file.write_all_at(piece, written)?;
+            written += piece.len() as u64;
             if speed == Speed::Paced && !self.signals.is_wanted_at_once(number) {
-                thread::sleep(pause(written, clock::now().monotonic.0 - started.0));
+                (self.sleep)(pause(written, clock::now().monotonic.0 - started.0));
             }
         }
         Ok(true)
@@ -527,27 +541,45 @@ mod tests {
     #[test]
     fn a_drop_cuts_a_paced_file_short_and_leaves_nothing() {
         let place = tempfile::tempdir().unwrap();
-        let started = clock::now().monotonic;
-        let bench = Bench::start(place.path(), 1 << 30);
-        bench.prewriter.prepare(SegmentNumber(1), Speed::Paced);
+        let Bench { prewriter, answers, .. } = Bench::start(place.path(), 1 << 30);
+        prewriter.prepare(SegmentNumber(1), Speed::Paced);
         while names(&place).is_empty() {
             thread::sleep(Duration::from_millis(1));
         }
-        drop(bench);
+        drop(prewriter);
         assert_eq!(names(&place), [""; 0]);
-        // At its pace it would have taken ten.
-        assert!(clock::now().monotonic < started.plus_millis(5_000));
+        assert!(answers.try_recv().is_err(), "it was not written to its end");
     }
 
     #[test]
-    fn a_paced_file_takes_its_time() {
+    fn a_paced_file_waits_after_each_piece_until_it_is_wanted_at_once() {
         let place = tempfile::tempdir().unwrap();
-        let bytes = 10 << 20;
-        let bench = Bench::start(place.path(), bytes);
-        let started = clock::now().monotonic.0;
-        bench.prewriter.prepare(SegmentNumber(1), Speed::Paced);
-        assert!(matches!(bench.answers.recv().unwrap(), Answer::Prepared { .. }));
-        assert!(clock::now().monotonic.0 - started >= pause(bytes, 0).as_nanos() as u64);
+        let pauses = Arc::new(AtomicU64::new(0));
+        let (count, signals) = (Arc::clone(&pauses), Arc::new(Signals::default()));
+        let hurried = Arc::clone(&signals);
+        let workshop = Workshop {
+            directory: Arc::new(Directory::open(place.path()).unwrap()),
+            segment_bytes: BYTES,
+            spares: BTreeSet::new(),
+            zeros: Zeros::new(),
+            signals,
+            sleep: Box::new(move |_| {
+                if count.fetch_add(1, Ordering::Relaxed) == 3 {
+                    hurried.hurry(SegmentNumber(2));
+                }
+            }),
+        };
+        let paused_for = |number, speed| {
+            pauses.store(0, Ordering::Relaxed);
+            assert!(workshop.prewrite("x", SegmentNumber(number), speed).is_ok());
+            pauses.load(Ordering::Relaxed)
+        };
+        assert_eq!(paused_for(1, Speed::Full), 0);
+        assert_eq!(paused_for(1, Speed::Paced), 3, "two pieces and a little");
+        pauses.store(3, Ordering::Relaxed);
+        (workshop.sleep)(Duration::ZERO);
+        assert_eq!(paused_for(2, Speed::Paced), 0, "wanted at once");
+        assert_eq!(paused_for(3, Speed::Paced), 3, "and the next is not");
     }
 
     #[test]

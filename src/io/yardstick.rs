@@ -2,17 +2,20 @@
 //! before.
 
 use std::cell::{Cell, RefCell};
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
+
 use super::buffer_pool::BufferPool;
 use super::clock;
 use super::directory::FILE_MODE;
-use super::segment_file::SegmentFile;
+use super::prewriter::Zeros;
+use super::segment_file::{SegmentFile, open_direct};
 use crate::format::segment::spare_name;
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 
@@ -115,14 +118,18 @@ fn whole(bytes: u64) -> u64 {
     bytes.max(BATCH_BYTES_MAX as u64) / BATCH_BYTES_MAX as u64 * BATCH_BYTES_MAX as u64
 }
 
+/// As a node prewrites its segments: around the page cache. What is left in it of a file is taken out again when writes with
+/// O_DIRECT come to it, which the kernel does in their time.
 fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
-    let zeros = vec![0; BATCH_BYTES_MAX];
-    let mut left = bytes;
-    while left > 0 {
-        let piece = left.min(zeros.len() as u64);
-        file.write_all(&zeros[..piece as usize])?;
-        left -= piece;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(FILE_MODE);
+    let (file, _) = open_direct(&mut options, OFlag::empty(), path)?;
+    let zeros = Zeros::new();
+    let mut written = 0;
+    while written < bytes {
+        let piece = zeros.piece(bytes - written);
+        file.write_all_at(piece, written)?;
+        written += piece.len() as u64;
     }
     file.sync_all()
 }

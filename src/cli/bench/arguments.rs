@@ -30,15 +30,18 @@ pub enum BenchWhat {
     /// a window, latencies are those of the first message of each sixteenth of it, until all of that sixteenth is durable;
     /// with many publishers, or a window of 2 to 31, those of one message in 16; with a single one all.
     ///
+    /// At most 24 GiB of segments are prewritten: a longer run, which then says so, makes the others while it goes on.
+    ///
     /// Needs as much disk as can be written to it in that time and a tenth more, with --owed also room for these messages
     /// and 128 bytes with each, and 256 MiB besides; 512 MiB at least. At 1 GB a second, 5 seconds need 6 GB.
     #[command(after_help = CODES)]
     Publish(BenchPublish),
     /// Publishing to handlers in other processes, over loopback, durable at both ends.
     ///
-    /// The publishers stay at most 4 MiB ahead of the slowest subscriber; with one publisher and one message on its way the
-    /// next is published when the last was acknowledged. A message counts once all subscribers have
-    /// handled it. The latencies are those from the call of publish to the call of each handler.
+    /// The publishers stay about 4 MiB ahead of the slowest subscriber, or a message each if that is more; with one
+    /// publisher and one message on its way the next is published once the last was handled and acknowledged. A message
+    /// counts once all subscribers have handled it. The latencies are those from the call of publish to the call of each
+    /// handler. If a receiver ends, or handles nothing for 30 seconds, the measurement fails.
     ///
     /// Needs 1 GiB of disk, and half a GiB more for each subscriber beyond the first.
     #[command(after_help = CODES)]
@@ -46,9 +49,9 @@ pub enum BenchWhat {
     /// Opening a node on a large log, with the page cache dropped where that is permitted.
     ///
     /// The node is opened at least three times, and again until --seconds have been spent in opening it; the latencies are
-    /// those of the openings. The yardstick is a plain sequential read of the same files.
+    /// those of the openings. Beside the yardstick, which writes, stands a plain sequential read of the same files.
     ///
-    /// Needs as much disk as the log has, and 512 MiB.
+    /// Needs as much disk as the log has, and 1 GiB.
     #[command(after_help = CODES)]
     Recover(BenchRecover),
 }
@@ -56,7 +59,7 @@ pub enum BenchWhat {
 /// What all measurements have in common.
 #[derive(Debug, Args)]
 pub struct BenchCommon {
-    /// Where to measure; a directory that is removed again is made in it.
+    /// Where to measure; a directory that is removed again, also by SIGINT and SIGTERM, is made in it.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
     /// How long to measure.

@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use super::arguments::BenchDeliver;
-use super::facts::Facts;
+use super::facts::{Facts, device_flushes};
 use super::lead::Lead;
 use super::load::{Load, TOPIC};
 use super::receiver::Standing;
-use super::receivers::Receivers;
+use super::receivers::{PATIENCE, Receivers};
 use super::report::{Circumstances, Counted, Report};
 use super::ruler::Ruler;
 use super::usage::Usage;
 use super::{open, plot, progress, runtime};
-use crate::bus::{Status, Stopwatch};
-use crate::cli::exit::Failure;
+use crate::bus::{Bus, Status, Stopwatch};
+use crate::cli::exit::{Exit, Failure};
 
 const DURABLE: &str = "on all disks (O_DSYNC), and handled";
 
@@ -36,13 +36,15 @@ struct Moment {
 async fn measure(load: &Load, subscribers: u32, dir: &Path, ruler: &Ruler) -> Result<Report, Failure> {
     let bus = open(&dir.join("publisher")).await?;
     let mut receivers = Receivers::start(subscribers, dir, bus.address())?;
-    bus.subscribers(TOPIC, subscribers as usize).await?;
+    receivers.while_they_live(subscribed(&bus, subscribers)).await?;
     let theirs = receivers.begin()?;
     let before = Moment { receivers: theirs, usage: Usage::from_now(), status: bus.status().await? };
-    let watch = Stopwatch::start();
-    let published = load.run(&bus, Some(&Lead::new(&bus, load, subscribers))).await?;
+    let (watch, flushed_before) = (Stopwatch::start(), device_flushes(dir));
+    let lead = Lead::new(&bus, load, subscribers);
+    let published = receivers.while_they_live(load.run(&bus, Some(&lead))).await?;
     let theirs = receivers.wait(published.messages)?;
     let elapsed = watch.elapsed();
+    let device_flushes = device_flushes(dir).zip(flushed_before).map(|(after, before)| after - before);
     let after = Moment { receivers: theirs, usage: Usage::now(), status: bus.status().await? };
     // From the call of publish to the call of the handler, which only the receivers know.
     let latencies = receivers.latencies()?;
@@ -53,11 +55,12 @@ async fn measure(load: &Load, subscribers: u32, dir: &Path, ruler: &Ruler) -> Re
     let flushed = |moment: &Moment| moment.status.flushes + moment.receivers.flushes;
     let counted = Counted {
         messages: published.messages,
-        payload_bytes: published.messages * u64::from(load.size),
+        payload_bytes: published.messages * u64::from(load.size()),
         elapsed,
         latencies,
         usage: ours.and(&after.receivers.usage.since(&before.receivers.usage)),
         flushes: flushed(&after) - flushed(&before),
+        device_flushes,
         log_bytes: written(&after) - written(&before),
         durable: DURABLE,
         circumstances: Circumstances::Deliver {
@@ -67,5 +70,17 @@ async fn measure(load: &Load, subscribers: u32, dir: &Path, ruler: &Ruler) -> Re
             publisher_cpu_ns_per_delivery: ours.cpu_ns as f64 / deliveries.max(1) as f64,
         },
     };
-    Ok(Report::new("deliver", &counted, ruler, Facts::of(dir, after.status.file_system)))
+    Ok(Report::new("deliver", &counted, ruler, Facts::of(dir)))
+}
+
+/// All of them have subscribed: one after the other, and none may keep us waiting too long.
+async fn subscribed(bus: &Bus, subscribers: u32) -> Result<(), Failure> {
+    for count in 1..=subscribers as usize {
+        let some = tokio::time::timeout(PATIENCE, bus.subscribers(TOPIC, count));
+        some.await.map_err(|_| {
+            let text = format!("{} of {subscribers} receivers have subscribed and no more do", count - 1);
+            Failure::new(Exit::Failure, text)
+        })??;
+    }
+    Ok(())
 }

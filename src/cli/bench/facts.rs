@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::bus::inspect;
+
 /// The machine and the disk under a directory, as far as the kernel tells.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {
@@ -19,14 +21,17 @@ pub struct Facts {
     pub device: String,
     /// Whether the disk has a volatile cache that must be flushed ("write back") or none ("write through").
     pub write_cache: String,
+    /// Why nothing is durable there, whatever is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability_warning: Option<String>,
 }
 
 impl Facts {
-    pub fn of(directory: &Path, file_system: String) -> Facts {
+    pub fn of(directory: &Path) -> Facts {
         let text =
             |path: &str| fs::read_to_string(path).map_or_else(|_| unknown(), |text| text.trim().to_owned());
-        let device = fs::metadata(directory).map(|metadata| metadata.dev()).unwrap_or(0);
-        let block = format!("/sys/dev/block/{}:{}", major(device), minor(device));
+        let block = block_device(directory);
+        let (file_system, durability_warning) = inspect::file_system(directory);
         Facts {
             kernel: text("/proc/sys/kernel/osrelease"),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
@@ -39,12 +44,18 @@ impl Facts {
                 .iter()
                 .find_map(|path| fs::read_to_string(path).ok())
                 .map_or_else(unknown, |text| text.trim().to_owned()),
+            durability_warning,
         }
     }
 
-    /// All of it, in one line for people.
+    /// How durable something is of which `claim` says how it was written: not at all, where a flush reaches no disk.
+    pub fn durable(&self, claim: &str) -> String {
+        self.durability_warning.clone().unwrap_or_else(|| claim.to_owned())
+    }
+
+    /// The machine and the disk, in one line for people.
     pub fn line(&self) -> String {
-        let Facts { kernel, cores, file_system, device, write_cache } = self;
+        let Facts { kernel, cores, file_system, device, write_cache, .. } = self;
         format!("Linux {kernel}, {cores} cores, {file_system} on {device}, write cache: {write_cache}")
     }
 }
@@ -59,8 +70,24 @@ impl Facts {
             file_system: "minixfs".to_owned(),
             device: "sdz".to_owned(),
             write_cache: "write sideways".to_owned(),
+            durability_warning: None,
         }
     }
+}
+
+/// Where the kernel tells of the device under a directory.
+fn block_device(directory: &Path) -> String {
+    let device = fs::metadata(directory).map(|metadata| metadata.dev()).unwrap_or(0);
+    format!("/sys/dev/block/{}:{}", major(device), minor(device))
+}
+
+/// How many flushes the disk under a directory was asked for since the machine started, by anybody, if the kernel counts
+/// them: the 16th number of a whole disk's `stat` (Documentation/block/stat.rst).
+pub fn device_flushes(directory: &Path) -> Option<u64> {
+    let block = block_device(directory);
+    let whole = if Path::new(&format!("{block}/partition")).exists() { "/.." } else { "" };
+    let stat = fs::read_to_string(format!("{block}{whole}/stat")).ok()?;
+    stat.split_whitespace().nth(15)?.parse().ok()
 }
 
 fn unknown() -> String {
@@ -84,6 +111,14 @@ mod tests {
     fn the_line_says_all_of_it() {
         let said = "Linux 6.99, 3 cores, minixfs on sdz, write cache: write sideways";
         assert_eq!(Facts::example().line(), said);
+    }
+
+    #[test]
+    fn nothing_is_durable_where_a_flush_reaches_no_disk() {
+        let disk = Facts::example();
+        assert_eq!(disk.durable("on the moon"), "on the moon");
+        let memory = Facts { durability_warning: Some("it is memory".to_owned()), ..disk };
+        assert_eq!(memory.durable("on the moon"), "it is memory");
     }
 
     #[test]

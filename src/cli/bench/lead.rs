@@ -1,18 +1,19 @@
 //! How far publishers may run ahead of their subscribers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::load::Load;
+use super::receivers::PATIENCE;
 use crate::bus::{Bus, Status};
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 
 /// Bytes that publishers may be ahead of the slowest subscriber: about what a node keeps in memory for those who keep up.
 /// Beyond that they would measure how fast the log is read back.
-const LEAD_BYTES: u64 = 4 << 20;
+pub const LEAD_BYTES: u64 = 4 << 20;
 
 /// How often it is looked how far they are ahead, for each subscriber: a look costs more with each.
 const LOOK: Duration = Duration::from_micros(250);
@@ -20,15 +21,12 @@ const LOOK: Duration = Duration::from_micros(250);
 /// And how often at least.
 const LOOK_MAX: Duration = Duration::from_millis(4);
 
-/// How often it is looked whether a single message has come back.
-const LOOK_ALONE: Duration = Duration::from_millis(1);
-
 /// What publishers wait for before they go on.
 #[derive(Clone)]
 pub enum Lead {
     /// That not too much is owed.
     Little(Owed),
-    /// That nothing is: one message at a time, from its publishing to its handling.
+    /// That nothing is: one message at a time, from its publishing until it was handled and acknowledged.
     Nothing(Bus),
 }
 
@@ -36,8 +34,15 @@ pub enum Lead {
 #[derive(Clone)]
 pub struct Owed {
     owed_max: u64,
-    owed: Arc<AtomicU64>,
-    fell: Arc<Notify>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    owed: AtomicU64,
+    /// Nobody is held back any more.
+    is_over: AtomicBool,
+    changed: Notify,
 }
 
 impl Lead {
@@ -46,54 +51,71 @@ impl Lead {
         if load.publishers == 1 && load.pipeline == 1 {
             return Lead::Nothing(bus.clone());
         }
-        Lead::Little(Owed::watch(bus, load.size, subscribers))
+        Lead::Little(Owed::watch(bus, load.size(), subscribers))
     }
 
+    /// Waits until one may go on.
     pub async fn wait(&self) -> Result<(), Failure> {
         match self {
             Lead::Little(owed) => owed.wait().await,
             Lead::Nothing(bus) => {
-                while owed_to_the_slowest(&bus.status().await?) > 0 {
-                    tokio::time::sleep(LOOK_ALONE).await;
+                let left = bus.drain(PATIENCE).await?;
+                if !left.is_empty() {
+                    let text = format!("a message has not come back for {} s", PATIENCE.as_secs());
+                    return Err(Failure::new(Exit::Failure, text));
                 }
             }
         }
         Ok(())
     }
+
+    /// The time is over: whoever waits goes on, and nobody waits any more.
+    pub fn end(&self) {
+        if let Lead::Little(owed) = self {
+            owed.shared.is_over.store(true, Ordering::Relaxed);
+            owed.shared.changed.notify_waiters();
+        }
+    }
 }
 
 impl Owed {
-    /// Looks at what the node owes, until it closes. A thread of its own looks, for the timers of a runtime have a coarser
-    /// grain.
+    /// Looks at what the node owes, until it closes or nobody wants to know. A thread of its own looks, for the timers of a
+    /// runtime have a coarser grain.
     fn watch(bus: &Bus, size: u32, subscribers: u32) -> Owed {
         let owed_max = (LEAD_BYTES / u64::from(size)).max(1);
-        let owed = Owed { owed_max, owed: Arc::default(), fell: Arc::default() };
-        let (bus, told, runtime) = (bus.clone(), owed.clone(), tokio::runtime::Handle::current());
+        let owed = Owed { owed_max, shared: Arc::default() };
+        let (bus, told, runtime) =
+            (bus.clone(), Arc::downgrade(&owed.shared), tokio::runtime::Handle::current());
         let pause = LOOK_MAX.min(LOOK * subscribers);
         std::thread::spawn(move || {
             while let Ok(status) = runtime.block_on(bus.status()) {
-                told.tell(owed_to_the_slowest(&status));
+                let Some(shared) = told.upgrade() else { return };
+                shared.tell(owed_to_the_slowest(&status), owed_max);
+                drop(shared);
                 std::thread::sleep(pause);
             }
         });
         owed
     }
 
-    /// So many are owed now to the slowest.
-    fn tell(&self, owed: u64) {
-        self.owed.store(owed, Ordering::Relaxed);
-        if owed < self.owed_max {
-            self.fell.notify_waiters();
-        }
-    }
-
     async fn wait(&self) {
         loop {
-            let fell = self.fell.notified();
-            if self.owed.load(Ordering::Relaxed) < self.owed_max {
+            let changed = self.shared.changed.notified();
+            let little = self.shared.owed.load(Ordering::Relaxed) < self.owed_max;
+            if little || self.shared.is_over.load(Ordering::Relaxed) {
                 return;
             }
-            fell.await;
+            changed.await;
+        }
+    }
+}
+
+impl Shared {
+    /// So many are owed now to the slowest.
+    fn tell(&self, owed: u64, owed_max: u64) {
+        self.owed.store(owed, Ordering::Relaxed);
+        if owed < owed_max {
+            self.changed.notify_waiters();
         }
     }
 }

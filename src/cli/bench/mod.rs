@@ -16,6 +16,7 @@ mod receivers;
 mod recover;
 mod report;
 mod ruler;
+mod scratch;
 mod usage;
 
 use std::path::Path;
@@ -27,13 +28,14 @@ use tempfile::TempDir;
 use super::exit::Failure;
 use super::output;
 use crate::bus::Bus;
-use arguments::{BenchCommon, BenchWhat};
+use arguments::BenchWhat;
 
 /// Bytes of a segment of a node that is measured.
 const SEGMENT_BYTES: u64 = crate::limits::SEGMENT_BYTES_DEFAULT;
 
 /// Runs one measurement.
 pub fn run(what: &BenchWhat) -> Result<(), Failure> {
+    scratch::remove_when_interrupted()?;
     match what {
         BenchWhat::Device(arguments) => device::run(arguments),
         BenchWhat::Publish(arguments) => publish::run(arguments),
@@ -46,11 +48,7 @@ fn io(doing: &'static str) -> impl Fn(std::io::Error) -> Failure {
     move |error| Failure::io(doing, &error)
 }
 
-/// A directory for one measurement, removed when it is dropped.
-fn scratch(common: &BenchCommon) -> Result<TempDir, Failure> {
-    directory_in(&common.dir)
-}
-
+/// A directory for a part of a measurement, removed when it is dropped.
 fn directory_in(parent: &Path) -> Result<TempDir, Failure> {
     let failed = |error| Failure::io(&format!("make a directory in {}", parent.display()), &error);
     tempfile::Builder::new().prefix("resolute-bench-").tempdir_in(parent).map_err(failed)

@@ -7,10 +7,11 @@ use std::time::Duration;
 use plotters::prelude::*;
 
 use super::arguments::BenchLoad;
-use super::load::Load;
+use super::load::{Load, filler};
 use super::report::Report;
 use super::ruler::Ruler;
-use super::{directory_in, progress, scratch};
+use super::scratch::Scratch;
+use super::{directory_in, progress};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Output, say};
 
@@ -30,17 +31,15 @@ pub fn measure(
     what: &str,
     measure: impl Fn(&Load, &Path, &Ruler) -> Result<Report, Failure>,
 ) -> Result<(), Failure> {
-    let dir = scratch(&arguments.common)?;
+    let dir = Scratch::new(&arguments.common.dir)?;
     if let Some(file) = &arguments.plot {
         check_writable(file)?;
     }
     let bar = progress("measuring the disk");
     let ruler = Ruler::measure(dir.path())?;
     bar.finish_and_clear();
-    let load = |publishers, pipeline| {
-        let duration = Duration::from_secs(arguments.common.seconds);
-        Load { publishers, pipeline, size: arguments.payload.size, duration }
-    };
+    let (filler, duration) = (filler(arguments.payload.size), Duration::from_secs(arguments.common.seconds));
+    let load = |publishers, pipeline| Load { publishers, pipeline, filler, duration };
     let once = |load: Load| {
         let dir = directory_in(dir.path())?;
         measure(&load, dir.path(), &ruler)
@@ -106,7 +105,13 @@ fn draw(file: &Path, what: &str, points: &[(u32, Report)]) -> Result<(), Box<dyn
         .x_label_area_size(44)
         .y_label_area_size(84)
         .build_cartesian_2d(range(rates).log_scale(), range(latencies).log_scale())?;
-    chart.configure_mesh().x_desc("messages a second").y_desc("latency, us").draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("messages a second")
+        .y_desc("latency, us")
+        .x_label_formatter(&label)
+        .y_label_formatter(&label)
+        .draw()?;
     for (name, colour, of) in [
         ("p50", BLUE, (|report: &Report| report.p50_us) as fn(&Report) -> f64),
         ("p99", RED, |report: &Report| report.p99_us),
@@ -125,6 +130,19 @@ fn draw(file: &Path, what: &str, points: &[(u32, Report)]) -> Result<(), Box<dyn
     chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
     root.present()?;
     Ok(())
+}
+
+/// A number of an axis, short, and no two alike that differ by a hundredth.
+fn label(value: &f64) -> String {
+    let (scaled, unit) = match *value {
+        value if value >= 1e6 => (value / 1e6, " M"),
+        value if value >= 1e4 => (value / 1e3, " k"),
+        value => (value, ""),
+    };
+    let digits = (2 - scaled.abs().max(1.0).log10().floor() as i32).max(0) as usize;
+    let text = format!("{scaled:.digits$}");
+    let short = if digits > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{short}{unit}")
 }
 
 #[cfg(test)]
@@ -150,6 +168,13 @@ mod tests {
             assert_eq!(drawn.matches(&format!(">\n{outstanding}\n<")).count(), 2, "{outstanding} in {drawn}");
         }
         assert!(drawn.contains("resolute bench publish"));
+    }
+
+    #[test]
+    fn labels_are_short_and_tell_near_numbers_apart() {
+        let said = [1.0, 1.25, 90.0, 147.0, 9_876.0, 10_000.0, 12_300.0, 500_000.0, 1e6, 1.25e6, 7e6];
+        let expected = ["1", "1.25", "90", "147", "9876", "10 k", "12.3 k", "500 k", "1 M", "1.25 M", "7 M"];
+        assert_eq!(said.map(|value| label(&value)), expected);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::io::{BufRead, Write};
 use std::iter::Sum;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::arguments::BenchReceiver;
 use super::latency::Latencies;
@@ -80,6 +83,15 @@ impl Handled {
         }
     }
 
+    async fn answer_all(&self, mut questions: UnboundedReceiver<Question>, bus: &Bus) -> Result<(), Failure> {
+        while let Some(question) = questions.recv().await {
+            let line = self.answer(question, bus).await?;
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{line}").and_then(|()| out.flush()).map_err(io("report"))?;
+        }
+        Ok(())
+    }
+
     async fn answer(&self, question: Question, bus: &Bus) -> Result<String, Failure> {
         let answer = match question {
             Question::Latencies => serde_json::to_string(&self.latencies().clone()),
@@ -98,6 +110,8 @@ impl Handled {
 }
 
 pub fn run(arguments: &BenchReceiver) -> Result<(), Failure> {
+    // From the start: whoever started this may end before anything else has come about.
+    let questions = questions();
     let handled = Handled { count: Arc::default(), latencies: Arc::new(Mutex::new(Latencies::new())) };
     runtime()?.block_on(async {
         let handling = handled.clone();
@@ -108,26 +122,31 @@ pub fn run(arguments: &BenchReceiver) -> Result<(), Failure> {
         });
         let bus = builder.open().await?;
         let serving = tokio::spawn(bus.serve());
-        bus.subscribe(&arguments.from, TOPIC).await?.confirmed().await?;
-        let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lock().lines() {
-                // Whoever asks anything else has ended, or never was the one who started this.
-                let question = line.ok().as_deref().and_then(Question::of_text);
-                if question.is_none_or(|question| sender.send(question).is_err()) {
-                    return;
-                }
-            }
-        });
-        while let Some(question) = asked.recv().await {
-            let line = handled.answer(question, &bus).await?;
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "{line}").and_then(|()| out.flush()).map_err(io("report"))?;
-        }
+        let subscribing = async {
+            bus.subscribe(&arguments.from, TOPIC).await?.confirmed().await?;
+            std::future::pending().await
+        };
+        let (Either::Left((outcome, _)) | Either::Right((outcome, _))) =
+            select(pin!(subscribing), pin!(handled.answer_all(questions, &bus))).await;
         bus.close().await?;
         drop(serving.await);
-        Ok(())
+        outcome
     })
+}
+
+/// What comes in by standard input. It ends with it, or with what is no question: then whoever started this has ended, or
+/// never was the one who should.
+fn questions() -> UnboundedReceiver<Question> {
+    let (sender, questions) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let question = line.ok().as_deref().and_then(Question::of_text);
+            if question.is_none_or(|question| sender.send(question).is_err()) {
+                return;
+            }
+        }
+    });
+    questions
 }
 
 fn published_at(payload: &[u8]) -> Option<Stopwatch> {

@@ -11,10 +11,12 @@ use serde::Serialize;
 use super::arguments::BenchRecover;
 use super::facts::Facts;
 use super::latency::Latencies;
-use super::load::Load;
+use super::load::{Load, filler};
 use super::report::write_result;
+use super::ruler::Ruler;
+use super::scratch::Scratch;
 use super::usage::Usage;
-use super::{away, io, open, progress, runtime, scratch};
+use super::{away, io, open, progress, runtime};
 use crate::bus::Stopwatch;
 use crate::cli::exit::{Exit, Failure};
 
@@ -24,7 +26,7 @@ const DURABLE: &str =
 /// The fewest openings that say anything of what is usual.
 const OPENINGS_MIN: u32 = 3;
 
-/// The result. It has no `yardstick_p50_us`: nothing here waits for a single write.
+/// The result.
 #[derive(Serialize)]
 struct Report {
     what: &'static str,
@@ -42,18 +44,23 @@ struct Report {
     p999_us: f64,
     max_us: f64,
     cpu_ns_per_message: f64,
+    engine_cpu_ns_per_message: f64,
     peak_rss_bytes: u64,
     /// With which the log was written: an opening reads that many batches.
     flushes: u64,
-    /// A plain sequential read of the same files.
     yardstick_bytes_per_second: f64,
+    yardstick_p50_us: f64,
+    /// Log bytes a second over the former: an opening reads, and the yardstick writes.
     ratio_to_yardstick: f64,
     payload_ratio: f64,
     messages_per_yardstick_gb: f64,
+    /// A plain sequential read of the same files: by one thread, through the page cache.
+    plain_read_bytes_per_second: f64,
+    ratio_to_plain_read: f64,
     /// Whether the page cache was dropped before each opening and before the plain read; if not, they may have read from
     /// memory.
     cache_dropped: bool,
-    durable: &'static str,
+    durable: String,
     #[serde(flatten)]
     facts: Facts,
 }
@@ -63,7 +70,6 @@ struct Log {
     messages: u64,
     bytes: u64,
     flushes: u64,
-    file_system: String,
 }
 
 impl Log {
@@ -71,7 +77,12 @@ impl Log {
     async fn build(dir: &Path, bytes: u64, size: u32, bar: &ProgressBar) -> Result<Log, Failure> {
         away::subscribe(dir).await?;
         let bus = open(dir).await?;
-        let load = Load { publishers: 2, pipeline: 1024, size, duration: Duration::from_millis(250) };
+        let load = Load {
+            publishers: 2,
+            pipeline: 1024,
+            filler: filler(size),
+            duration: Duration::from_millis(250),
+        };
         let mut messages = 0;
         loop {
             let status = bus.status().await?;
@@ -83,7 +94,7 @@ impl Log {
             if status.written_bytes >= bytes {
                 let (bytes, flushes) = (status.written_bytes, status.flushes);
                 bus.close().await?;
-                return Ok(Log { messages, bytes, flushes, file_system: status.file_system });
+                return Ok(Log { messages, bytes, flushes });
             }
             messages += load.run(&bus, None).await?.messages;
         }
@@ -132,10 +143,11 @@ impl Openings {
 }
 
 pub fn run(arguments: &BenchRecover) -> Result<(), Failure> {
-    let dir = scratch(&arguments.common)?;
+    let dir = Scratch::new(&arguments.common.dir)?;
     let (web, size) = (dir.path().join("publisher"), arguments.payload.size);
     let duration = Duration::from_secs(arguments.common.seconds);
-    let bar = progress("building the log");
+    let bar = progress("measuring the disk");
+    let ruler = Ruler::measure(dir.path())?;
     let report = runtime()?.block_on(async {
         let log = Log::build(&web, arguments.gib << 30, size, &bar).await?;
         bar.set_message("reading the files");
@@ -143,21 +155,23 @@ pub fn run(arguments: &BenchRecover) -> Result<(), Failure> {
         let (read, reading) = read_all(&web)?;
         let openings = Openings::make(&web, &log, duration, &bar).await?;
         let openings = Openings { cache_dropped: cache_dropped && openings.cache_dropped, ..openings };
-        let yardstick = read as f64 / reading.as_secs_f64();
-        Ok::<_, Failure>(Report::new(
-            &log,
-            size,
-            &openings,
-            yardstick,
-            Facts::of(dir.path(), log.file_system.clone()),
-        ))
+        let plain_read = read as f64 / reading.as_secs_f64();
+        Ok::<_, Failure>(Report::new(&log, size, &openings, plain_read, &ruler, Facts::of(dir.path())))
     });
     bar.finish_and_clear();
     report?.write(arguments.common.json)
 }
 
 impl Report {
-    fn new(log: &Log, size: u32, openings: &Openings, yardstick: f64, facts: Facts) -> Report {
+    fn new(
+        log: &Log,
+        size: u32,
+        openings: &Openings,
+        plain_read: f64,
+        ruler: &Ruler,
+        facts: Facts,
+    ) -> Report {
+        let yardstick = ruler.fast.bytes_per_second();
         let seconds = openings.elapsed.as_secs_f64() / f64::from(openings.count);
         let opened = log.messages.max(1) as f64 * f64::from(openings.count);
         let (messages_per_second, bytes_per_second) =
@@ -175,14 +189,18 @@ impl Report {
             p999_us: openings.latencies.percentile_us(0.999),
             max_us: openings.latencies.max_us(),
             cpu_ns_per_message: openings.usage.cpu_ns as f64 / opened,
+            engine_cpu_ns_per_message: openings.usage.engine_cpu_ns as f64 / opened,
             peak_rss_bytes: openings.usage.peak_rss_bytes,
             flushes: log.flushes,
             yardstick_bytes_per_second: yardstick,
+            yardstick_p50_us: ruler.soon.percentile_us(0.5),
             ratio_to_yardstick: bytes_per_second / yardstick,
             payload_ratio: messages_per_second * f64::from(size) / yardstick,
             messages_per_yardstick_gb: messages_per_second / (yardstick / 1e9),
+            plain_read_bytes_per_second: plain_read,
+            ratio_to_plain_read: bytes_per_second / plain_read,
             cache_dropped: openings.cache_dropped,
-            durable: DURABLE,
+            durable: facts.durable(DURABLE),
             facts,
         }
     }
@@ -197,7 +215,7 @@ impl Report {
             false => "not dropped, which only root may: some may have been read from memory",
         };
         vec![
-            ("durable", self.durable.to_owned()),
+            ("durable", self.durable.clone()),
             ("log, MB", format!("{:.0}", self.log_bytes as f64 / 1e6)),
             ("messages", self.messages.to_string()),
             ("openings", self.openings.to_string()),
@@ -207,12 +225,13 @@ impl Report {
             ("messages a second", format!("{:.0}", self.messages_per_second)),
             ("log, MB/s", format!("{:.0}", self.bytes_per_second / 1e6)),
             ("CPU a message, process, ns", format!("{:.0}", self.cpu_ns_per_message)),
+            ("CPU a message, engine thread, ns", format!("{:.0}", self.engine_cpu_ns_per_message)),
             ("peak memory, MiB", format!("{:.1}", self.peak_rss_bytes as f64 / f64::from(1 << 20))),
             ("flushes that wrote the log", self.flushes.to_string()),
-            (
-                "yardstick (plain sequential read), MB/s",
-                format!("{:.0}", self.yardstick_bytes_per_second / 1e6),
-            ),
+            ("plain sequential read, MB/s", format!("{:.0}", self.plain_read_bytes_per_second / 1e6)),
+            ("log bytes to the plain read", format!("{:.3}", self.ratio_to_plain_read)),
+            ("yardstick (1 MiB, 2 in flight), MB/s", format!("{:.0}", self.yardstick_bytes_per_second / 1e6)),
+            ("yardstick (4 KiB, one), p50 us", format!("{:.0}", self.yardstick_p50_us)),
             ("log bytes to the yardstick", format!("{:.3}", self.ratio_to_yardstick)),
             ("payload bytes to the yardstick", format!("{:.3}", self.payload_ratio)),
             ("messages a second for each GB/s", format!("{:.0}", self.messages_per_yardstick_gb)),
@@ -257,18 +276,19 @@ mod tests {
     fn report(cache_dropped: bool) -> Report {
         let mut latencies = Latencies::new();
         [1, 2, 3].into_iter().for_each(|seconds| latencies.record(Duration::from_secs(seconds)));
-        let log = Log { messages: 4_000, bytes: 1 << 20, flushes: 7, file_system: "minixfs".to_owned() };
+        let log = Log { messages: 4_000, bytes: 1 << 20, flushes: 7 };
         let (count, elapsed) = (3, Duration::from_secs(6));
         let openings = Openings { count, elapsed, latencies, usage: Usage::default(), cache_dropped };
-        Report::new(&log, 128, &openings, 2e6, Facts::example())
+        Report::new(&log, 128, &openings, 2e6, &Ruler::example(4_000_000, 90), Facts::example())
     }
 
     #[test]
     fn a_result_is_that_of_one_opening_on_the_average() {
         let report = report(true);
         assert_eq!((report.openings, report.seconds, report.messages_per_second), (3, 2.0, 2_000.0));
-        assert_eq!((report.bytes_per_second, report.ratio_to_yardstick), (524_288.0, 0.262_144));
-        assert_eq!(report.payload_ratio, 2_000.0 * 128.0 / 2e6);
+        assert_eq!((report.bytes_per_second, report.ratio_to_plain_read), (524_288.0, 0.262_144));
+        assert_eq!((report.ratio_to_yardstick, report.yardstick_p50_us), (0.131_072, 90.0));
+        assert_eq!(report.payload_ratio, 2_000.0 * 128.0 / 4e6);
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub struct Ruler {
     pub fast: Measured,
     /// 4 KiB writes, one at a time.
     pub soon: Measured,
+    /// Its file stays until all is measured: a disk that is told which blocks were freed (mount option "discard") is told
+    /// while the next thing is measured, and is slow meanwhile.
+    _file: Option<Yardstick>,
 }
 
 impl Ruler {
@@ -29,6 +32,22 @@ impl Ruler {
         Ok(Ruler {
             fast: yardstick.measure(fast, second).map_err(&measured)?,
             soon: yardstick.measure(soon, second).map_err(&measured)?,
+            _file: Some(yardstick),
         })
+    }
+}
+
+#[cfg(test)]
+impl Ruler {
+    /// One that takes so many bytes a second, and each write so long.
+    pub fn example(bytes_per_second: u64, micros: u64) -> Ruler {
+        let measured = |block_bytes, depth| Measured {
+            pattern: Pattern { block_bytes, depth },
+            bytes: bytes_per_second,
+            elapsed: Duration::from_secs(1),
+            latencies: vec![micros * 1_000],
+            direct: true,
+        };
+        Ruler { fast: measured(1 << 20, 2), soon: measured(4 << 10, 1), _file: None }
     }
 }
