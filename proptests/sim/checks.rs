@@ -9,7 +9,9 @@ use resolute::format::record::Records;
 use resolute::ids::{Lsn, NodeId, PeerSlot};
 use resolute::wire::bodies::Body;
 
+use super::faults::Faults;
 use super::model::{Entry, Model};
+use super::net::Weather;
 use super::node::{RETRY, Up};
 use super::turn::handlers_of;
 use super::world::World;
@@ -107,6 +109,13 @@ impl World {
     pub fn settle(&mut self) {
         self.is_calm = true;
         self.disks_full = false;
+        self.faults = Faults::NONE;
+        self.weather = Weather::FAIR;
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].up.as_ref().is_some_and(|up| up.failed) {
+                self.crash(node);
+            }
+        }
         self.net.apart.clear();
         for node in 0..self.nodes.len() {
             self.start(node);

@@ -1,26 +1,48 @@
-//! A disk of one node: segments of zeros, at most two writes in flight, and crashes between them.
+//! A disk of one node: prewritten and recycled segments, at most two writes in flight, a cache, and what a death leaves.
 //!
-//! A write that is in flight when the node dies is there whole, is not there, or is there in part. What was
-//! reported as written stays. That is the fault model of `io`, and all of it.
+//! What may happen to it is said in [`super::faults`]. Recovery is the shipped one: [`Scan`] decides, and what it wants is
+//! done here in the order in which the shell does it.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use resolute::engine::state::State;
-use resolute::format::batch::BatchView;
 use resolute::ids::{BatchNumber, Lsn, SegmentNumber};
-use resolute::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN};
+use resolute::limits::{SEGMENT_BYTES_MIN, SPARES_MAX};
 use resolute::log::chunk::Chunk;
 use resolute::log::index::Span;
+use resolute::log::look_ahead::IN_FLIGHT_BYTES_MAX;
 use resolute::log::place::BatchPlace;
+use resolute::log::recovery::{Scan, SegmentFile};
 use resolute::log::segments::Segment;
+use resolute::log::tail::{Stretch, Tail};
 
+use super::faults::{Fault, Tally};
 use super::rng::Rng;
+
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+
+/// How a node dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// Its process does: what was given to the kernel goes on.
+    Killed,
+    /// Its machine does: what was not synced may be gone.
+    PowerCut,
+}
 
 #[derive(Clone, Default)]
 pub struct Disk {
+    /// As the kernel shows them.
     segments: BTreeMap<SegmentNumber, Vec<u8>>,
+    /// Files that were segments, as they were then.
+    spares: Vec<Vec<u8>>,
     in_flight: BTreeMap<BatchNumber, (BatchPlace, Vec<u8>)>,
+    /// What a power cut may bring back in the place of what is shown: the sectors that nobody has synced.
+    unsynced: BTreeMap<(SegmentNumber, usize), [u8; SECTOR]>,
+    /// Where the next write to a segment may begin.
+    free_from: BTreeMap<SegmentNumber, u64>,
 }
 
 /// What a replay of a disk finds.
@@ -35,11 +57,17 @@ pub struct Recovered {
 
 impl Disk {
     pub fn prepare(&mut self, number: SegmentNumber) {
-        self.segments.insert(number, vec![0; SEGMENT_BYTES_MIN as usize]);
+        let file = self.spares.pop().unwrap_or_else(|| vec![0; SEGMENT_BYTES_MIN as usize]);
+        self.segments.insert(number, file);
+        self.free_from.insert(number, 0);
     }
 
     pub fn free(&mut self, number: SegmentNumber) {
-        assert!(self.segments.remove(&number).is_some(), "a segment is freed twice");
+        let file = self.segments.remove(&number).expect("a segment is freed twice");
+        self.unsynced.retain(|(segment, _), _| *segment != number);
+        if self.spares.len() < SPARES_MAX {
+            self.spares.push(file);
+        }
     }
 
     pub fn segments(&self) -> usize {
@@ -47,21 +75,36 @@ impl Disk {
     }
 
     pub fn begin_write(&mut self, batch: BatchNumber, place: BatchPlace, bytes: &[u8]) {
-        let segment = &self.segments[&place.segment];
-        let room = &segment[place.offset as usize..place.end() as usize];
-        assert!(room.iter().all(|byte| *byte == 0), "no block is written twice");
+        let free_from = self.free_from.get_mut(&place.segment).unwrap();
+        assert!(*free_from <= place.offset, "no block is written twice");
+        *free_from = place.end();
         self.in_flight.insert(batch, (place, bytes.to_vec()));
         assert!(self.in_flight.len() <= 2);
     }
 
     pub fn end_write(&mut self, batch: BatchNumber) {
         let (place, bytes) = self.in_flight.remove(&batch).unwrap();
-        self.put(place, &bytes);
+        let at = place.offset as usize;
+        self.segments.get_mut(&place.segment).unwrap()[at..at + bytes.len()].copy_from_slice(&bytes);
     }
 
-    fn put(&mut self, place: BatchPlace, bytes: &[u8]) {
-        let at = place.offset as usize;
-        self.segments.get_mut(&place.segment).unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
+    /// Bytes that reach the kernel's cache and, sector by sector or not at all, what is behind it.
+    fn put_unsynced(&mut self, segment: SegmentNumber, offset: usize, bytes: &[u8]) {
+        let file = self.segments.get_mut(&segment).unwrap();
+        for (number, new) in bytes.chunks(SECTOR).enumerate() {
+            let at = offset + number * SECTOR;
+            let old = &mut file[at..at + SECTOR];
+            // Invariant: all that is written is whole blocks.
+            let was: [u8; SECTOR] = (&*old).try_into().unwrap();
+            if was != new {
+                self.unsynced.entry((segment, at / SECTOR)).or_insert(was);
+                old.copy_from_slice(new);
+            }
+        }
+    }
+
+    fn sync(&mut self, segment: SegmentNumber) {
+        self.unsynced.retain(|(of, _), _| *of != segment);
     }
 
     /// What is read is durable, so it is the same whenever the read ends; a segment that is freed meanwhile stays until
@@ -72,74 +115,126 @@ impl Disk {
     }
 
     /// The node dies.
-    pub fn crash(&mut self, rng: &mut Rng) {
+    pub fn crash(&mut self, death: Death, rng: &mut Rng, tally: &mut Tally) {
+        tally.count(if death == Death::Killed { Fault::Killed } else { Fault::PowerCut });
         for (_, (place, bytes)) in std::mem::take(&mut self.in_flight) {
-            match rng.below(4) {
-                0 | 1 => self.put(place, &bytes),
-                2 => {}
-                _ => {
-                    let blocks = bytes.len() / BLOCK_BYTES;
-                    let mut torn = bytes[..rng.below(blocks as u64) as usize * BLOCK_BYTES].to_vec();
-                    torn.resize(bytes.len(), 0xee);
-                    self.put(place, &torn);
-                }
+            // The kernel has the write, or has not got it yet.
+            if rng.chance(75) {
+                self.put_unsynced(place.segment, place.offset as usize, &bytes);
             }
+        }
+        if death == Death::PowerCut {
+            self.lose_unsynced(rng, tally);
         }
     }
 
-    /// Reads all that makes sense and wipes the rest, so that it never comes back.
-    pub fn recover(&mut self) -> Recovered {
-        let mut found = Recovered {
-            state: State::default(),
-            segments: Vec::new(),
-            offset: 0,
-            last_batch: BatchNumber(0),
-            previous_header_crc: 0,
-            next_lsn: Lsn(1),
-        };
-        let (mut applied, mut is_over) = (Vec::new(), false);
-        for (number, bytes) in &mut self.segments {
-            let mut offset = 0;
-            loop {
-                if is_over {
-                    break;
-                }
-                let Ok(view) = BatchView::parse_verified(&bytes[offset..]) else { break };
-                let header = *view.header;
-                let fits = found.last_batch == BatchNumber(0)
-                    || header.number() == found.last_batch.plus(1)
-                        && header.previous_header_crc.get() == found.previous_header_crc;
-                if !fits || header.segment() != *number {
-                    break;
-                }
-                let length = header.batch_bytes.get();
-                let place = BatchPlace { segment: *number, offset: offset as u64, bytes: length };
-                let batch = Bytes::copy_from_slice(&bytes[offset..offset + length as usize]);
-                let chunk = Chunk::read_back(batch, header.first_lsn()).unwrap();
-                found.state.apply_batch(place, &chunk, &mut applied).unwrap();
-                applied.clear();
-                if offset == 0 {
-                    found.segments.push(Segment { number: *number, first_lsn: header.first_lsn() });
-                }
-                offset += length as usize;
-                found.offset = offset as u64;
-                found.last_batch = header.number();
-                found.previous_header_crc = header.header_crc.get();
-                found.next_lsn = header.end_lsn();
-                if offset >= bytes.len() {
-                    break;
-                }
+    /// Of what was not synced, all is there, or nothing, or any sectors of it.
+    fn lose_unsynced(&mut self, rng: &mut Rng, tally: &mut Tally) {
+        let percent = [0, 100, 50, 3, 97][rng.below(5) as usize];
+        let all = self.unsynced.len();
+        let mut lost = 0;
+        for ((segment, sector), old) in std::mem::take(&mut self.unsynced) {
+            if rng.chance(percent) {
+                lost += 1;
+                let at = sector * SECTOR;
+                self.segments.get_mut(&segment).unwrap()[at..at + SECTOR].copy_from_slice(&old);
             }
-            is_over |= offset == 0;
-            bytes[offset..].fill(0);
         }
-        let last = found.segments.last().map(|segment| segment.number);
-        self.segments.retain(|number, _| Some(*number) <= last);
-        if last.is_none() {
-            let number = SegmentNumber(1);
-            self.prepare(number);
-            found.segments.push(Segment { number, first_lsn: Lsn(1) });
+        match lost {
+            0 => {}
+            lost if lost == all => tally.count(Fault::WritesLost),
+            _ => tally.count(Fault::WritesTorn),
         }
-        found
+    }
+
+    /// Opens the log, as the shell does: read, make zeros where writes may have been in flight, sync, and only then go on.
+    /// `dies` says whether, and how, the node dies before the next step.
+    pub fn recover(
+        &mut self,
+        rng: &mut Rng,
+        tally: &mut Tally,
+        dies: &mut dyn FnMut(&mut Rng) -> Option<Death>,
+    ) -> Recovered {
+        let mut before: Option<Tail> = None;
+        loop {
+            let (tail, state) = self.scan();
+            if let Some(before) = &before {
+                assert!(tail.next_batch <= before.next_batch, "what was cut is back");
+            }
+            let Err(death) = self.repair(&tail, rng, dies) else { return self.found(&tail, state) };
+            tally.count(Fault::DiedRecovering);
+            self.crash(death, rng, tally);
+            // Without a power cut all is as it was.
+            before = Some(tail).filter(|_| death == Death::Killed).or(before);
+        }
+    }
+
+    fn scan(&self) -> (Tail, State) {
+        let (mut state, mut applied) = (State::default(), Vec::new());
+        let files = self.segments.iter();
+        let files =
+            files.map(|(number, file)| SegmentFile { number: *number, file_bytes: file.len() as u64 });
+        let mut scan = Scan::new(files.collect(), IN_FLIGHT_BYTES_MAX as usize);
+        while let Some(window) = scan.wanted() {
+            let at = window.offset as usize;
+            let bytes = &self.segments[&window.segment][at..at + window.bytes];
+            let shown = scan.show::<std::convert::Infallible>(bytes, &mut |place, view| {
+                let at = place.offset as usize;
+                let batch = &self.segments[&place.segment][at..at + place.bytes as usize];
+                let chunk = Chunk::read_back(Bytes::copy_from_slice(batch), view.header.first_lsn()).unwrap();
+                state.apply_batch(place, &chunk, &mut applied).unwrap();
+                applied.clear();
+                Ok(())
+            });
+            shown.unwrap();
+        }
+        (scan.finish().unwrap_or_else(|error| panic!("a lawful disk is called damaged: {error:?}")), state)
+    }
+
+    fn repair(
+        &mut self,
+        tail: &Tail,
+        rng: &mut Rng,
+        dies: &mut dyn FnMut(&mut Rng) -> Option<Death>,
+    ) -> Result<(), Death> {
+        let mut step = |rng: &mut Rng| dies(rng).map_or(Ok(()), Err);
+        step(rng)?;
+        for Stretch { segment, offset, bytes } in tail.in_flight.iter().copied() {
+            let there = &self.segments[&segment][offset as usize..(offset + bytes) as usize];
+            if there.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            self.put_unsynced(segment, offset as usize, &vec![0; bytes as usize]);
+            step(rng)?;
+            self.sync(segment);
+            step(rng)?;
+        }
+        if !tail.segments.is_empty() {
+            self.sync(tail.active);
+        }
+        step(rng)
+    }
+
+    fn found(&mut self, tail: &Tail, state: State) -> Recovered {
+        let used = |number: &SegmentNumber| tail.segments.iter().any(|segment| segment.number == *number);
+        self.segments.retain(|number, _| used(number));
+        let mut segments: Vec<Segment> = tail
+            .segments
+            .iter()
+            .map(|segment| Segment { number: segment.number, first_lsn: segment.first_lsn })
+            .collect();
+        if segments.is_empty() {
+            self.prepare(tail.active);
+            segments.push(Segment { number: tail.active, first_lsn: Lsn(1) });
+        }
+        self.free_from.insert(tail.active, tail.append_at);
+        Recovered {
+            state,
+            segments,
+            offset: tail.append_at,
+            last_batch: BatchNumber(tail.next_batch.0 - 1),
+            previous_header_crc: tail.last_header_crc,
+            next_lsn: tail.next_lsn,
+        }
     }
 }

@@ -16,14 +16,14 @@ use resolute::log::segments::Segments;
 use resolute::time::{Monotonic, Now, Wall};
 
 use super::disk::{Disk, Recovered};
+use super::faults::{Faults, Tally};
 use super::model::Model;
 use super::rng::Rng;
 
 pub const RETRY: Retry = Retry { initial_ms: 50, factor: 2.0, max_ms: 1000, attempts_max: 4 };
 
-pub fn at(nanos: u64) -> Now {
-    Now { monotonic: Monotonic(nanos), wall: Wall(nanos + 1_700_000_000_000_000_000) }
-}
+/// The wall clock when the monotonic one is at 0.
+const WALL_AT_0: u64 = 1_700_000_000_000_000_000;
 
 /// What a handler does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Up {
     pub done: BTreeSet<RequestId>,
     pub refused: BTreeSet<RequestId>,
     pub serving: u32,
+    /// Its disk has failed, and it only waits for its end.
+    pub failed: bool,
 }
 
 /// A data directory and the machine around it.
@@ -66,6 +68,8 @@ pub struct Node {
     /// The states that a crash may leave behind, and the last batch that was durable.
     pub before: Option<(BTreeMap<BatchNumber, State>, BatchNumber)>,
     pub identity: Option<NodeId>,
+    /// By how much its wall clock is wrong, in nanoseconds.
+    pub wall_offset: i64,
 }
 
 impl Node {
@@ -81,11 +85,20 @@ impl Node {
             was_freed: false,
             before: None,
             identity: None,
+            wall_offset: 0,
         }
     }
 
     pub fn address(&self) -> String {
         format!("n{}", self.index)
+    }
+
+    /// What its clocks say.
+    pub fn clock(&self, nanos: u64) -> Now {
+        Now {
+            monotonic: Monotonic(nanos),
+            wall: Wall((nanos + WALL_AT_0).saturating_add_signed(self.wall_offset)),
+        }
     }
 
     fn config(&self, state: &State, rng: &mut Rng) -> Config {
@@ -106,8 +119,9 @@ impl Node {
     }
 
     /// Opens the directory: replays what is there and checks it against what was there before.
-    pub fn open(&mut self, now: u64, rng: &mut Rng, model: &mut Model) {
-        let found = self.disk.recover();
+    pub fn open(&mut self, now: u64, rng: &mut Rng, model: &mut Model, faults: &Faults, tally: &mut Tally) {
+        let mut dies = |rng: &mut Rng| rng.chance(faults.die_recovering).then(|| faults.death(rng));
+        let found = self.disk.recover(rng, tally, &mut dies);
         if let Some((snapshots, durable)) = self.before.take() {
             assert!(found.last_batch >= durable, "a durable batch is gone");
             if let Some(before) = snapshots.get(&found.last_batch) {
@@ -133,7 +147,7 @@ impl Node {
         let segments = Segments::new(SEGMENT_BYTES_MIN, segments, SEGMENT_BYTES_MIN, offset);
         let routing = Routing::of(&state);
         let snapshots = BTreeMap::from([(last_batch, state.clone())]);
-        let engine = Engine::new(config, state, GroupCommit::new(position), segments, at(now));
+        let engine = Engine::new(config, state, GroupCommit::new(position), segments, self.clock(now));
         self.life += 1;
         self.identity = Some(engine.state().identity.id);
         self.up = Some(Up {
@@ -147,6 +161,7 @@ impl Node {
             done: BTreeSet::new(),
             refused: BTreeSet::new(),
             serving: 0,
+            failed: false,
         });
     }
 }

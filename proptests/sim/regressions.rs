@@ -308,3 +308,22 @@ fn a_second_connection_with_a_node_is_no_failure() {
     }
     assert!(redundant > 0, "none ever dialled at once");
 }
+
+// The pause before the next attempt ended by a clock that had been set back since: it was called again a day later.
+#[test]
+fn a_wall_clock_that_is_set_back_keeps_no_message_from_its_handler() {
+    let mut world = World::new(1, 1, Weather::FAIR);
+    world.handler(0, "a", "h", Mood::Failing);
+    world.subscribe(0, "n0", "a");
+    world.run_ms(500);
+    world.publish(0, &["a"], 10);
+    let failed_once =
+        |world: &World| !world.nodes[0].up.as_ref().unwrap().engine.state().inbox.progress().is_empty();
+    while !failed_once(&world) {
+        world.run_ms(1);
+    }
+    world.nodes[0].wall_offset = -3_600_000_000_000;
+    world.run_ms(10_000);
+    let state = world.nodes[0].up.as_ref().unwrap().engine.state();
+    assert_eq!((state.inbox.dead(), state.inbox.waiting()), (1, 0), "all attempts were made");
+}

@@ -15,15 +15,16 @@ use resolute::limits::{FRAME_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX};
 use resolute::log::batch_builder::BatchBuilder;
 
 use super::checks;
+use super::faults::Fault;
 use super::model::number_of;
 use super::net::ConnectionId;
-use super::node::{Mood, Node, Up, at};
+use super::node::{Mood, Node, Up};
 use super::world::{Event, World};
 
 impl World {
     pub fn turn(&mut self, node: usize) {
         let Some(mut up) = self.nodes[node].up.take() else { return };
-        let now = at(self.now);
+        let now = self.clock(node);
         up.engine.handle_time(now);
         // A turn is done when nothing that it did lets it do more.
         for round in 0.. {
@@ -41,7 +42,8 @@ impl World {
         }
         self.report(node, &mut up);
         let wake = up.engine.next_wake().map_or(u64::MAX, |at| at.0);
-        if wake < u64::MAX && (wake < up.wake_at || up.wake_at <= self.now) {
+        // Whose disk has failed only ends: the shell lets it do nothing more.
+        if !up.failed && wake < u64::MAX && (wake < up.wake_at || up.wake_at <= self.now) {
             up.wake_at = wake;
             let life = self.nodes[node].life;
             // Clocks are coarse: never earlier than asked for, and never at once again.
@@ -91,7 +93,7 @@ impl World {
     }
 
     fn receive_one(&mut self, id: ConnectionId, side: usize, up: &mut Up) -> bool {
-        let now = at(self.now);
+        let now = self.clock(self.net.connections[&id].ends[side].node);
         let end = &mut self.net.connections.get_mut(&id).unwrap().ends[side];
         let known = up.engine.sessions().get(end.session).is_some_and(|session| session.is_known());
         end.window.set_frame_bytes_max(if known { FRAME_BYTES_MAX } else { HANDSHAKE_FRAME_BYTES_MAX });
@@ -177,7 +179,7 @@ impl World {
             if let Some((id, side)) = self.net.find(node, life, close.session) {
                 self.hang_up(id, side);
             }
-            up.engine.handle_disconnected(at(self.now), close.session, "closed as asked");
+            up.engine.handle_disconnected(self.clock(node), close.session, "closed as asked");
         }
     }
 
@@ -203,12 +205,15 @@ impl World {
             }
             let any = history[self.rng.below(history.len() as u64) as usize].clone();
             if self.rng.chance(self.weather.duplicated) {
+                self.tally.count(Fault::Duplicated);
                 frames.push(frames[0].clone());
             }
             if self.rng.chance(self.weather.replayed) {
+                self.tally.count(Fault::Replayed);
                 frames.push(any);
             }
             if self.rng.chance(self.weather.reordered) {
+                self.tally.count(Fault::Reordered);
                 self.net.held.insert((id, side), frames.remove(0));
             }
         }

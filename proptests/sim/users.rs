@@ -7,13 +7,12 @@ use resolute::format::record::FLAG_COMMAND;
 use resolute::time::Wall;
 
 use super::model::{MessageNumber, Sent};
-use super::node::at;
 use super::world::{Event, World};
 
 impl World {
     pub fn request(&mut self, node: usize, request: Request) -> RequestId {
         self.numbers += 1;
-        let (id, now) = (RequestId(self.numbers), at(self.now));
+        let (id, now) = (RequestId(self.numbers), self.clock(node));
         if let Some(up) = &mut self.nodes[node].up {
             up.engine.handle_request(now, id, request);
             self.turn(node);
@@ -23,7 +22,7 @@ impl World {
 
     /// Several requests in one turn.
     pub fn request_at_once(&mut self, node: usize, requests: Vec<Request>) -> Vec<RequestId> {
-        let now = at(self.now);
+        let now = self.clock(node);
         let mut ids = Vec::new();
         for request in requests {
             self.numbers += 1;

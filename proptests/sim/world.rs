@@ -5,15 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use resolute::engine::effect::{Outcome, Outcomes};
 use resolute::ids::{BatchNumber, Lsn, NodeId, SegmentNumber};
+use resolute::log::chunk::Chunk;
 use resolute::log::index::Span;
+use resolute::time::Now;
 
-use super::disk::Disk;
+use super::disk::{Death, Disk};
+use super::faults::{Fault, Faults, Tally};
 use super::model::Model;
 use super::net::{Connection, ConnectionId, End, Net, Weather};
-use super::node::{Mood, Node, at};
+use super::node::{Mood, Node};
 use super::rng::Rng;
 
 pub const MS: u64 = 1_000_000;
+
+/// Far more than any history takes.
+const EVENTS_MAX: u64 = 1_000_000;
 
 #[derive(Debug)]
 pub enum Event {
@@ -27,6 +33,7 @@ pub enum Event {
     Noticed(ConnectionId, usize),
     Outcomes(usize, u32, u32, Outcomes),
     Start(usize),
+    Dies(usize, u32),
 }
 
 pub struct World {
@@ -44,6 +51,8 @@ pub struct World {
     pub notes: Vec<(usize, resolute::engine::effect::Note)>,
     /// The longest time that a write takes, in microseconds.
     pub write_us: u64,
+    pub faults: Faults,
+    pub tally: Tally,
     /// Disks have no room for another segment.
     pub disks_full: bool,
     /// Connections from one node to another whose sockets take nothing.
@@ -70,6 +79,8 @@ impl World {
             numbers: 0,
             notes: Vec::new(),
             write_us: 2000,
+            faults: Faults::FEW,
+            tally: Tally::default(),
             disks_full: false,
             stuck: BTreeSet::new(),
             is_calm: false,
@@ -91,7 +102,7 @@ impl World {
 
     pub fn start(&mut self, node: usize) {
         if self.nodes[node].up.is_none() {
-            self.nodes[node].open(self.now, &mut self.rng, &mut self.model);
+            self.nodes[node].open(self.now, &mut self.rng, &mut self.model, &self.faults, &mut self.tally);
             self.turn(node);
             self.serve(node, true);
         }
@@ -102,7 +113,8 @@ impl World {
         let Some(up) = self.nodes[node].up.take() else { return };
         let durable = up.snapshots.keys().next().copied();
         self.nodes[node].before = durable.map(|durable| (up.snapshots, durable));
-        self.nodes[node].disk.crash(&mut self.rng);
+        let death = self.faults.death(&mut self.rng);
+        self.nodes[node].disk.crash(death, &mut self.rng, &mut self.tally);
         for (id, side) in self.net.of_node(node, self.nodes[node].life) {
             self.hang_up(id, side);
         }
@@ -137,10 +149,12 @@ impl World {
         for id in broken {
             if let Some(connection) = self.net.connections.get_mut(&id) {
                 connection.broken = true;
+                self.tally.count(Fault::Broken);
             }
             for side in [0, 1] {
                 // Some breaks are only found out by silence.
                 if self.rng.chance(20) {
+                    self.tally.count(Fault::HalfOpen);
                     continue;
                 }
                 let most_us = if self.rng.chance(30) { 15_000_000 } else { 1000 };
@@ -152,6 +166,7 @@ impl World {
     pub fn part(&mut self, a: usize, b: usize, apart: bool) {
         let pair = (a.min(b), a.max(b));
         if apart {
+            self.tally.count(Fault::Parted);
             self.net.apart.insert(pair);
             self.break_between(a, b);
         } else {
@@ -161,6 +176,7 @@ impl World {
 
     /// The directory is deleted: whoever starts there next is somebody else.
     pub fn wipe(&mut self, node: usize) {
+        self.tally.count(Fault::Wiped);
         self.crash(node);
         self.nodes[node].disk = Disk::default();
         self.nodes[node].before = None;
@@ -176,7 +192,8 @@ impl World {
     pub fn restore(&mut self, node: usize) {
         let Some(mut disk) = self.nodes[node].copy.clone() else { return };
         self.crash(node);
-        disk.crash(&mut self.rng);
+        disk.crash(Death::PowerCut, &mut self.rng, &mut self.tally);
+        self.tally.count(Fault::Restored);
         self.nodes[node].disk = disk;
         self.nodes[node].before = None;
         let Some(own) = self.nodes[node].identity else { return };
@@ -187,7 +204,7 @@ impl World {
     }
 
     pub fn serve(&mut self, node: usize, serving: bool) {
-        let now = at(self.now);
+        let now = self.clock(node);
         if let Some(up) = &mut self.nodes[node].up {
             up.serving += 1;
             up.engine.handle_serving(now, serving);
@@ -207,6 +224,11 @@ impl World {
     pub fn run_us(&mut self, us: u64) {
         let end = self.now + us * 1000;
         while let Some(((time, _), event)) = self.queue.pop_first() {
+            assert!(
+                self.sequence < EVENTS_MAX,
+                "a history that never ends, at {} ms: {event:?}",
+                self.now / MS
+            );
             if time > end {
                 self.at(time, event);
                 break;
@@ -222,9 +244,13 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
-        let now = at(self.now);
         match event {
             Event::Start(node) => self.start(node),
+            Event::Dies(node, life) if self.is_alive(node, life) => {
+                self.crash(node);
+                self.after_us(0, 2_000_000, Event::Start(node));
+            }
+            Event::Dies(..) => {}
             Event::Wake(node, life)
             | Event::Written(node, life, _)
             | Event::Read(node, life, ..)
@@ -233,8 +259,15 @@ impl World {
             | Event::Outcomes(node, life, ..)
                 if !self.is_alive(node, life) => {}
             Event::Wake(node, _) => self.turn(node),
+            // Of a disk that has failed nobody hears any more.
+            Event::Written(node, ..) | Event::Read(node, ..) | Event::Prepared(node, ..)
+                if self.nodes[node].up.as_ref().is_some_and(|up| up.failed) => {}
+            Event::Written(node, ..) if self.rng.chance(self.faults.write_fails) => {
+                self.fail(node, Fault::WriteFailed);
+            }
             Event::Written(node, _, batch) => {
                 self.nodes[node].disk.end_write(batch);
+                let now = self.clock(node);
                 let up = self.nodes[node].up.as_mut().unwrap();
                 up.engine.handle_written(now, batch);
                 let durable = up.engine.durable();
@@ -246,12 +279,32 @@ impl World {
                 up.snapshots.retain(|batch, _| Some(*batch) >= last);
                 self.turn(node);
             }
+            Event::Read(node, _, span, _) if self.rng.chance(self.faults.read_fails) => {
+                let now = self.clock(node);
+                self.nodes[node].up.as_mut().unwrap().engine.handle_read_failed(now, &span);
+                self.fail(node, Fault::ReadFailed);
+            }
+            Event::Read(node, _, span, bytes) if self.rng.chance(self.faults.read_flips) => {
+                let mut flipped = bytes.to_vec();
+                let bit = self.rng.below(8 * flipped.len() as u64) as usize;
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let now = self.clock(node);
+                let engine = &mut self.nodes[node].up.as_mut().unwrap().engine;
+                if engine.handle_read(now, &span, flipped.clone().into()).is_ok() {
+                    assert_only_padding_differs(&span, bytes, flipped.into());
+                    return self.turn(node);
+                }
+                self.fail(node, Fault::ReadFlipped);
+            }
             Event::Read(node, _, span, bytes) => {
+                let now = self.clock(node);
                 self.nodes[node].up.as_mut().unwrap().engine.handle_read(now, &span, bytes).unwrap();
                 self.turn(node);
             }
             Event::Prepared(node, _, number) => {
-                if self.disks_full {
+                if self.disks_full || self.rng.chance(self.faults.no_room) {
+                    self.tally.count(Fault::DiskFull);
+                    let now = self.clock(node);
                     self.nodes[node].up.as_mut().unwrap().engine.handle_disk_full(now);
                 } else {
                     self.nodes[node].disk.prepare(number);
@@ -263,6 +316,7 @@ impl World {
             Event::Arrives(id, side, bytes) => self.arrives(id, side, &bytes),
             Event::Took(id, side, bytes) => {
                 let Some((node, session)) = self.end_of(id, side) else { return };
+                let now = self.clock(node);
                 self.nodes[node].up.as_mut().unwrap().engine.handle_sent(now, session, bytes);
                 self.turn(node);
             }
@@ -270,10 +324,12 @@ impl World {
                 let Some((node, session)) = self.end_of(id, side) else { return };
                 self.net.connections.get_mut(&id).unwrap().ends[side].closed = true;
                 self.net.forget_closed();
+                let now = self.clock(node);
                 self.nodes[node].up.as_mut().unwrap().engine.handle_disconnected(now, session, "it broke");
                 self.turn(node);
             }
             Event::Outcomes(node, _, serving, outcomes) => {
+                let now = self.clock(node);
                 let up = self.nodes[node].up.as_mut().unwrap();
                 if up.serving == serving {
                     let log = self.model.logs.get_mut(&up.engine.state().identity.id).unwrap();
@@ -289,20 +345,51 @@ impl World {
         }
     }
 
+    /// The node dies a moment later, and is started again some time after that.
+    pub fn dies_after(&mut self, node: usize, us: u64) {
+        let life = self.nodes[node].life;
+        self.after_us(us, us, Event::Dies(node, life));
+    }
+
+    /// The disk of a node fails: it says so, and ends a while later.
+    fn fail(&mut self, node: usize, fault: Fault) {
+        self.tally.count(fault);
+        let now = self.clock(node);
+        let life = self.nodes[node].life;
+        let up = self.nodes[node].up.as_mut().unwrap();
+        up.failed = true;
+        up.engine.handle_write_failed(now);
+        self.turn(node);
+        self.after_us(0, 3_000_000, Event::Dies(node, life));
+    }
+
+    /// What the clocks of a node say.
+    pub fn clock(&self, node: usize) -> Now {
+        self.nodes[node].clock(self.now)
+    }
+
+    /// The wall clock of a node is set, by up to a day.
+    pub fn set_wall_clock(&mut self, node: usize) {
+        const DAY: u64 = 86_400_000_000_000;
+        self.tally.count(Fault::ClockJumped);
+        self.nodes[node].wall_offset = self.rng.below(2 * DAY).cast_signed() - DAY.cast_signed();
+    }
+
     fn end_of(&self, id: ConnectionId, side: usize) -> Option<(usize, resolute::engine::effect::SessionId)> {
         let end = &self.net.connections.get(&id)?.ends[side];
         (!end.closed && self.is_alive(end.node, end.life)).then_some((end.node, end.session))
     }
 
     fn dialled(&mut self, node: usize, life: u32, address: &str) {
-        let now = at(self.now);
+        let now = self.clock(node);
         let target = self.resolve(address).filter(|target| {
             let there = &self.nodes[*target];
             there.up.is_some() && there.reachable && (*target == node || !self.net.are_apart(node, *target))
         });
         let accepted = target.and_then(|target| {
+            let theirs_now = self.clock(target);
             let there = self.nodes[target].up.as_mut().unwrap();
-            Some((target, there.engine.handle_accepted(now)?))
+            Some((target, there.engine.handle_accepted(theirs_now)?))
         });
         let engine = &mut self.nodes[node].up.as_mut().unwrap().engine;
         let Some((target, theirs)) = accepted else {
@@ -331,5 +418,17 @@ impl World {
         end.backlog.extend(bytes);
         let node = end.node;
         self.turn(node);
+    }
+}
+
+/// Damage that nobody saw is where nothing is.
+fn assert_only_padding_differs(span: &Span, bytes: Bytes, flipped: Bytes) {
+    let [whole, flipped] = [bytes, flipped].map(|bytes| Chunk::read_back(bytes, span.first).unwrap());
+    assert_eq!(whole.extents(), flipped.extents());
+    for extent in whole.extents() {
+        assert!(
+            whole.extent_bytes(extent) == flipped.extent_bytes(extent),
+            "{extent:?} of {span:?} is wrong"
+        );
     }
 }

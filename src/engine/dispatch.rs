@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Engine;
 use super::Pending;
 use super::backoff::retry_pause_ms;
+use super::config::Retry;
 use super::effect::{Dispatch, DispatchProgress, Outcome, Outcomes};
 use super::inbox::{HandlerState, Progress, is_dead};
 use super::ranges::LsnSet;
@@ -38,17 +39,18 @@ pub struct Dispatching {
 
 impl Dispatching {
     /// Messages that failed in an earlier opening wait out what is left of their pause.
-    pub(super) fn restore(&mut self, state: &State, now: Now) {
+    pub(super) fn restore(&mut self, state: &State, now: Now, retry: &Retry) {
         let applied = state.inbox.progress().iter().filter(|(lsn, _)| !self.decided.contains_key(lsn));
         let all: Vec<(Lsn, Option<Wall>)> =
             applied.chain(&self.decided).map(|(l, p)| (*l, next_attempt(p))).collect();
         for (lsn, at) in all.into_iter().filter_map(|(lsn, at)| Some((lsn, at?))) {
-            self.call_again(lsn, now, at);
+            self.call_again(lsn, now, at, retry);
         }
     }
 
-    fn call_again(&mut self, lsn: Lsn, now: Now, at: Wall) {
-        let left_ms = at.0.saturating_sub(now.wall.0).div_ceil(1_000_000);
+    fn call_again(&mut self, lsn: Lsn, now: Now, at: Wall, retry: &Retry) {
+        let left_ms =
+            if is_due(at, now, retry) { 0 } else { at.0.saturating_sub(now.wall.0).div_ceil(1_000_000) };
         self.due.insert((now.monotonic.plus_millis(left_ms), lsn));
         self.waiting.insert(lsn);
     }
@@ -72,6 +74,12 @@ impl Dispatching {
     }
 }
 
+/// Whether a pause that ends at `at` is over. It ends by the wall clock, so that a restart does not begin it anew; if more
+/// than the longest pause is left, that clock was set back, and nothing else says how long it has been.
+fn is_due(at: Wall, now: Now, retry: &Retry) -> bool {
+    at <= now.wall.plus_millis(1) || at > now.wall.plus_millis(retry.max_ms)
+}
+
 /// When the first of the handlers that failed is called again.
 fn next_attempt(progress: &Progress) -> Option<Wall> {
     let failing = progress.values().filter_map(|state| match state {
@@ -92,7 +100,7 @@ impl Engine {
         self.now = now;
         let decided = std::mem::take(&mut self.dispatch.decided);
         self.dispatch = Dispatching { serving, decided, ..Dispatching::default() };
-        self.dispatch.restore(&self.state, now);
+        self.dispatch.restore(&self.state, now, &self.config.retry);
     }
 
     /// Whether nothing is to be dispatched for now: whoever polls has as much as it can take.
@@ -217,7 +225,7 @@ impl Engine {
         for (handler, state) in progress {
             match state {
                 HandlerState::Failing { attempts, next_at, .. }
-                    if *next_at <= self.now.wall.plus_millis(1) =>
+                    if is_due(*next_at, self.now, &self.config.retry) =>
                 {
                     known.attempts.insert(handler.clone(), *attempts);
                 }
@@ -274,7 +282,7 @@ impl Engine {
             return;
         }
         if let Some(at) = next_attempt(&progress) {
-            self.dispatch.call_again(lsn, self.now, at);
+            self.dispatch.call_again(lsn, self.now, at, &self.config.retry);
         }
         self.write_down(lsn, &progress);
         self.dispatch.decided.insert(lsn, progress);

@@ -214,7 +214,7 @@ impl Engine {
         }
         engine.small_bytes = engine.measured_bytes();
         engine.wanted = engine.state.subscribers.clone();
-        engine.dispatch.restore(&engine.state, now);
+        engine.dispatch.restore(&engine.state, now, &engine.config.retry);
         engine.bind_own_addresses();
         engine.dials.refresh(&engine.state, &engine.config, now.monotonic);
         engine

@@ -1,0 +1,139 @@
+//! What may go wrong, and how often.
+//!
+//! **A process dies** at any moment. Writes that it gave to the kernel go on; others were never begun. What the kernel has is
+//! shown to the next process, whether or not it is on stable storage.
+//!
+//! **The power is cut** at any moment, also while a node recovers. A write that was reported as done is there (O_DSYNC), and so is
+//! what was synced. Of everything else each sector of 512 bytes is there or not, on its own: writes are lost, torn in any pattern,
+//! and one that was begun later may be there without one that was begun earlier. A sector is never half there.
+//!
+//! **A disk fails**: a write ends with an error, and what of it is there is as after a power cut; a read ends with an error, or
+//! gives bytes of which one bit is wrong. The node then stops, and is started again. A disk has no room for another segment, for a while.
+//! Damage that stays where it is belongs to the tests of recovery, which look at each bit.
+//!
+//! **A network** delays, splits what it carries anywhere, breaks without a word to one side or to both (half-open), and keeps
+//! nodes apart for a while. Beyond what TCP does, frames of messages come twice, again later, or in another order. Bytes are not
+//! lost from the middle of a connection, and not changed unnoticed: that is TCP's and the checksums' to see.
+//!
+//! **A wall clock** jumps, forwards and backwards, by up to a day. The monotonic clock does not.
+//!
+//! **A directory** is deleted, or replaced by an older copy of itself.
+//!
+//! Which of these may happen is drawn for each seed, so that rare combinations are not drowned by common ones. How often each did
+//! happen is counted: one that never does is a failure of the simulation.
+
+use std::collections::BTreeMap;
+
+use super::disk::Death;
+use super::rng::Rng;
+
+/// One kind of what may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    Killed,
+    PowerCut,
+    WritesLost,
+    WritesTorn,
+    DiedRecovering,
+    WriteFailed,
+    ReadFailed,
+    ReadFlipped,
+    DiskFull,
+    Broken,
+    HalfOpen,
+    Parted,
+    Duplicated,
+    Replayed,
+    Reordered,
+    ClockJumped,
+    Wiped,
+    Restored,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 18] = [
+        Fault::Killed,
+        Fault::PowerCut,
+        Fault::WritesLost,
+        Fault::WritesTorn,
+        Fault::DiedRecovering,
+        Fault::WriteFailed,
+        Fault::ReadFailed,
+        Fault::ReadFlipped,
+        Fault::DiskFull,
+        Fault::Broken,
+        Fault::HalfOpen,
+        Fault::Parted,
+        Fault::Duplicated,
+        Fault::Replayed,
+        Fault::Reordered,
+        Fault::ClockJumped,
+        Fault::Wiped,
+        Fault::Restored,
+    ];
+}
+
+/// How often each happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally(BTreeMap<Fault, u64>);
+
+impl Tally {
+    pub fn count(&mut self, fault: Fault) {
+        *self.0.entry(fault).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: &Tally) {
+        other.0.iter().for_each(|(fault, count)| *self.0.entry(*fault).or_default() += count);
+    }
+
+    /// Kinds that never happened.
+    pub fn never(&self) -> Vec<Fault> {
+        Fault::ALL.into_iter().filter(|fault| !self.0.contains_key(fault)).collect()
+    }
+
+    pub fn line(&self) -> String {
+        let one = |fault: &Fault| format!("{fault:?} {}", self.0.get(fault).unwrap_or(&0));
+        Fault::ALL.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The chances, each in percent and of one occasion.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// That a death cuts the power of the machine.
+    pub cut: u64,
+    /// That a node that recovers dies before the next step of it.
+    pub die_recovering: u64,
+    /// That a write fails.
+    pub write_fails: u64,
+    /// That a read fails.
+    pub read_fails: u64,
+    /// That a read gives a wrong bit.
+    pub read_flips: u64,
+    /// That there is no room for the next segment.
+    pub no_room: u64,
+}
+
+impl Faults {
+    /// None but that half of the deaths are power cuts.
+    pub const FEW: Faults = Faults { cut: 50, ..Faults::NONE };
+    pub const NONE: Faults =
+        Faults { cut: 0, die_recovering: 0, write_fails: 0, read_fails: 0, read_flips: 0, no_room: 0 };
+
+    /// Some of them, of any strength.
+    pub fn draw(rng: &mut Rng) -> Faults {
+        let mut chance = |most: u64| if rng.chance(50) { rng.between(1, most) } else { 0 };
+        Faults {
+            cut: chance(100),
+            die_recovering: chance(40),
+            write_fails: chance(2),
+            read_fails: chance(20),
+            read_flips: chance(30),
+            no_room: chance(60),
+        }
+    }
+
+    pub fn death(&self, rng: &mut Rng) -> Death {
+        if rng.chance(self.cut) { Death::PowerCut } else { Death::Killed }
+    }
+}

@@ -1,0 +1,196 @@
+//! Long histories, each from one number: which faults there are, what users do, when what happens.
+//!
+//! `scripts/simulate` runs many of them on all cores; a few run with all other tests. `RESOLUTE_SIMULATE` says which seeds, as
+//! `A..B`, and `RESOLUTE_SIMULATE_MINUTES` when to stop before the last.
+
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::faults::{Faults, Tally};
+use super::net::Weather;
+use super::rng::Rng;
+use super::steps::{self, Step};
+use super::world::World;
+
+/// Seeds of a run that is not asked for more.
+const SEEDS: std::ops::Range<u64> = 0..120;
+
+/// What may happen in one history, beside what disks do.
+struct Plan {
+    faults: Faults,
+    weather: Weather,
+    steps: u64,
+    crashes: bool,
+    cuts_links: bool,
+    clocks_jump: bool,
+    wipes: bool,
+    restores: bool,
+}
+
+impl Plan {
+    fn draw(rng: &mut Rng) -> Plan {
+        let is_foul = rng.chance(30);
+        Plan {
+            faults: Faults::draw(rng),
+            weather: if is_foul { Weather::FOUL } else { Weather::FAIR },
+            steps: rng.between(20, 150),
+            crashes: rng.chance(70),
+            cuts_links: rng.chance(60),
+            clocks_jump: rng.chance(30),
+            // A stream that has ended is forgotten, and so is how far it was accepted: what comes again then is new.
+            wipes: !is_foul && rng.chance(15),
+            restores: !is_foul && rng.chance(15),
+        }
+    }
+
+    fn ends_streams(&self) -> bool {
+        self.weather.replayed == 0
+    }
+}
+
+/// One history, and what happened in it.
+fn history(seed: u64) -> World {
+    let mut rng = Rng::new(seed ^ 0x5eed_0f01_d5ea_5e1f);
+    let plan = Plan::draw(&mut rng);
+    let mut world = steps::world(rng.number(), plan.weather);
+    world.faults = plan.faults;
+    for _ in 0..plan.steps {
+        step(&plan, &mut rng, &mut world);
+    }
+    world.settle();
+    world
+}
+
+fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
+    let mut node = || rng.below(3) as usize;
+    let (node, other) = (node(), node());
+    let address = ["n0", "n1", "n2", "alias0", "alias1", "alias2"][rng.below(6) as usize];
+    let topic = rng.below(3) as usize;
+    match rng.below(36) {
+        0..=9 => {
+            let topics = (topic, rng.below(3) as usize);
+            let largest = if rng.chance(30) { 60_000 } else { 300 };
+            let bytes = rng.between(8, largest) as usize;
+            let count = if rng.chance(20) { 100 } else { rng.between(1, 6) as u8 };
+            world.step(&Step::Publish { node, topics, count, bytes });
+        }
+        10..=11 if plan.ends_streams() => world.step(&Step::Send { node, address }),
+        12..=15 => world.step(&Step::Subscribe { node, address, topic }),
+        16 if plan.ends_streams() => world.step(&Step::Unsubscribe { node, address, topic }),
+        // While something is written.
+        17..=18 if plan.crashes => {
+            world.step(&Step::Publish { node, topics: (topic, topic), count: 3, bytes: 5_000 });
+            let us = rng.below(3_000);
+            world.dies_after(node, us);
+        }
+        19 if plan.crashes => {
+            let down_ms = if rng.chance(50) { 0 } else { rng.below(4_000) };
+            world.step(&Step::Crash { node, down_ms });
+        }
+        20..=21 if plan.cuts_links => world.step(&Step::Break { a: node, b: other }),
+        22 if plan.cuts_links => world.step(&Step::Part { a: node, b: other }),
+        23 if plan.cuts_links => world.step(&Step::Meet { a: node, b: other }),
+        24 => world.step(&Step::Serve { node, serving: rng.chance(50) }),
+        25 if plan.clocks_jump => world.set_wall_clock(node),
+        26 if plan.wipes => world.step(&Step::Wipe { node }),
+        27 if plan.restores => {
+            if world.nodes[node].copy.is_none() {
+                world.copy(node);
+            } else {
+                world.restore(node);
+                world.nodes[node].copy = None;
+                world.start(node);
+            }
+        }
+        _ => {
+            let most = [2_000, 50_000, 3_000_000][rng.below(3) as usize];
+            world.step(&Step::Run { us: rng.below(most) });
+        }
+    }
+}
+
+/// All that is known of many histories.
+#[derive(Default)]
+struct Results {
+    next: AtomicU64,
+    run: AtomicU64,
+    stop: AtomicBool,
+    tally: Mutex<Tally>,
+    failures: Mutex<Vec<(u64, String)>>,
+}
+
+impl Results {
+    fn run_one(&self, seed: u64) {
+        match catch_unwind(AssertUnwindSafe(|| history(seed).tally)) {
+            Ok(tally) => self.tally.lock().unwrap().add(&tally),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                self.failures.lock().unwrap().push((seed, text.unwrap_or_default()));
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        self.run.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn seeds_wanted() -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var("RESOLUTE_SIMULATE") else { return SEEDS };
+    let (first, end) = text.split_once("..").expect("RESOLUTE_SIMULATE is A..B");
+    first.parse().expect("A is a number")..end.parse().expect("B is a number")
+}
+
+#[test]
+fn seeds_are_simulated_and_every_kind_of_fault_happens() {
+    let seeds = seeds_wanted();
+    let minutes = std::env::var("RESOLUTE_SIMULATE_MINUTES").ok();
+    let end = minutes.map(|text| Instant::now() + Duration::from_secs(60 * text.parse::<u64>().unwrap()));
+    let results = Results { next: AtomicU64::new(seeds.start), ..Results::default() };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for number in 0..threads {
+            let (results, seeds) = (&results, seeds.clone());
+            scope.spawn(move || {
+                let mut said = Instant::now();
+                while !results.stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
+                    let seed = results.next.fetch_add(1, Ordering::Relaxed);
+                    if !seeds.contains(&seed) {
+                        break;
+                    }
+                    results.run_one(seed);
+                    if number == 0 && said.elapsed() > Duration::from_secs(10) {
+                        said = Instant::now();
+                        let run = results.run.load(Ordering::Relaxed);
+                        println!("{run} of {} seeds", seeds.end - seeds.start);
+                    }
+                }
+            });
+        }
+    });
+    let tally = results.tally.into_inner().unwrap();
+    println!("{} seeds: {}", results.run.into_inner(), tally.line());
+    let mut said = String::new();
+    for (seed, text) in results.failures.into_inner().unwrap() {
+        writeln!(said, "seed {seed}: {text}\nreplay: scripts/simulate --seeds {seed}..{}", seed + 1).unwrap();
+    }
+    assert!(said.is_empty(), "{said}");
+    let enough = seeds.end - seeds.start >= SEEDS.end - SEEDS.start;
+    assert!(!enough || tally.never().is_empty(), "these never happened: {:?}", tally.never());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let mut different = std::collections::BTreeSet::new();
+    for seed in 1_000..1_010 {
+        let traces = [0, 1].map(|_| {
+            let world = history(seed);
+            (world.trace, world.now, world.numbers, world.tally)
+        });
+        assert_eq!(traces[0], traces[1], "seed {seed}");
+        different.insert(traces[0].0);
+    }
+    assert_eq!(different.len(), 10, "and another seed another");
+}
