@@ -1,0 +1,52 @@
+//! What a message is known by in this test, and what it says.
+
+use std::fmt;
+
+use super::rng::Rng;
+
+/// Most messages are small, and some fill blocks and batches.
+const BYTES_OFTEN: u64 = 600;
+const BYTES_SOMETIMES: u64 = 60_000;
+const BYTES_SELDOM: u64 = 200_000;
+
+/// A message: who published it, and the how manieth of theirs it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Number {
+    pub task: u64,
+    pub sequence: u64,
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.task, self.sequence)
+    }
+}
+
+impl Number {
+    /// What it says: itself, and bytes that follow from it.
+    pub fn payload(self) -> Vec<u8> {
+        let mut rng = Rng::new(self.task << 40 | self.sequence);
+        let most = match rng.below(100) {
+            0 => BYTES_SELDOM,
+            1..=8 => BYTES_SOMETIMES,
+            _ => BYTES_OFTEN,
+        };
+        let mut payload = format!("{self} ").into_bytes();
+        let (bytes, first) = (rng.below(most) as usize, rng.number() as u8);
+        payload.extend((0..bytes).map(|index| first.wrapping_add((index * 7) as u8)));
+        payload
+    }
+
+    /// Whose payload that is, if it is whole.
+    pub fn of_payload(payload: &[u8]) -> Result<Number, String> {
+        let head = payload.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let head = String::from_utf8_lossy(head);
+        let numbers = head.split_once('-').and_then(|(task, sequence)| {
+            Some(Number { task: task.parse().ok()?, sequence: sequence.parse().ok()? })
+        });
+        match numbers {
+            Some(number) if number.payload() == payload => Ok(number),
+            _ => Err(format!("a message that begins with {head:?} was never published like that")),
+        }
+    }
+}

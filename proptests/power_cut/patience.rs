@@ -1,0 +1,21 @@
+//! How long is waited for what must come.
+
+use std::time::Duration;
+
+/// So many pauses are waited. They are counted and not measured: a process that was stopped for minutes lost no patience.
+const PAUSES: u32 = 1_200;
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The outcome of `future`; an error if it does not come.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> Result<T, String> {
+    let patience = async {
+        for _ in 0..PAUSES {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        value = future => Ok(value),
+        () = patience => Err(format!("waited too long: {what}")),
+    }
+}

@@ -1,0 +1,64 @@
+//! What lies on the disks while no node is open, as the log's own reader shows it.
+
+use std::path::Path;
+
+use resolute::MessageId;
+use resolute::inspect::{InspectError, Snapshot};
+
+use super::number::Number;
+use super::scene::ABSENT;
+
+/// The messages on the disks of both nodes.
+pub struct Snapshots {
+    /// Owed to the subscriber.
+    pub owed: Vec<(Number, MessageId)>,
+    /// Owed to somebody who never comes.
+    pub absent: Vec<(Number, MessageId)>,
+    /// Accepted by the subscriber and not yet handled.
+    pub inbox: Vec<(Number, MessageId)>,
+    /// Logs that do not end where a write ended.
+    pub torn: u64,
+}
+
+impl Snapshots {
+    pub fn read(publisher: &Path, subscriber: &Path) -> Result<Snapshots, String> {
+        let mut read = Snapshots { owed: Vec::new(), absent: Vec::new(), inbox: Vec::new(), torn: 0 };
+        let failed = |error: InspectError| super::nodes::chain(&error);
+        if let Some(publisher) = snapshot(publisher)? {
+            for message in publisher.outgoing() {
+                let message = message.map_err(failed)?;
+                let list = if message.address == ABSENT { &mut read.absent } else { &mut read.owed };
+                list.push((Number::of_payload(message.message.payload())?, message.message.id()));
+            }
+            read.torn += u64::from(publisher.torn().is_some());
+        }
+        if let Some(subscriber) = snapshot(subscriber)? {
+            for message in subscriber.incoming() {
+                let message = message.map_err(failed)?.message;
+                read.inbox.push((Number::of_payload(message.payload())?, message.id()));
+            }
+            if subscriber.parked().next().is_some() || subscriber.dead_letters().next().is_some() {
+                return Err("a message has no handler although there is one that succeeds".to_owned());
+            }
+            read.torn += u64::from(subscriber.torn().is_some());
+        }
+        Ok(read)
+    }
+
+    /// Each message with the place that it is in, each place in its order.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, Number, MessageId)> {
+        let places = [("outbox", &self.owed), ("queue of the absent", &self.absent), ("inbox", &self.inbox)];
+        places
+            .into_iter()
+            .flat_map(|(place, list)| list.iter().map(move |(number, id)| (place, *number, *id)))
+    }
+}
+
+/// `None` where no log was begun: the power may have been cut before.
+fn snapshot(directory: &Path) -> Result<Option<Snapshot>, String> {
+    match Snapshot::read(directory) {
+        Ok(snapshot) => Ok(Some(snapshot)),
+        Err(InspectError::NoDirectory(_) | InspectError::NoLog(_)) => Ok(None),
+        Err(error) => Err(format!("what a cut left cannot be read: {}", super::nodes::chain(&error))),
+    }
+}

@@ -1,0 +1,287 @@
+//! The disk, as the kernel asks for it.
+//!
+//! FOPEN_DIRECT_IO is never set: with it the kernel would not send the flush that O_DSYNC asks for.
+
+use std::ffi::OsStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+
+use super::disk::{Content, Disk, Inode};
+use super::image::Image;
+use super::names::Names;
+
+/// Nothing that was asked is remembered by the kernel.
+const TTL: Duration = Duration::ZERO;
+
+const BLOCK_BYTES: u32 = 4096;
+
+/// More than any test needs.
+const FREE_BLOCKS: u64 = 1 << 20;
+
+/// The disk, mounted.
+pub struct Volume(pub Arc<Mutex<Disk>>);
+
+impl Volume {
+    /// Does something with the disk. What went wrong meanwhile is told before the answer is.
+    fn ask<T>(&self, what: impl FnOnce(&mut Disk) -> Result<T, Errno>) -> Result<T, Errno> {
+        let mut disk = lock(&self.0);
+        let answer = what(&mut disk);
+        if let Some(news) = disk.take_news() {
+            println!("{news}");
+        }
+        answer
+    }
+}
+
+pub fn lock(disk: &Mutex<Disk>) -> MutexGuard<'_, Disk> {
+    disk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn text(name: &OsStr) -> Result<&str, Errno> {
+    name.to_str().ok_or(Errno::EINVAL)
+}
+
+fn attributes(disk: &Disk, number: u64) -> Result<FileAttr, Errno> {
+    let inode = disk.inode(number)?;
+    let size = match &inode.content {
+        Content::File(image) => image.bytes() as u64,
+        Content::Directory(_) => 0,
+    };
+    Ok(FileAttr {
+        ino: INodeNo(number),
+        size,
+        blocks: size.div_ceil(512),
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind: inode.kind(),
+        perm: inode.mode,
+        nlink: if inode.kind() == FileType::Directory { 2 } else { disk.links(number) },
+        uid: nix::unistd::Uid::effective().as_raw(),
+        gid: nix::unistd::Gid::effective().as_raw(),
+        rdev: 0,
+        blksize: BLOCK_BYTES,
+        flags: 0,
+    })
+}
+
+fn made(mode: u32, umask: u32, content: Content) -> Inode {
+    Inode { mode: (mode & !umask & 0o7777) as u16, content }
+}
+
+fn empty(reply: ReplyEmpty, answer: Result<(), Errno>) {
+    match answer {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(error),
+    }
+}
+
+fn entry(reply: ReplyEntry, answer: Result<FileAttr, Errno>) {
+    match answer {
+        Ok(attributes) => reply.entry(&TTL, &attributes, Generation(0)),
+        Err(error) => reply.error(error),
+    }
+}
+
+impl Filesystem for Volume {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let answer = self.ask(|disk| {
+            let number = disk.names(parent.0)?.get(text(name)?).ok_or(Errno::ENOENT)?;
+            attributes(disk, number)
+        });
+        entry(reply, answer);
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.ask(|disk| attributes(disk, ino.0)) {
+            Ok(attributes) => reply.attr(&TTL, &attributes),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u32>,
+        size: Option<u64>,
+        _: Option<TimeOrNow>,
+        _: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let answer = self.ask(|disk| {
+            if let Some(bytes) = size {
+                disk.resize(ino.0, bytes)?;
+            }
+            attributes(disk, ino.0)
+        });
+        match answer {
+            Ok(attributes) => reply.attr(&TTL, &attributes),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let answer = self.ask(|disk| {
+            let directory = made(mode, umask, Content::Directory(Names::default()));
+            let number = disk.create(parent.0, text(name)?, directory)?;
+            attributes(disk, number)
+        });
+        entry(reply, answer);
+    }
+
+    fn create(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
+        let answer = self.ask(|disk| {
+            let file = made(mode, umask, Content::File(Image::default()));
+            let number = disk.create(parent.0, text(name)?, file)?;
+            attributes(disk, number)
+        });
+        match answer {
+            Ok(attributes) => {
+                reply.created(&TTL, &attributes, Generation(0), FileHandle(0), FopenFlags::empty());
+            }
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let answer = self.ask(|disk| {
+            disk.link(ino.0, parent.0, text(name)?)?;
+            attributes(disk, ino.0)
+        });
+        entry(reply, answer);
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        empty(reply, self.ask(|disk| disk.unlink(parent.0, text(name)?)));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let answer = self.ask(|disk| match (parent == newparent, flags.is_empty()) {
+            (false, _) => Err(Errno::EXDEV),
+            (_, false) => Err(Errno::EINVAL),
+            _ => disk.rename(parent.0, text(name)?, text(newname)?),
+        });
+        empty(reply, answer);
+    }
+
+    fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        match self.ask(|disk| disk.inode(ino.0).map(drop)) {
+            Ok(()) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match self.ask(|disk| disk.read(ino.0, offset, size).map(<[u8]>::to_vec)) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.ask(|disk| disk.write(ino.0, offset, data)) {
+            // The kernel counts the bytes of a request in 32 bits.
+            Ok(()) => reply.written(data.len() as u32),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        empty(reply, self.ask(|disk| disk.flush(ino.0)));
+    }
+
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        empty(reply, self.ask(|disk| disk.flush(ino.0)));
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let answer = self.ask(|disk| {
+            let own = [(".".to_owned(), ino.0), ("..".to_owned(), ino.0)];
+            let names = disk.names(ino.0)?.all().iter().map(|(name, number)| (name.clone(), *number));
+            let entry = |(name, number)| Ok((disk.inode(number)?.kind(), name, number));
+            own.into_iter().chain(names).map(entry).collect::<Result<Vec<_>, Errno>>()
+        });
+        match answer {
+            Ok(entries) => {
+                for (index, (kind, name, number)) in (1..).zip(entries).skip(offset as usize) {
+                    if reply.add(INodeNo(number), index, kind, name) {
+                        break;
+                    }
+                }
+                reply.ok();
+            }
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match self.ask(|disk| disk.inode(ino.0).map(drop)) {
+            Ok(()) => reply.statfs(
+                2 * FREE_BLOCKS,
+                FREE_BLOCKS,
+                FREE_BLOCKS,
+                FREE_BLOCKS,
+                FREE_BLOCKS,
+                BLOCK_BYTES,
+                255,
+                BLOCK_BYTES,
+            ),
+            Err(error) => reply.error(error),
+        }
+    }
+}
