@@ -63,7 +63,7 @@ use power::Stop;
 use tally::Tally;
 
 /// Histories in each run: half of them always the same, and half of them new.
-const HISTORIES: u64 = 16;
+const HISTORIES: u64 = 12;
 
 fn main() -> ExitCode {
     if let Some(at) = server::mount_point() {

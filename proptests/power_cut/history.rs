@@ -42,7 +42,7 @@ struct History {
 
 /// Lives through one history in `directory`.
 pub async fn run(seed: u64, directory: &Path) -> Told {
-    let mut rng = Rng::new(seed);
+    let rng = Rng::new(seed);
     let mounted = directory.join("disk");
     let made = std::fs::create_dir(&mounted).map_err(|error| Stop::Failed(error.to_string()));
     let power = match made {
@@ -53,7 +53,7 @@ pub async fn run(seed: u64, directory: &Path) -> Told {
         Ok(power) => power,
         Err(why) => return Told { tally: Tally::default(), story: Vec::new(), outcome: Err(why) },
     };
-    let scene = Scene::new(Layout::choose(&mut rng), &mounted, directory);
+    let scene = Scene::new(Layout::of(seed), &mounted, directory);
     let mut history = History {
         rng,
         power,
@@ -100,15 +100,17 @@ impl History {
             self.tell(format!("armed: {fault}"));
             self.power.arm(fault).await?;
         }
-        if self.open().await? && self.subscribe().await? {
+        // Now and then the subscriber stays away, and is owed more and more.
+        let is_away = self.is_subscribed && self.rng.chance(25);
+        if self.open(is_away).await? && self.subscribe().await? {
             self.publish().await?;
         }
         self.lose_power().await?;
         self.look_at_what_is_left().await
     }
 
-    /// Opens the nodes that are closed. Whether all are open now: if not, the power was cut meanwhile.
-    async fn open(&mut self) -> Result<bool, String> {
+    /// Opens the nodes that are closed. Whether all are open now that should be: if not, the power was cut meanwhile.
+    async fn open(&mut self, is_away: bool) -> Result<bool, String> {
         if self.nodes.publisher.is_none() {
             match open_publisher(&self.scene).await? {
                 Ok(bus) => self.nodes.publisher = Some(bus),
@@ -117,7 +119,7 @@ impl History {
                 }
             }
         }
-        if self.nodes.subscriber.is_none() {
+        if self.nodes.subscriber.is_none() && !is_away {
             match open_subscriber(&self.scene, &self.ledger).await? {
                 Ok(subscriber) => self.nodes.subscriber = Some(subscriber),
                 Err(error) => {
@@ -144,7 +146,7 @@ impl History {
     /// Whether the subscription is known to be on the publisher's disk.
     async fn subscribe(&mut self) -> Result<bool, String> {
         let (Some(publisher), Some(subscriber)) = (&self.nodes.publisher, &self.nodes.subscriber) else {
-            return Ok(false);
+            return Ok(self.is_subscribed);
         };
         let mut events = self.power.events();
         let wish = async {
@@ -252,7 +254,7 @@ impl History {
 
     /// With power that stays, everything arrives.
     async fn end_well(&mut self) -> Result<(), String> {
-        if !self.open().await? || !self.subscribe().await? {
+        if !self.open(false).await? || !self.subscribe().await? {
             return Err("nothing goes wrong any more, and yet not all is well".to_owned());
         }
         within("everything is handled", self.drain()).await??;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// So many pauses are waited. They are counted and not measured: a process that was stopped for minutes lost no patience.
-const PAUSES: u32 = 1_200;
+/// So many pauses are waited, which is far longer than anything takes: a hang must be told from a machine that is busy with
+/// something else. They are counted and not measured: a process that was stopped for minutes lost no patience.
+const PAUSES: u32 = 9_000;
 
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -17,12 +17,12 @@ pub fn next(rng: &mut Rng) -> Option<Fault> {
     let (kind, last, effect) = match rng.below(20) {
         // While a node is opened, mostly.
         0..=4 => (None, 40, cut),
-        5..=7 => (Some(Kind::ChangeNames), 8, cut),
-        8..=9 => (Some(Kind::FlushNames), 6, cut),
-        10..=12 => (Some(Kind::Write), 200, cut),
-        13..=15 => (Some(Kind::Flush), 120, cut),
-        16..=17 => (Some(Kind::Flush), 60, Effect::Refuse),
-        18 => (Some(Kind::FlushNames), 6, Effect::Refuse),
+        5..=6 => (Some(Kind::ChangeNames), 8, cut),
+        7..=8 => (Some(Kind::FlushNames), 6, cut),
+        9..=11 => (Some(Kind::Write), 120, cut),
+        12..=14 => (Some(Kind::Flush), 120, cut),
+        15..=16 => (Some(Kind::Flush), 60, Effect::Refuse),
+        17..=18 => (Some(Kind::FlushNames), 6, Effect::Refuse),
         _ => return None,
     };
     Some(Fault { kind, number: rng.between(1, last), effect })
