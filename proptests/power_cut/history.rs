@@ -20,6 +20,9 @@ use super::tally::Tally;
 /// So often the power is cut in one history.
 const CUTS: usize = 8;
 
+/// After so many looks at two nodes that answer and yet do nothing, they will do nothing any more.
+const LOOKS_WITHOUT_CHANGE: u32 = 6_000;
+
 /// What is left of a history.
 pub struct Told {
     pub tally: Tally,
@@ -135,8 +138,8 @@ impl History {
         self.tell(format!("the {who} was not opened: {}", chain(error)));
         self.power.settle().await?;
         match self.power.event() {
-            Some(_) if is_mounted && is_of_the_disk(error) => {
-                self.tally.add("cuts while opening", 1);
+            Some(event) if is_mounted && is_of_the_disk(error) => {
+                self.tally.add("cuts while opening", u64::from(matches!(event, Event::Cut { .. })));
                 Ok(false)
             }
             event => Err(format!("the {who} cannot be opened after {event:?}: {}", chain(error))),
@@ -271,18 +274,23 @@ impl History {
             return Err("a node is not open".to_owned());
         };
         let failed = |error: Error| chain(&error);
+        let (mut before, mut looks) = ((0, 0), 0);
         loop {
-            let (web, email) =
+            let told =
                 (publisher.status().await.map_err(failed)?, subscriber.bus.status().await.map_err(failed)?);
-            let lost: u64 = web.destinations.iter().chain(&email.destinations).map(|to| to.lost).sum();
-            if lost > 0 || email.dead_letters > 0 || email.parked > 0 {
-                return Err(format!("messages are lost: {web:?}\n{email:?}"));
-            }
-            let owed: u64 = web.destinations.iter().filter(|to| to.address != ABSENT).map(|to| to.owed).sum();
-            if owed == 0 && email.incoming == 0 {
+            let destinations = told.0.destinations.iter().chain(&told.1.destinations);
+            let lost: u64 = destinations.map(|to| to.lost).sum();
+            let owing = told.0.destinations.iter().filter(|to| to.address != ABSENT);
+            let left = (owing.map(|to| to.owed).sum::<u64>(), told.1.incoming);
+            if left == (0, 0) && lost == 0 && told.1.dead_letters == 0 && told.1.parked == 0 {
                 return Ok(());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            looks = if left == before { looks + 1 } else { 0 };
+            if lost > 0 || looks > LOOKS_WITHOUT_CHANGE {
+                return Err(format!("not all is delivered and handled: {told:?}"));
+            }
+            before = left;
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
 }
