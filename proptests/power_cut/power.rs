@@ -1,6 +1,7 @@
 //! The disk's process, as the test sees it.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -48,6 +49,8 @@ impl Power {
             .env(MOUNT_POINT, mount_point)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Whoever interrupts the test does not interrupt this: it ends by itself, and takes the file system away.
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
         let (Some(commands), Some(told)) = (child.stdin.take(), child.stdout.take()) else {
