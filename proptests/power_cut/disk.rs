@@ -63,13 +63,15 @@ pub struct Disk {
     tally: Tally,
 }
 
-impl Disk {
-    pub fn new() -> Disk {
+impl Default for Disk {
+    fn default() -> Disk {
         let root = Inode { mode: 0o755, content: Content::Directory(Names::default()) };
         let inodes = BTreeMap::from([(ROOT, root)]);
         Disk { inodes, next: ROOT + 1, is_on: true, fault: None, news: None, tally: Tally::default() }
     }
+}
 
+impl Disk {
     pub fn arm(&mut self, fault: Fault) {
         self.fault = Some(fault);
     }

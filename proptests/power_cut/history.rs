@@ -99,6 +99,7 @@ impl History {
     }
 
     async fn one_life(&mut self) -> Result<(), String> {
+        self.power.flush_takes(plan::flush_us(&mut self.rng)).await?;
         if let Some(fault) = plan::next(&mut self.rng) {
             self.tell(format!("armed: {fault}"));
             self.power.arm(fault).await?;

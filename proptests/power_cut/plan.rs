@@ -28,6 +28,11 @@ pub fn next(rng: &mut Rng) -> Option<Fault> {
     Some(Fault { kind, number: rng.between(1, last), effect })
 }
 
+/// How long a flush takes: on some disks long enough for two writes to be on their way at once.
+pub fn flush_us(rng: &mut Rng) -> u64 {
+    [0, 0, 300, 2_000][rng.below(4) as usize]
+}
+
 /// Bytes that are published before the power is cut in any case.
 pub fn bytes(rng: &mut Rng) -> i64 {
     (rng.between(1, 5) * rng.between(1, 5)) as i64 * (1 << 20)

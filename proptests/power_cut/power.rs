@@ -87,6 +87,11 @@ impl Power {
         self.order(&format!("arm {fault}")).await
     }
 
+    /// How long a flush of a file takes from now on, at least, in microseconds.
+    pub async fn flush_takes(&mut self, us: u64) -> Result<(), String> {
+        self.order(&format!("flush {us}")).await
+    }
+
     /// Cuts the power if it is on.
     pub async fn cut(&mut self, keep: u64, seed: u64) -> Result<(), String> {
         self.order(&format!("cut {keep} {seed}")).await

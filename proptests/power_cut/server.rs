@@ -7,6 +7,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,29 +32,16 @@ pub fn mount_point() -> Option<PathBuf> {
 
 /// Serves until the other process is gone or closes the way here.
 pub fn run(at: &Path) -> ExitCode {
-    let disk = Arc::new(Mutex::new(Disk::new()));
-    let mut mounted = match mount(&disk, at) {
-        Ok(mounted) => Some(mounted),
-        Err(error) => {
-            println!("unavailable {error}");
-            return ExitCode::SUCCESS;
-        }
-    };
+    let mut server = Server { disk: Arc::default(), flush_us: Arc::default(), mounted: None, at };
+    if let Err(why) = server.mount() {
+        println!("unavailable {why}");
+        return ExitCode::SUCCESS;
+    }
     println!("ready");
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
-        let answer = match line.split_once(' ').unwrap_or((&line, "")) {
-            ("arm", fault) => fault.parse().map(|fault| lock(&disk).arm(fault)).map_err(|()| line.clone()),
-            ("cut", numbers) => cut(&disk, numbers).ok_or_else(|| line.clone()),
-            ("remount", _) => remount(&disk, &mut mounted, at),
-            ("tally", _) => {
-                println!("tally {}", lock(&disk).tally());
-                continue;
-            }
-            _ => Err(line.clone()),
-        };
-        match answer {
-            Ok(()) => println!("done"),
+        match server.obey(&line) {
+            Ok(answer) => println!("{answer}"),
             Err(why) => println!("failed {why}"),
         }
     }
@@ -64,31 +52,49 @@ pub fn run(at: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn mount(disk: &Arc<Mutex<Disk>>, at: &Path) -> std::io::Result<BackgroundSession> {
-    let mut config = Config::default();
-    config.mount_options = vec![MountOption::FSName("power_cut".to_owned())];
-    fuser::spawn_mount(Volume(Arc::clone(disk)), at, &config)
+struct Server<'a> {
+    disk: Arc<Mutex<Disk>>,
+    flush_us: Arc<AtomicU64>,
+    mounted: Option<BackgroundSession>,
+    at: &'a Path,
 }
 
-fn cut(disk: &Mutex<Disk>, numbers: &str) -> Option<()> {
-    let (keep, seed) = numbers.split_once(' ')?;
-    lock(disk).cut(keep.parse().ok()?, seed.parse().ok()?);
-    Some(())
-}
-
-/// Mounts the disk anew, so that nothing is left of what the kernel had in memory, and gives it power.
-fn remount(
-    disk: &Arc<Mutex<Disk>>,
-    mounted: &mut Option<BackgroundSession>,
-    at: &Path,
-) -> Result<(), String> {
-    unmount(at)?;
-    if let Some(session) = mounted.take() {
-        session.join().map_err(|error| error.to_string())?;
+impl Server<'_> {
+    fn mount(&mut self) -> Result<(), String> {
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::FSName("power_cut".to_owned())];
+        let volume = Volume { disk: Arc::clone(&self.disk), flush_us: Arc::clone(&self.flush_us) };
+        let session = fuser::spawn_mount(volume, self.at, &config).map_err(|error| error.to_string())?;
+        self.mounted = Some(session);
+        Ok(())
     }
-    lock(disk).power_on();
-    *mounted = Some(mount(disk, at).map_err(|error| error.to_string())?);
-    Ok(())
+
+    /// Does what a line says, and answers with another.
+    fn obey(&mut self, line: &str) -> Result<String, String> {
+        let nonsense = || line.to_owned();
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["arm", ..] => lock(&self.disk).arm(line["arm".len()..].parse().map_err(|()| nonsense())?),
+            ["cut", keep, seed] => {
+                let (keep, seed) = (keep.parse(), seed.parse());
+                lock(&self.disk).cut(keep.map_err(|_| nonsense())?, seed.map_err(|_| nonsense())?);
+            }
+            ["flush", us] => self.flush_us.store(us.parse().map_err(|_| nonsense())?, Ordering::Relaxed),
+            ["remount"] => self.remount()?,
+            ["tally"] => return Ok(format!("tally {}", lock(&self.disk).tally())),
+            _ => return Err(nonsense()),
+        }
+        Ok("done".to_owned())
+    }
+
+    /// Mounts the disk anew, so that nothing is left of what the kernel had in memory, and gives it power.
+    fn remount(&mut self) -> Result<(), String> {
+        unmount(self.at)?;
+        if let Some(session) = self.mounted.take() {
+            session.join().map_err(|error| error.to_string())?;
+        }
+        lock(&self.disk).power_on();
+        self.mount()
+    }
 }
 
 fn unmount(at: &Path) -> Result<(), String> {

@@ -3,6 +3,7 @@
 //! FOPEN_DIRECT_IO is never set: with it the kernel would not send the flush that O_DSYNC asks for.
 
 use std::ffi::OsStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,12 +26,16 @@ const BLOCK_BYTES: u32 = 4096;
 const FREE_BLOCKS: u64 = 1 << 20;
 
 /// The disk, mounted.
-pub struct Volume(pub Arc<Mutex<Disk>>);
+pub struct Volume {
+    pub disk: Arc<Mutex<Disk>>,
+    /// How long a flush of a file takes at least, in microseconds. Meanwhile, the next write is on its way.
+    pub flush_us: Arc<AtomicU64>,
+}
 
 impl Volume {
     /// Does something with the disk. What went wrong meanwhile is told before the answer is.
     fn ask<T>(&self, what: impl FnOnce(&mut Disk) -> Result<T, Errno>) -> Result<T, Errno> {
-        let mut disk = lock(&self.0);
+        let mut disk = lock(&self.disk);
         let answer = what(&mut disk);
         if let Some(news) = disk.take_news() {
             println!("{news}");
@@ -242,6 +247,7 @@ impl Filesystem for Volume {
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        std::thread::sleep(Duration::from_micros(self.flush_us.load(Ordering::Relaxed)));
         empty(reply, self.ask(|disk| disk.flush(ino.0)));
     }
 
