@@ -13,9 +13,9 @@ use crate::wire::goodbye::GoodbyeCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId {
     /// Its place in the table.
-    pub(super) key: usize,
+    pub(crate) key: usize,
     /// Which of those that had this place.
-    pub(super) serial: u64,
+    pub(crate) serial: u64,
 }
 
 /// Something the user asked for, by the number that the shell gave it.

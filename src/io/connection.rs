@@ -30,6 +30,8 @@ pub struct Connection {
     out_bell: Notify,
     read_bell: Notify,
     closing: Cell<bool>,
+    /// Nothing more is read, consumed or not what was.
+    aborted: Cell<bool>,
 }
 
 impl Connection {
@@ -44,6 +46,7 @@ impl Connection {
             out_bell: Notify::new(),
             read_bell: Notify::new(),
             closing: Cell::new(false),
+            aborted: Cell::new(false),
         });
         let (reader, writer) = (Rc::clone(&connection), Rc::clone(&connection));
         let (to_read, to_write) = (Rc::clone(inputs), Rc::clone(inputs));
@@ -99,6 +102,7 @@ impl Connection {
     /// Ends the connection at once. The reader reports it.
     pub fn abort(&self) {
         self.closing.set(true);
+        self.aborted.set(true);
         self.out.borrow_mut().clear();
         // It fails only if the socket is not connected any more, which is what is wanted.
         drop(self.stream.shutdown(Shutdown::Both));
@@ -122,6 +126,10 @@ impl Connection {
                 Err(error) => break format!("the connection broke: {error}"),
             }
             self.read_bell.notified().await;
+            if self.aborted.get() {
+                // Frames that wait for room may fill the window: there is none for a read that would see the end.
+                break "the connection was closed".to_owned();
+            }
         };
         self.abort();
         inputs.push(Input::Disconnected(id, reason));
@@ -218,7 +226,50 @@ fn gather(out: &mut VecDeque<Bytes>) -> Vec<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+    use crate::format::frame::{FrameKind, append};
+    use crate::limits::{FRAME_BYTES_MAX, RECEIVE_WINDOW_BYTES_MAX, RUN_BYTES_MAX};
+
+    /// Polls until `so`: all that is waited for happens on this thread.
+    async fn until(so: impl Fn() -> bool) {
+        while !so() {
+            tokio_uring::no_op().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_aborted_while_its_window_is_full_reports_its_end() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = TcpStream::from_std(listener.accept().unwrap().0);
+        let id = SessionId { key: 7, serial: 7 };
+        tokio_uring::start(async {
+            let inputs = Rc::new(Inputs::new(std::sync::Arc::default()));
+            let (connection, tasks) = Connection::start(stream, id, &inputs);
+            let mut frame = Vec::new();
+            append(&mut frame, FrameKind::Interest, &vec![0; RUN_BYTES_MAX]);
+            peer.write_all(&frame[..100]).unwrap();
+            until(|| !inputs.is_empty()).await;
+            // More than fits has come, and of what fits nothing is consumed: there is no room for the next frame.
+            let unread = connection.with_window(|window| {
+                window.set_frame_bytes_max(FRAME_BYTES_MAX);
+                let mut at = 100;
+                while window.unread().len() < RECEIVE_WINDOW_BYTES_MAX {
+                    at = (at + window.push(&frame[at..])) % frame.len();
+                }
+                window.unread().len()
+            });
+            assert_eq!(unread, Some(RECEIVE_WINDOW_BYTES_MAX));
+            connection.stop_reading();
+            connection.abort();
+            tasks.join().await;
+            let is_its_end = |input: &Input| matches!(input, Input::Disconnected(of, _) if *of == id);
+            assert_eq!(inputs.take().iter().filter(|input| is_its_end(input)).count(), 1);
+        });
+    }
 
     #[test]
     fn short_pieces_are_gathered_and_long_ones_are_not_copied() {
