@@ -103,7 +103,7 @@ impl Engine {
         let first = self.state.index.first();
         self.state.inbox.runs_in(first, end).next().is_some()
             || self.state.streams.values().any(|stream| stream.owed_in(first, end).next().is_some())
-            || self.state.index.carried_in(end).next().is_some()
+            || self.state.index.next_carried_in(Lsn(0), end).is_some()
     }
 
     /// Carrying is worth it when most of the log is dead and only its head keeps it.
@@ -156,7 +156,7 @@ impl Engine {
     /// The first record from `from` on that is wanted and lies, or is borne, before `end`.
     fn next_wanted(&self, from: Lsn, end: Lsn) -> Option<Lsn> {
         let first = self.state.index.first();
-        let borne = self.state.index.carried_in(end).find(|lsn| *lsn >= from && *lsn < first);
+        let borne = self.state.index.next_carried_in(from, end).filter(|lsn| *lsn < first);
         let start = from.max(first);
         let inbox = self.state.inbox.runs_in(start, end).next().map(|run| run.range.first);
         let owed = self

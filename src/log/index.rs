@@ -82,9 +82,11 @@ impl LogIndex {
         self.carried.range(lsn..).next().map(|(lsn, _)| *lsn)
     }
 
-    /// Carried records whose bearers lie in the segments below `end` of LSNs: they must be carried again.
-    pub fn carried_in(&self, end: Lsn) -> impl Iterator<Item = Lsn> + '_ {
-        self.carried.iter().filter(move |(_, bearer)| **bearer < end).map(|(lsn, _)| *lsn)
+    /// The first carried record at or after `from` whose bearer lies in the segments below `end` of LSNs: it must be
+    /// carried again. Whoever looks for one after another goes on behind the last, and looks at each of them once in all.
+    #[must_use]
+    pub fn next_carried_in(&self, from: Lsn, end: Lsn) -> Option<Lsn> {
+        self.carried.range(from..).find(|(_, bearer)| **bearer < end).map(|(lsn, _)| *lsn)
     }
 
     /// The batch that holds `lsn` and those right behind it, as far as they fit one buffer and are durable.
@@ -163,5 +165,20 @@ mod tests {
         assert_eq!((index.bearer(Lsn(3)), index.bearer(Lsn(4))), (Lsn(35), Lsn(4)));
         index.forget_carried(Lsn(3));
         assert_eq!(index.bearer(Lsn(3)), Lsn(3));
+    }
+
+    /// With a look at all of them for each of them, this would not end.
+    #[test]
+    fn a_search_that_goes_on_behind_the_last_one_looks_at_each_carried_record_once() {
+        let (count, end) = (500_000, Lsn(1_000_000));
+        let mut index = LogIndex::default();
+        (0..count).for_each(|lsn| index.carried(Lsn(lsn), Lsn(lsn + count)));
+        let (mut from, mut found) = (Lsn(0), 0);
+        while let Some(lsn) = index.next_carried_in(from, end) {
+            assert_eq!(lsn, from);
+            index.carried(lsn, end.plus(found));
+            (from, found) = (lsn.plus(1), found + 1);
+        }
+        assert_eq!((found, index.next_carried_in(Lsn(0), end)), (count, None));
     }
 }
