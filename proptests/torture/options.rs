@@ -1,0 +1,57 @@
+//! What a run is asked to be.
+
+use super::driver::Form;
+
+const USAGE: &str = "see scripts/torture --help";
+
+/// The form of the normal test run.
+fn short(seed: u64) -> Form {
+    Form { seed, kills: 16, messages: 100_000, minutes: 3, on_loopback: false, is_long: false }
+}
+
+/// What is wanted: `None` if the test runner wants other tests.
+pub fn from(arguments: impl Iterator<Item = String>) -> Result<Option<Vec<Form>>, String> {
+    let arguments: Vec<String> = arguments.collect();
+    let seed = seed();
+    match arguments.split_first() {
+        Some((first, rest)) if first == "run" => Ok(Some(vec![long(rest, seed)?])),
+        _ => {
+            // The test runner gives names of tests to all targets.
+            let mut names = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
+            let is_wanted = names.peek().is_none() || names.any(|name| "torture".contains(name.as_str()));
+            // The doors are tried out too where nobody needs them.
+            let doors = Form { kills: 5, messages: 20_000, on_loopback: true, ..short(seed) };
+            Ok(is_wanted.then(|| vec![short(seed), doors]))
+        }
+    }
+}
+
+fn long(arguments: &[String], seed: u64) -> Result<Form, String> {
+    let (kills, messages) = (200, 10_000_000);
+    let mut form = Form { seed, kills, messages, minutes: 120, on_loopback: false, is_long: true };
+    let mut arguments = arguments.iter();
+    while let Some(option) = arguments.next() {
+        match option.as_str() {
+            "--loopback" => form.on_loopback = true,
+            "--short" => form = Form { on_loopback: form.on_loopback, ..short(form.seed) },
+            _ => {
+                let value = arguments.next().ok_or(USAGE)?;
+                let value = value.parse().map_err(|_| format!("{option} {value}: {USAGE}"))?;
+                match option.as_str() {
+                    "--kills" => form.kills = value,
+                    "--messages" => form.messages = value,
+                    "--minutes" => (form.minutes, form.kills) = (value, u64::MAX),
+                    "--seed" => form.seed = value,
+                    _ => return Err(USAGE.to_owned()),
+                }
+            }
+        }
+    }
+    Ok(form)
+}
+
+/// From `RESOLUTE_SEED`, or from the time of day.
+fn seed() -> u64 {
+    let given = std::env::var("RESOLUTE_SEED").ok().and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64))
+}
