@@ -17,5 +17,7 @@ mod regressions;
 mod scene;
 mod sim;
 mod tidy;
+#[path = "torture/rules.rs"]
+mod torture_rules;
 mod wake_model;
 mod wire_codec;
