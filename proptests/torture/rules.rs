@@ -84,13 +84,23 @@ fn what_came_once_and_in_order_is_well_though_handlers_were_called_twice() {
 
 #[test]
 fn what_was_acknowledged_and_never_came_is_lost() {
-    condemned("lost", |history| drop(history[2].pop()));
-    condemned("lost", |history| drop(history[3].pop()));
+    condemned("lost", |history| {
+        history[2].pop();
+    });
+    condemned("lost", |history| {
+        history[3].pop();
+    });
     condemned("lost", |history| history.iter_mut().for_each(Vec::clear));
     // Its number is not among those that were acknowledged, but later ones came.
-    condemned("given after", |history| drop(history[1].remove(500)));
-    condemned("for the first time", |history| drop(history[2].remove(0)));
-    condemned("given after", |history| drop(history[3].remove(1)));
+    condemned("given after", |history| {
+        history[1].remove(500);
+    });
+    condemned("for the first time", |history| {
+        history[2].remove(0);
+    });
+    condemned("given after", |history| {
+        history[3].remove(1);
+    });
 }
 
 #[test]

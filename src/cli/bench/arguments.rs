@@ -28,7 +28,7 @@ pub enum BenchWhat {
     ///
     /// The log is given prewritten segments before the time begins, as a log in steady state has from what it freed. With
     /// a window, latencies are those of the first message of each sixteenth of it, until all of that sixteenth is durable;
-    /// with many publishers, or a window of 2 to 31, those of one message in 16; with a single one all.
+    /// with many publishers, or a window of 2 to 16, those of one message in 16; with a single one all.
     ///
     /// At most 24 GiB of segments are prewritten: a longer run, which then says so, makes the others while it goes on.
     ///
@@ -59,7 +59,7 @@ pub enum BenchWhat {
 /// What all measurements have in common.
 #[derive(Debug, Args)]
 pub struct BenchCommon {
-    /// Where to measure; a directory that is removed again, also by SIGINT and SIGTERM, is made in it.
+    /// Where to measure; a directory that is removed again, also when a signal ends the measurement, is made in it.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
     /// How long to measure.

@@ -82,12 +82,17 @@ fn block_device(directory: &Path) -> String {
 }
 
 /// How many flushes the disk under a directory was asked for since the machine started, by anybody, if the kernel counts
-/// them: the 16th number of a whole disk's `stat` (Documentation/block/stat.rst).
+/// them: the 16th number of a whole disk's `stat` (Documentation/block/stat.rst). A disk without a volatile cache is asked
+/// for none, and one that takes single writes past its cache (FUA) for hardly any.
 pub fn device_flushes(directory: &Path) -> Option<u64> {
     let block = block_device(directory);
     let whole = if Path::new(&format!("{block}/partition")).exists() { "/.." } else { "" };
-    let stat = fs::read_to_string(format!("{block}{whole}/stat")).ok()?;
-    stat.split_whitespace().nth(15)?.parse().ok()
+    let text = |name: &str| fs::read_to_string(format!("{block}{whole}/{name}")).ok();
+    let is = |name: &str, value: &str| text(name).is_some_and(|text| text.trim() == value);
+    if !is("queue/write_cache", "write back") || is("queue/fua", "1") {
+        return None;
+    }
+    text("stat")?.split_whitespace().nth(15)?.parse().ok()
 }
 
 fn unknown() -> String {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::load::Load;
 use super::receivers::PATIENCE;
-use crate::bus::{Bus, Status};
+use crate::bus::{Bus, Status, Stopwatch};
 use crate::cli::exit::{Exit, Failure};
 
 /// Bytes that publishers may be ahead of the slowest subscriber: about what a node keeps in memory for those who keep up.
@@ -42,6 +42,8 @@ struct Shared {
     owed: AtomicU64,
     /// Nobody is held back any more.
     is_over: AtomicBool,
+    /// Nothing came back for too long.
+    is_stuck: AtomicBool,
     changed: Notify,
 }
 
@@ -57,7 +59,7 @@ impl Lead {
     /// Waits until one may go on.
     pub async fn wait(&self) -> Result<(), Failure> {
         match self {
-            Lead::Little(owed) => owed.wait().await,
+            Lead::Little(owed) => owed.wait().await?,
             Lead::Nothing(bus) => {
                 let left = bus.drain(PATIENCE).await?;
                 if !left.is_empty() {
@@ -88,9 +90,11 @@ impl Owed {
             (bus.clone(), Arc::downgrade(&owed.shared), tokio::runtime::Handle::current());
         let pause = LOOK_MAX.min(LOOK * subscribers);
         std::thread::spawn(move || {
+            let mut rest = Rest { owed: 0, since: Stopwatch::start() };
             while let Ok(status) = runtime.block_on(bus.status()) {
                 let Some(shared) = told.upgrade() else { return };
-                shared.tell(owed_to_the_slowest(&status), owed_max);
+                let owed = owed_to_the_slowest(&status);
+                shared.tell(owed, owed_max, rest.is_too_long(owed));
                 drop(shared);
                 std::thread::sleep(pause);
             }
@@ -98,23 +102,43 @@ impl Owed {
         owed
     }
 
-    async fn wait(&self) {
+    async fn wait(&self) -> Result<(), Failure> {
         loop {
             let changed = self.shared.changed.notified();
+            if self.shared.is_stuck.load(Ordering::Relaxed) {
+                let text = format!("a receiver has handled nothing for {} s", PATIENCE.as_secs());
+                return Err(Failure::new(Exit::Failure, text));
+            }
             let little = self.shared.owed.load(Ordering::Relaxed) < self.owed_max;
             if little || self.shared.is_over.load(Ordering::Relaxed) {
-                return;
+                return Ok(());
             }
             changed.await;
         }
     }
 }
 
+/// How long the same has been owed. Publishers that are not held back make it more, and subscribers less.
+struct Rest {
+    owed: u64,
+    since: Stopwatch,
+}
+
+impl Rest {
+    fn is_too_long(&mut self, owed: u64) -> bool {
+        if owed == 0 || owed != self.owed {
+            *self = Rest { owed, since: Stopwatch::start() };
+        }
+        self.since.elapsed() > PATIENCE
+    }
+}
+
 impl Shared {
-    /// So many are owed now to the slowest.
-    fn tell(&self, owed: u64, owed_max: u64) {
+    /// So many are owed now to the slowest; and whether that has been so for too long.
+    fn tell(&self, owed: u64, owed_max: u64, is_stuck: bool) {
         self.owed.store(owed, Ordering::Relaxed);
-        if owed < owed_max {
+        self.is_stuck.store(is_stuck, Ordering::Relaxed);
+        if owed < owed_max || is_stuck {
             self.changed.notify_waiters();
         }
     }
@@ -132,6 +156,27 @@ fn slowest(owed: impl Iterator<Item = u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_hears_that_nothing_comes_back() {
+        let owed = Owed { owed_max: 10, shared: Arc::default() };
+        owed.shared.tell(10, 10, false);
+        let shared = Arc::clone(&owed.shared);
+        let waiting = tokio::spawn(async move { owed.wait().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        shared.tell(10, 10, true);
+        assert!(waiting.await.unwrap().is_err());
+    }
+
+    #[test]
+    fn only_what_is_owed_and_stays_the_same_can_be_for_too_long() {
+        let long_ago = || Stopwatch::from_reading(0);
+        for (before, now, is_too_long) in [(7, 7, true), (7, 6, false), (7, 8, false), (0, 0, false)] {
+            let mut rest = Rest { owed: before, since: long_ago() };
+            assert_eq!(rest.is_too_long(now), is_too_long, "{before} and then {now}");
+        }
+    }
 
     #[test]
     fn publishers_wait_for_the_slowest_alone() {

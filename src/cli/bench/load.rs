@@ -1,11 +1,14 @@
 //! Publishers that publish as fast as their windows allow.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either, select};
+use tokio::task::{JoinError, JoinSet};
 
 use super::latency::Latencies;
 use super::lead::{LEAD_BYTES, Lead};
@@ -95,22 +98,29 @@ impl Load {
     pub async fn run(self, bus: &Bus, lead: Option<&Lead>) -> Result<Published, Failure> {
         let (over, watch) = (Arc::new(AtomicBool::new(false)), Stopwatch::start());
         let histograms = Histograms::new();
-        let publishers: Vec<_> = (0..self.publishers)
-            .map(|number| {
-                let (load, bus, over) = (self, bus.clone(), Arc::clone(&over));
-                tokio::spawn(Publisher::new(number, load, bus, histograms.clone(), lead.cloned()).run(over))
-            })
-            .collect();
-        tokio::time::sleep(self.duration).await;
+        let mut publishers = JoinSet::new();
+        for number in 0..self.publishers {
+            let publisher = Publisher::new(number, self, bus.clone(), histograms.clone(), lead.cloned());
+            publishers.spawn(publisher.run(Arc::clone(&over)));
+        }
+        let mut time = pin!(tokio::time::sleep(self.duration));
+        let mut messages = 0;
+        // Only a failure ends one of them before its time, and it is theirs all.
+        while let Either::Right((Some(ended), _)) = select(time.as_mut(), pin!(publishers.join_next())).await
+        {
+            messages += published(ended)?;
+        }
         over.store(true, Ordering::Relaxed);
         lead.iter().for_each(|lead| lead.end());
-        let mut messages = 0;
-        for publisher in publishers {
-            messages +=
-                publisher.await.map_err(|error| Failure::io("publish", &std::io::Error::other(error)))??;
+        while let Some(ended) = publishers.join_next().await {
+            messages += published(ended)?;
         }
         Ok(Published { messages, elapsed: watch.elapsed(), latencies: histograms.sum() })
     }
+}
+
+fn published(ended: Result<Result<u64, Failure>, JoinError>) -> Result<u64, Failure> {
+    ended.map_err(|error| Failure::io("publish", &std::io::Error::other(error)))?
 }
 
 /// One of those who publish.
@@ -204,6 +214,16 @@ mod tests {
 
     fn load(publishers: u32, pipeline: u32, size: u32) -> Load {
         Load { publishers, pipeline, filler: filler(size), duration: Duration::ZERO }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_publisher_that_fails_ends_all_of_it_before_the_time_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let bus = Bus::builder(dir.path()).open().await.unwrap();
+        bus.close().await.unwrap();
+        let load = Load { duration: Duration::from_secs(3600), ..load(4, 16, 128) };
+        let outcome = tokio::time::timeout(Duration::from_secs(30), load.run(&bus, None)).await;
+        assert!(matches!(outcome, Ok(Err(_))), "it fails, and soon");
     }
 
     #[test]

@@ -157,11 +157,14 @@ impl Report {
             ("latency max, us", format!("{:.0}", self.max_us)),
             ("CPU a message, all processes, ns", format!("{:.0}", self.cpu_ns_per_message)),
             ("CPU a message, engine threads, ns", format!("{:.0}", self.engine_cpu_ns_per_message)),
-            ("peak memory, MiB", format!("{:.1}", self.peak_rss_bytes as f64 / f64::from(1 << 20))),
+            (
+                "peak memory of the largest process, MiB",
+                format!("{:.1}", self.peak_rss_bytes as f64 / f64::from(1 << 20)),
+            ),
             ("flushes (writes with O_DSYNC)", self.flushes.to_string()),
             (
                 "flushes that the disk counted",
-                self.device_flushes.map_or_else(|| "it counts none".to_owned(), |n| n.to_string()),
+                self.device_flushes.map_or_else(|| "not counted here".to_owned(), |n| n.to_string()),
             ),
             ("yardstick (1 MiB, 2 in flight), MB/s", format!("{:.0}", self.yardstick_bytes_per_second / 1e6)),
             ("yardstick (4 KiB, one), p50 us", format!("{:.0}", self.yardstick_p50_us)),

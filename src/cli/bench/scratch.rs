@@ -29,25 +29,29 @@ fn present() -> MutexGuard<'static, Present> {
 }
 
 /// A directory for one measurement, removed with all that is in it when this is dropped, or the process interrupted.
-pub struct Scratch(TempDir);
+pub struct Scratch(Option<TempDir>);
 
 impl Scratch {
     pub fn new(parent: &Path) -> Result<Scratch, Failure> {
         // Under the lock: whoever removes what is there misses none that was just made.
         let mut present = present();
-        let scratch = Scratch(super::directory_in(parent)?);
-        present.directories.push(scratch.path().to_owned());
-        Ok(scratch)
+        let dir = super::directory_in(parent)?;
+        present.directories.push(dir.path().to_owned());
+        Ok(Scratch(Some(dir)))
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        // Invariant: it is taken out by the drop alone.
+        self.0.as_ref().expect("a directory").path()
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        present().directories.retain(|path| path != self.0.path());
+        let path = self.path().to_owned();
+        // Removed first and forgotten afterwards: a signal that comes meanwhile removes what is left.
+        self.0 = None;
+        present().directories.retain(|other| *other != path);
     }
 }
 
@@ -81,7 +85,7 @@ fn kill(child: &mut Child) {
     drop(child.wait());
 }
 
-/// From now on SIGINT and SIGTERM leave nothing behind; the process then ends as one that the signal ended: with 128 and its
+/// From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT leave nothing behind; the process then ends as one that the signal ended: with 128 and its
 /// number.
 pub fn remove_when_interrupted() -> Result<(), Failure> {
     let failed = io("listen for signals");
@@ -90,7 +94,7 @@ pub fn remove_when_interrupted() -> Result<(), Failure> {
         let _within = runtime.enter();
         signal(kind).map_err(&failed)
     };
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()] {
         let signal = listen(kind)?;
         runtime.spawn(end_at(signal, 128 + kind.as_raw_value()));
     }
@@ -100,7 +104,7 @@ pub fn remove_when_interrupted() -> Result<(), Failure> {
 
 async fn end_at(mut signal: Signal, code: i32) {
     if signal.recv().await.is_some() {
-        say("interrupted: what was measured with is removed");
+        say("interrupted: removing what was measured with");
         // Held to the end: nobody makes anything any more.
         let mut present = present();
         present
