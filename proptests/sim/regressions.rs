@@ -227,6 +227,8 @@ fn sets_live_no_longer_than_they_route_something_and_are_in_no_checkpoint() {
         }
         world.crash(0);
         world.start(0);
+        // Some only find out by silence.
+        world.run_ms(30_000);
     }
     world.subscribe(1, "n0", "a");
     world.run_ms(500);
