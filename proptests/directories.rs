@@ -146,6 +146,49 @@ async fn a_torn_tail_is_cut_off_reported_and_kept_aside() {
     close(&bus).await;
 }
 
+// The next segment lacked its checkpoint. Once it was the oldest one, the node could never be opened again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_died_between_two_segments_begins_the_second_one_as_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
+    let (seen, port) = (Seen::default(), free_port());
+    let build = |directory: &Path| {
+        let seen = seen.clone();
+        builder(directory, port).every("a", move |_: resolute::Envelope| {
+            seen.push("");
+            std::future::ready(Ok::<(), String>(()))
+        })
+    };
+    let bus = open(build(&live)).await;
+    subscribe(&bus, bus.address(), "a").await;
+    // Batches so large that the last one of the segment leaves less room than another might need.
+    let mut count = 0;
+    while status(&bus).await.segments == 1 {
+        let mut batch = bus.batch();
+        for _ in 0..13 {
+            batch = batch.publish("a", vec![b'x'; 60_000]).unwrap();
+        }
+        count += within("commit", batch.commit()).await.unwrap().len();
+    }
+    written::copy_as_it_lies(&live, &crashed);
+    close(&bus).await;
+    let [first, second] = &written::segments(&crashed)[..] else { panic!("not two segments") };
+    let last = *written::batches(first).last().unwrap();
+    assert!((8 << 20) - (last.offset + last.bytes) < 1 << 20, "{last:?}");
+    // Nothing of the second was written yet.
+    std::fs::remove_file(second).unwrap();
+    let bus = open(build(&crashed)).await;
+    let serving = tokio::spawn(bus.serve());
+    seen.reaches(count).await;
+    until("the first segment is freed", async || status(&bus).await.segments == 1).await;
+    close(&bus).await;
+    drop(within("serve", serving).await);
+    let bus = open(build(&crashed)).await;
+    let again = status(&bus).await;
+    assert_eq!((again.incoming, again.recovery.as_str()), (0, "closed cleanly"));
+    close(&bus).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_memory_it_works_and_says_that_durability_is_not_real() {
     let Ok(directory) = tempfile::tempdir_in("/dev/shm") else {

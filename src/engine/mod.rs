@@ -209,7 +209,9 @@ impl Engine {
             events: VecDeque::new(),
             applied: Vec::new(),
         };
-        if is_fresh || engine.state.needs_checkpoint() {
+        // A segment that an opening begins has its checkpoint as any other: some day it is the oldest one.
+        if is_fresh || engine.state.needs_checkpoint() || engine.segments.is_blank() {
+            engine.state.prune();
             engine.checkpoint = engine.state.checkpoint().into();
         }
         engine.small_bytes = engine.measured_bytes();

@@ -61,10 +61,16 @@ impl Segments {
         self.active_bytes - self.offset
     }
 
+    /// Whether nothing was written yet into the segment that is written.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.offset == 0
+    }
+
     /// Whether the first batch of a segment is next: it waits until every write into the one before is done.
     #[must_use]
     pub fn must_wait_for_idle(&self) -> bool {
-        self.offset == 0
+        self.is_blank()
     }
 
     /// Whether not even one batch of the largest size fits any more.
