@@ -15,6 +15,7 @@ use super::orders::{self, Orders};
 use super::payload::Numbered;
 use super::progress::{Progress, count};
 use super::publisher::Publisher;
+use super::report::Report;
 use super::rng::Rng;
 use super::setup::Setup;
 
@@ -124,7 +125,7 @@ async fn open(setup: &Setup, part: &Part, journal: &Journal, progress: &Arc<Prog
         match builder(setup, part, journal, progress).open().await {
             Err(error) if error.class() == ErrorClass::DiskFull => {
                 count(&progress.refused);
-                say(progress, None);
+                println!("{}", line(&Report { disk_full: true, ..progress.report(None) }));
                 tokio::time::sleep(REPORT_PAUSE).await;
             }
             opened => return opened,
@@ -181,11 +182,11 @@ pub fn log_of(id: &resolute::MessageId) -> u64 {
 
 async fn report(bus: Bus, progress: Arc<Progress>) -> Outcome {
     loop {
-        say(&progress, Some(&bus.status().await?));
+        println!("{}", line(&progress.report(Some(&bus.status().await?))));
         tokio::time::sleep(REPORT_PAUSE).await;
     }
 }
 
-fn say(progress: &Progress, status: Option<&resolute::Status>) {
-    println!("{}", serde_json::to_string(&progress.report(status)).unwrap());
+fn line(report: &Report) -> String {
+    serde_json::to_string(report).unwrap()
 }
