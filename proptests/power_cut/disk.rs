@@ -164,6 +164,10 @@ impl Disk {
         self.named().find(|(_, of)| *of == number).map_or_else(|| format!("#{number}"), |(name, _)| name)
     }
 
+    fn is_log(&self, number: u64) -> bool {
+        is_segment(self.name_of(number).rsplit('/').next().unwrap_or_default())
+    }
+
     /// Counts a request, and says whether it is the one at which something goes wrong.
     fn begin(&mut self, kind: Kind, number: u64) -> Result<Fate, Errno> {
         if !self.is_on {
@@ -186,8 +190,11 @@ impl Disk {
             }
             Effect::Refuse => {
                 self.news = Some(format!("refused {name}"));
-                let is_log = kind == Kind::Flush && is_segment(name.rsplit('/').next().unwrap_or_default());
-                let counted = if is_log { "flushes of the log refused" } else { "other flushes refused" };
+                let counted = if kind == Kind::Flush && self.is_log(number) {
+                    "flushes of the log refused"
+                } else {
+                    "other flushes refused"
+                };
                 self.tally.add(counted, 1);
                 Ok(Fate::Refused)
             }
@@ -216,6 +223,9 @@ impl Disk {
 
     pub fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
         let fate = self.begin(Kind::Write, number)?;
+        if !self.file(number)?.is_flushed() && self.is_log(number) {
+            self.tally.add("writes of the log at once", 1);
+        }
         self.file(number)?.write(offset as usize, bytes);
         self.end(fate)
     }

@@ -25,6 +25,11 @@ impl Image {
         self.seen.len()
     }
 
+    /// Whether all of it is durable.
+    pub fn is_flushed(&self) -> bool {
+        self.unsynced.is_empty()
+    }
+
     /// Up to `bytes` at `offset`: fewer at the end of the file.
     pub fn read(&self, offset: usize, bytes: usize) -> &[u8] {
         let from = offset.min(self.seen.len());

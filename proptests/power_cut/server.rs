@@ -21,6 +21,9 @@ use super::volume::{Volume, lock};
 /// The name of the environment by which this process knows what it is, and where the file system is to be.
 pub const MOUNT_POINT: &str = "RESOLUTE_POWER_CUT_MOUNT";
 
+/// So many requests are served at once: while one is flushed, others go on.
+const THREADS: usize = 4;
+
 /// How often it is tried to take the file system off its place while someone still has a file open. Files of a thread
 /// that ended are given back a little later.
 const UNMOUNT_ATTEMPTS: u32 = 1_000;
@@ -63,6 +66,7 @@ impl Server<'_> {
     fn mount(&mut self) -> Result<(), String> {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("power_cut".to_owned())];
+        config.n_threads = Some(THREADS);
         let volume = Volume { disk: Arc::clone(&self.disk), flush_us: Arc::clone(&self.flush_us) };
         let session = fuser::spawn_mount(volume, self.at, &config).map_err(|error| error.to_string())?;
         self.mounted = Some(session);

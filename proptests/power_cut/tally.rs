@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What must happen in a whole run. If one of these never did, the run has shown less than it claims.
-const MUST_HAPPEN: [&str; 22] = [
+const MUST_HAPPEN: [&str; 23] = [
     "cuts in a write",
     "cuts in a flush",
     "cuts in a change of names",
@@ -16,6 +16,7 @@ const MUST_HAPPEN: [&str; 22] = [
     "cuts of both",
     "flushes of the log refused",
     "other flushes refused",
+    "writes of the log at once",
     "sectors kept",
     "sectors dropped",
     "writes torn",
