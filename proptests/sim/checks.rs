@@ -4,9 +4,10 @@ use resolute::engine::effect::{Dispatch, Transmit};
 use resolute::engine::inbox::HandlerState;
 use resolute::engine::session::Phase;
 use resolute::engine::state::State;
+use resolute::format::control::StreamOwner;
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::record::Records;
-use resolute::ids::{Lsn, NodeId, PeerSlot};
+use resolute::ids::{Lsn, NodeId, PeerSlot, StreamId};
 use resolute::wire::bodies::Body;
 
 use super::faults::Faults;
@@ -41,7 +42,10 @@ pub fn transmit(model: &Model, up: &Up, transmit: &Transmit) {
     let mut rest = &bytes[..];
     while let Some((frame, length)) = FrameView::parse(rest).unwrap() {
         rest = &rest[length..];
-        if let Some((_, records)) = frame.run() {
+        if let Some((run, records)) = frame.run() {
+            let owner = durable(up).streams.get(&StreamId(run.stream.get())).map(|stream| &stream.owner);
+            let is_theirs = matches!(owner, Some(StreamOwner::Peer(slot)) if Some(*slot) == session.peer);
+            assert!(is_theirs, "a run of stream {} of {owner:?}, which a crash takes back", run.stream);
             let all_durable = Records::new(records).all(|record| record.unwrap().lsn() <= mark);
             assert!(all_durable, "a run of what is not durable");
         } else if frame.kind == FrameKind::Hello {
@@ -138,7 +142,7 @@ impl World {
             let owed: u64 = state
                 .streams
                 .iter()
-                .filter(|(_, s)| matches!(s.owner, resolute::format::control::StreamOwner::Peer(_)))
+                .filter(|(_, s)| matches!(s.owner, StreamOwner::Peer(_)))
                 .map(|(_, s)| s.owed())
                 .sum();
             up.engine.is_quiet() && up.builder.is_empty() && state.inbox.waiting() == 0 && owed == 0
@@ -178,7 +182,7 @@ impl World {
         for node in &self.nodes {
             let state = node.up.as_ref().unwrap().engine.state();
             for (id, stream) in &state.streams {
-                let resolute::format::control::StreamOwner::Peer(slot) = stream.owner else { continue };
+                let StreamOwner::Peer(slot) = stream.owner else { continue };
                 let alive = live.contains(&state.node_of(slot))
                     && !self.model.broken.contains(&(state.node_of(slot), state.identity.id));
                 assert!(

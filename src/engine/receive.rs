@@ -148,7 +148,7 @@ impl Engine {
             if accepted > acked {
                 self.acks.insert(id_of_stream, accepted);
             }
-            let cursor = SendCursor { next: accepted.max(acked).plus(1) };
+            let cursor = SendCursor { next: accepted.max(acked).plus(1), after: self.last_applied() };
             if let Some(session) = self.sessions.get_mut(id) {
                 session.cursors.insert(id_of_stream, cursor);
             }

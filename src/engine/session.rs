@@ -30,6 +30,9 @@ pub enum Phase {
 pub struct SendCursor {
     /// The next position to send.
     pub next: Position,
+    /// What must be durable before: that the stream is this peer's. A crash would give it to nobody again, and then
+    /// perhaps to another.
+    pub after: Lsn,
 }
 
 /// A frame that waits to be sent.

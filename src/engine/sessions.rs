@@ -217,8 +217,14 @@ impl Engine {
         }
     }
 
+    /// The last record that the state knows of, durable or not.
+    pub(super) fn last_applied(&self) -> Lsn {
+        Lsn(self.state.index.end().0.saturating_sub(1))
+    }
+
     /// Streams came or went: each session sends those of its peer, new ones from where they are acknowledged.
     pub(super) fn refresh_cursors(&mut self) {
+        let after = self.last_applied();
         let Engine { state, sessions, .. } = self;
         for session in sessions.iter_mut().filter(|session| session.is_known()) {
             let Some(slot) = session.peer else { continue };
@@ -226,7 +232,7 @@ impl Engine {
             session.cursors.retain(|id, _| state.streams.contains_key(id));
             let streams = state.streams.iter().filter(|(_, stream)| owed(&stream.owner));
             let new: Vec<(StreamId, SendCursor)> =
-                streams.map(|(id, stream)| (*id, SendCursor { next: stream.acked.plus(1) })).collect();
+                streams.map(|(id, stream)| (*id, SendCursor { next: stream.acked.plus(1), after })).collect();
             for (id, cursor) in new {
                 session.cursors.entry(id).or_insert(cursor);
             }

@@ -125,7 +125,7 @@ impl Engine {
         append_run_headers(&mut head, stream, cursor.next, slices.count as u32, slices.bytes);
         let session = self.sessions.get_mut(id)?;
         session.sent += bytes as u64;
-        session.cursors.insert(stream, SendCursor { next: cursor.next.plus(slices.count) });
+        session.cursors.insert(stream, SendCursor { next: cursor.next.plus(slices.count), ..cursor });
         let mut pieces = vec![Bytes::from(head)];
         pieces.extend(slices.pieces);
         Some(pieces)
@@ -140,6 +140,11 @@ impl Engine {
             if run.lsn > durable {
                 continue;
             }
+            if cursor.after > durable {
+                // Nothing overtakes what waits.
+                bound = bound.min(run.lsn);
+                continue;
+            }
             assert!(run.position == cursor.next, "stream {stream} has a hole at {}", cursor.next);
             let next = NextRun { stream: *stream, lsn: run.lsn, count: run.count };
             match &mut best {
@@ -151,7 +156,7 @@ impl Engine {
                 }
             }
         }
-        let (cursor, next) = best?;
+        let (cursor, next) = best.filter(|(_, next)| next.lsn < bound)?;
         let count = next.count.min(bound.since(next.lsn));
         Some((cursor, NextRun { count, ..next }))
     }
