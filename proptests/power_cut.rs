@@ -35,6 +35,8 @@ mod names;
 mod nodes;
 #[path = "power_cut/number.rs"]
 mod number;
+#[path = "own_main.rs"]
+mod own_main;
 #[path = "power_cut/patience.rs"]
 mod patience;
 #[path = "power_cut/plan.rs"]
@@ -74,29 +76,19 @@ fn main() -> ExitCode {
     if let Some(at) = server::mount_point() {
         return server::run(&at);
     }
-    // The test runner gives names of tests to all targets.
-    let names: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    if !names.is_empty() && !names.iter().any(|name| "power_cut".contains(name.as_str())) {
-        println!("0 passed, 0 failed");
-        return ExitCode::SUCCESS;
+    if !own_main::is_wanted("power_cut", std::env::args().skip(1)) {
+        return own_main::pass_over();
     }
     watch_for_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match runtime.block_on(run()) {
-        Ok(()) => {
-            println!("1 passed, 0 failed");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => own_main::report(Ok(())),
         Err(Stop::Unavailable(why)) => {
             println!("power_cut: skipped: {why} (the Debian package is fuse3)");
             println!("0 passed, 0 failed, 1 skipped");
             ExitCode::SUCCESS
         }
-        Err(Stop::Failed(why)) => {
-            println!("FAILED: {why}");
-            println!("0 passed, 1 failed");
-            ExitCode::FAILURE
-        }
+        Err(Stop::Failed(why)) => own_main::report(Err(why)),
     }
 }
 

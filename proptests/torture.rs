@@ -37,6 +37,8 @@ mod node;
 mod options;
 #[path = "torture/orders.rs"]
 mod orders;
+#[path = "own_main.rs"]
+mod own_main;
 #[path = "torture/payload.rs"]
 mod payload;
 #[path = "torture/plan.rs"]
@@ -76,24 +78,10 @@ fn main() -> ExitCode {
     if let Some(setup) = setup::given() {
         return node::run(setup);
     }
-    let outcome = match options::from(std::env::args().skip(1)) {
-        Ok(Some(forms)) => run(forms),
-        Ok(None) => {
-            println!("0 passed, 0 failed");
-            return ExitCode::SUCCESS;
-        }
-        Err(why) => Err(why),
-    };
-    match outcome {
-        Ok(()) => {
-            println!("1 passed, 0 failed");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            println!("FAILED: {why}");
-            println!("0 passed, 1 failed");
-            ExitCode::FAILURE
-        }
+    match options::from(std::env::args().skip(1)) {
+        Ok(Some(forms)) => own_main::report(run(forms)),
+        Ok(None) => own_main::pass_over(),
+        Err(why) => own_main::report(Err(why)),
     }
 }
 

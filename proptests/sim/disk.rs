@@ -155,17 +155,21 @@ impl Disk {
         tally: &mut Tally,
         dies: &mut dyn FnMut(&mut Rng) -> Option<Death>,
     ) -> Recovered {
-        let mut before: Option<Tail> = None;
+        let mut before: Option<(Tail, Death)> = None;
         loop {
             let (tail, state) = self.scan();
-            if let Some(before) = &before {
+            if let Some((before, death)) = &before {
                 assert!(tail.next_batch <= before.next_batch, "what was cut is back");
+                let ends = |tail: &Tail| (tail.next_batch, tail.next_lsn, tail.last_header_crc);
+                assert!(
+                    *death == Death::PowerCut || ends(&tail) == ends(before),
+                    "a repair changed the tail"
+                );
             }
             let Err(death) = self.repair(&tail, rng, dies) else { return self.found(&tail, state) };
             tally.count(Fault::DiedRecovering);
             self.crash(death, rng, tally);
-            // Without a power cut all is as it was.
-            before = Some(tail).filter(|_| death == Death::Killed).or(before);
+            before = Some((tail, death));
         }
     }
 

@@ -15,7 +15,7 @@ use super::rng::Rng;
 use super::steps::{self, Step};
 use super::world::World;
 
-/// Seeds of a run that is not asked for more.
+/// Seeds of a run that is not asked for more: so many are enough for every kind of fault to happen.
 const SEEDS: std::ops::Range<u64> = 0..120;
 
 /// What may happen in one history, beside what disks do.
@@ -171,14 +171,18 @@ fn seeds_are_simulated_and_every_kind_of_fault_happens() {
         }
     });
     let tally = results.tally.into_inner().unwrap();
-    println!("{} seeds: {}", results.run.into_inner(), tally.line());
+    let run = results.run.into_inner();
+    println!("{run} seeds: {}", tally.line());
     let mut said = String::new();
     for (seed, text) in results.failures.into_inner().unwrap() {
         writeln!(said, "seed {seed}: {text}\nreplay: scripts/simulate --seeds {seed}..{}", seed + 1).unwrap();
     }
     assert!(said.is_empty(), "{said}");
-    let enough = seeds.end - seeds.start >= SEEDS.end - SEEDS.start;
-    assert!(!enough || tally.never().is_empty(), "these never happened: {:?}", tally.never());
+    if run < SEEDS.end - SEEDS.start {
+        println!("too few for every kind of fault; not yet: {:?}", tally.never());
+        return;
+    }
+    assert!(tally.never().is_empty(), "these never happened: {:?}", tally.never());
 }
 
 #[test]

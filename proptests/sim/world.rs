@@ -192,7 +192,8 @@ impl World {
     pub fn restore(&mut self, node: usize) {
         let Some(mut disk) = self.nodes[node].copy.clone() else { return };
         self.crash(node);
-        disk.crash(Death::PowerCut, &mut self.rng, &mut self.tally);
+        // Nobody died: of the copy, as of any file, some was not written yet.
+        disk.crash(Death::PowerCut, &mut self.rng, &mut Tally::default());
         self.tally.count(Fault::Restored);
         self.nodes[node].disk = disk;
         self.nodes[node].before = None;

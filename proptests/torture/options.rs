@@ -1,6 +1,7 @@
 //! What a run is asked to be.
 
 use super::driver::Form;
+use super::own_main;
 
 const USAGE: &str = "see scripts/torture --help";
 
@@ -16,11 +17,9 @@ pub fn from(arguments: impl Iterator<Item = String>) -> Result<Option<Vec<Form>>
     match arguments.split_first() {
         Some((first, rest)) if first == "run" => Ok(Some(vec![long(rest, seed)?])),
         _ => {
-            // The test runner gives names of tests to all targets.
-            let mut names = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
-            let is_wanted = names.peek().is_none() || names.any(|name| "torture".contains(name.as_str()));
             // The doors are tried out too where nobody needs them.
             let doors = Form { kills: 5, messages: 20_000, on_loopback: true, ..short(seed) };
+            let is_wanted = own_main::is_wanted("torture", arguments);
             Ok(is_wanted.then(|| vec![short(seed), doors]))
         }
     }

@@ -40,10 +40,7 @@ impl Facts {
                 .ok()
                 .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
                 .unwrap_or_else(unknown),
-            write_cache: [format!("{block}/queue/write_cache"), format!("{block}/../queue/write_cache")]
-                .iter()
-                .find_map(|path| fs::read_to_string(path).ok())
-                .map_or_else(unknown, |text| text.trim().to_owned()),
+            write_cache: of_whole_disk(&block, "queue/write_cache").unwrap_or_else(unknown),
             durability_warning,
         }
     }
@@ -85,14 +82,17 @@ fn block_device(directory: &Path) -> String {
 /// them: the 16th number of a whole disk's `stat` (Documentation/block/stat.rst). A disk without a volatile cache is asked
 /// for none, and one that takes single writes past its cache (FUA) for hardly any.
 pub fn device_flushes(directory: &Path) -> Option<u64> {
-    let block = block_device(directory);
-    let whole = if Path::new(&format!("{block}/partition")).exists() { "/.." } else { "" };
-    let text = |name: &str| fs::read_to_string(format!("{block}{whole}/{name}")).ok();
-    let is = |name: &str, value: &str| text(name).is_some_and(|text| text.trim() == value);
-    if !is("queue/write_cache", "write back") || is("queue/fua", "1") {
+    let text = |name: &str| of_whole_disk(&block_device(directory), name);
+    if text("queue/write_cache")? != "write back" || text("queue/fua").is_some_and(|fua| fua == "1") {
         return None;
     }
     text("stat")?.split_whitespace().nth(15)?.parse().ok()
+}
+
+/// What the kernel tells of the disk that a device is, or is a partition of.
+fn of_whole_disk(block: &str, name: &str) -> Option<String> {
+    let whole = if Path::new(&format!("{block}/partition")).exists() { "/.." } else { "" };
+    fs::read_to_string(format!("{block}{whole}/{name}")).ok().map(|text| text.trim().to_owned())
 }
 
 fn unknown() -> String {

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::io;
 use super::latency::Latencies;
 use super::receiver::{Question, Standing};
-use super::scratch::Helper;
+use super::scratch::Process;
 use crate::bus::Stopwatch;
 use crate::cli::exit::{Exit, Failure};
 
@@ -77,7 +77,7 @@ impl Receivers {
 
 /// One other process.
 struct Receiver {
-    process: Helper,
+    process: Process,
     to: ChildStdin,
     answers: mpsc::Receiver<String>,
 }
@@ -87,7 +87,8 @@ impl Receiver {
         let failed = io("start a receiver");
         let mut command = Command::new(std::env::current_exe().map_err(&failed)?);
         command.arg("bench-receiver").arg("--dir").arg(dir).args(["--from", publisher]);
-        let process = Helper::start(command.stdin(Stdio::piped()).stdout(Stdio::piped())).map_err(&failed)?;
+        let process =
+            Process::start(command.stdin(Stdio::piped()).stdout(Stdio::piped())).map_err(&failed)?;
         let pipes = {
             let mut child = process.child();
             child.stdin.take().zip(child.stdout.take())

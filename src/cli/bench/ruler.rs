@@ -16,8 +16,8 @@ pub struct Ruler {
     pub fast: Measured,
     /// 4 KiB writes, one at a time.
     pub soon: Measured,
-    /// Its file stays until all is measured: a disk that is told which blocks were freed (mount option "discard") is told
-    /// while the next thing is measured, and is slow meanwhile.
+    /// Its file stays until all is measured: a disk that is told which blocks were freed (mount option "discard") would be
+    /// told while the next thing is measured.
     _file: Option<Yardstick>,
 }
 

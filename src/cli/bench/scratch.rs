@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::io;
@@ -29,41 +28,39 @@ fn present() -> MutexGuard<'static, Present> {
 }
 
 /// A directory for one measurement, removed with all that is in it when this is dropped, or the process interrupted.
-pub struct Scratch(Option<TempDir>);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(parent: &Path) -> Result<Scratch, Failure> {
         // Under the lock: whoever removes what is there misses none that was just made.
         let mut present = present();
-        let dir = super::directory_in(parent)?;
-        present.directories.push(dir.path().to_owned());
-        Ok(Scratch(Some(dir)))
+        let path = super::directory_in(parent)?.keep();
+        present.directories.push(path.clone());
+        Ok(Scratch(path))
     }
 
     pub fn path(&self) -> &Path {
-        // Invariant: it is taken out by the drop alone.
-        self.0.as_ref().expect("a directory").path()
+        &self.0
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let path = self.path().to_owned();
         // Removed first and forgotten afterwards: a signal that comes meanwhile removes what is left.
-        self.0 = None;
-        present().directories.retain(|other| *other != path);
+        remove(&self.0);
+        present().directories.retain(|other| *other != self.0);
     }
 }
 
 /// A process that is killed when this is dropped, or this process is interrupted.
-pub struct Helper(Arc<Mutex<Child>>);
+pub struct Process(Arc<Mutex<Child>>);
 
-impl Helper {
-    pub fn start(command: &mut Command) -> std::io::Result<Helper> {
+impl Process {
+    pub fn start(command: &mut Command) -> std::io::Result<Process> {
         let mut present = present();
-        let helper = Helper(Arc::new(Mutex::new(command.spawn()?)));
-        present.children.push(Arc::clone(&helper.0));
-        Ok(helper)
+        let process = Process(Arc::new(Mutex::new(command.spawn()?)));
+        present.children.push(Arc::clone(&process.0));
+        Ok(process)
     }
 
     /// For its pipes, and how it ended.
@@ -72,7 +69,7 @@ impl Helper {
     }
 }
 
-impl Drop for Helper {
+impl Drop for Process {
     fn drop(&mut self) {
         kill(&mut self.child());
         present().children.retain(|child| !Arc::ptr_eq(child, &self.0));
