@@ -101,6 +101,9 @@ fn control_of_state() -> impl Strategy<Value = Control> {
         (any::<(u64, u64, u64)>(), text(), text()).prop_map(|((epoch, nonce, at), name, address)| {
             Control::Opened { epoch: Epoch(epoch), nonce, at: Wall(at), name, address }
         }),
+        vec(any::<(u64, u64)>(), 0..40).prop_map(|openings| {
+            Control::Openings(openings.into_iter().map(|(epoch, nonce)| (Epoch(epoch), nonce)).collect())
+        }),
         (any::<(u64, bool)>(), owner, positions).prop_map(|((id, ended), owner, (next, acked))| {
             Control::Stream { id: StreamId(id), owner, next: Position(next), acked: Position(acked), ended }
         }),

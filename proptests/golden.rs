@@ -26,6 +26,7 @@ use resolute::time::Wall;
 use resolute::wire::bodies::Body;
 use resolute::wire::goodbye::GoodbyeCode;
 use resolute::wire::hello::Hello;
+use resolute::wire::met::Met;
 
 /// Set to 1, the tests write the files instead of comparing with them, and fail all the same.
 const REWRITE: &str = "RESOLUTE_REWRITE_GOLDEN";
@@ -184,6 +185,7 @@ fn control(kind: RecordKind) -> Option<Control> {
             Control::Node { id: NodeId(1 << 100 | 7), incarnation: Incarnation(11), created: at }
         }
         RecordKind::Opened => Control::Opened { epoch: Epoch(4), nonce: 0xfeed, at, name, address },
+        RecordKind::Openings => Control::Openings(vec![(Epoch(3), 0xfeec), (Epoch(4), 0xfeed)]),
         RecordKind::Peer => Control::Peer(PeerRecord {
             slot: PeerSlot(3),
             node: NodeId(0xabc << 64),
@@ -303,6 +305,10 @@ fn batch() -> Pinned {
     Pinned { name: "batch".to_owned(), written, reads: Box::new(reads) }
 }
 
+fn met() -> Met {
+    Met { incarnation: Incarnation(13), epoch: Epoch(6), nonce: 0xfaded }
+}
+
 fn hello() -> Hello {
     Hello {
         version_min: 1,
@@ -317,6 +323,7 @@ fn hello() -> Hello {
         name: "shop".to_owned(),
         address: "tcp://shop:7000".to_owned(),
         dialled: "tcp://billing:7000".to_owned(),
+        met: Some(met()),
     }
 }
 
@@ -325,7 +332,9 @@ fn body(kind: FrameKind) -> Option<Body> {
     let cursors = || vec![(StreamId(5), Position(1000)), (StreamId(6), Position(0))];
     Some(match kind {
         FrameKind::Hello | FrameKind::Run => return None,
-        FrameKind::Proof => Body::Proof { mac: [0xa5; 32], proposed: Some(*b"0123456789abcdef") },
+        FrameKind::Proof => {
+            Body::Proof { mac: [0xa5; 32], proposed: Some(*b"0123456789abcdef"), met: Some(met()) }
+        }
         FrameKind::Established => Body::Established { mac: [0x5a; 32] },
         FrameKind::Resume => Body::Resume { cursors: cursors() },
         FrameKind::Interest => Body::Interest {

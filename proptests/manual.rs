@@ -124,6 +124,7 @@ fn layout_of_hello() -> Layout {
         name: String::new(),
         address: String::new(),
         dialled: String::new(),
+        met: None,
     };
     let changes: [(&str, Change); 9] = [
         ("version_min", |hello| hello.version_min = u16::MAX),
@@ -286,6 +287,10 @@ fn put_log_type(sample: &mut Sample, kind: &str) -> Vec<String> {
             out.u32(1).u64(value).u64(7);
             return vec![format!("[(StreamId({value}), Position(7))]")];
         }
+        "openings" => {
+            out.u32(1).u64(value).u64(7);
+            return vec![format!("[(Epoch({value}), 7)]")];
+        }
         "streams" => drop(out.u32(1).u64(value)),
         "texts" => {
             out.u32(1);
@@ -305,6 +310,12 @@ fn put_wire_type(sample: &mut Sample, kind: &str) -> Vec<String> {
         "u16" => drop(out.u16(value as u16)),
         "u64" => drop(out.u64(value)),
         "mac" => drop(out.bytes(&[value as u8; 32])),
+        "met" => {
+            out.u8(1).u64(value).u64(7).u64(8);
+            return vec![format!(
+                "Some(Met {{ incarnation: Incarnation({value}), epoch: Epoch(7), nonce: 8 }})"
+            )];
+        }
         "secret" => drop(out.u8(1).bytes(&[value as u8; 16])),
         "text" => return vec![sample.text()],
         "cursors" => {
@@ -402,7 +413,10 @@ fn the_tables_of_extensions_have_their_tags() {
         shown(&["tag", "message extension", "value"]),
         tags!(message_extension: HEADER, REPLY_TO, DEADLINE, NOT_BEFORE, ORDERING_KEY)
     );
-    assert_eq!(shown(&["tag", "hello extension", "value"]), tags!(hello_extension: NAME, ADDRESS, DIALLED));
+    assert_eq!(
+        shown(&["tag", "hello extension", "value"]),
+        tags!(hello_extension: NAME, ADDRESS, DIALLED, MET)
+    );
 }
 
 #[test]
@@ -449,6 +463,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         NAME_BYTES_MAX,
         REASON_BYTES_MAX,
         LIST_ENTRIES_MAX,
+        OPENINGS_KEPT,
         SEGMENT_BYTES_MIN,
         SEGMENT_BYTES_DEFAULT,
         SEGMENT_BYTES_MAX,

@@ -373,6 +373,7 @@ fn meet(bus: &Bus, node: u128) -> Option<(std::net::TcpStream, Vec<u8>)> {
         name: "x".into(),
         address: String::new(),
         dialled: bus.bound_address().into(),
+        met: None,
     }
     .append_to(&mut out);
     stream.write_all(&out).unwrap();
@@ -387,7 +388,7 @@ fn meet(bus: &Bus, node: u128) -> Option<(std::net::TcpStream, Vec<u8>)> {
     let secret = [9; 16];
     let mac = proof::prove(&secret, &hello.challenge, NodeId(node), hello.node, proof::Role::Dialler);
     let mut out = Vec::new();
-    Body::Proof { mac, proposed: Some(secret) }.append_to(&mut out);
+    Body::Proof { mac, proposed: Some(secret), met: None }.append_to(&mut out);
     stream.write_all(&out).unwrap();
     let met = read_frames(&mut stream, &mut buffer, |frame| frame.kind == FrameKind::Resume);
     let mut out = Vec::new();

@@ -16,6 +16,7 @@ use resolute::wire::bodies::Body;
 use resolute::wire::frame_buffer::ReceiveWindow;
 use resolute::wire::goodbye::GoodbyeCode;
 use resolute::wire::hello::Hello;
+use resolute::wire::met::Met;
 use resolute::wire::records::verify_run;
 
 /// A text of at most `most` bytes, of letters of one to four bytes.
@@ -39,10 +40,21 @@ fn gap() -> impl Strategy<Value = Body> {
     })
 }
 
+fn met() -> impl Strategy<Value = Option<Met>> {
+    any::<Option<(u64, u64, u64)>>().prop_map(|met| {
+        let (incarnation, epoch, nonce) = met?;
+        Some(Met { incarnation: Incarnation(incarnation), epoch: Epoch(epoch), nonce })
+    })
+}
+
 fn body() -> impl Strategy<Value = Body> {
     let topics = btree_set("[a-zß.]{1,40}", 0..40).prop_map(|set| set.into_iter().collect());
     prop_oneof![
-        any::<([u8; 32], Option<[u8; 16]>)>().prop_map(|(mac, proposed)| Body::Proof { mac, proposed }),
+        (any::<([u8; 32], Option<[u8; 16]>)>(), met()).prop_map(|((mac, proposed), met)| Body::Proof {
+            mac,
+            proposed,
+            met
+        }),
         any::<[u8; 32]>().prop_map(|mac| Body::Established { mac }),
         cursors().prop_map(|cursors| Body::Resume { cursors }),
         (any::<u64>(), topics).prop_map(|(generation, topics)| Body::Interest { generation, topics }),
@@ -66,6 +78,7 @@ prop_compose! {
         name in text(NAME_BYTES_MAX),
         address in text(ADDRESS_BYTES_MAX),
         dialled in text(ADDRESS_BYTES_MAX),
+        met in met(),
     ) -> Hello {
         Hello {
             version_min: versions.0,
@@ -80,6 +93,7 @@ prop_compose! {
             name,
             address,
             dialled,
+            met,
         }
     }
 }

@@ -128,6 +128,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// and more subscriptions than that are refused.
 pub const CHECKPOINT_FRACTION: u64 = 2;
 
+/// How many openings of its log a node remembers, to tell a peer that met one of them from a peer that met another log.
+pub const OPENINGS_KEPT: usize = 512;
+
 /// What one more peer may add to the small state, its stream and how far its own is accepted among it.
 pub const PEER_BYTES: u64 = 1 << 10;
 

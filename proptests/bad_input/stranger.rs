@@ -46,6 +46,7 @@ pub fn hello(node: u128) -> Hello {
         name: "stranger".to_owned(),
         address: String::new(),
         dialled: String::new(),
+        met: None,
     }
 }
 
@@ -155,7 +156,7 @@ impl Stranger {
     /// A proof under a secret that it proposes.
     pub fn proof(own: &Hello, theirs: &Hello, secret: [u8; 16]) -> Body {
         let mac = prove(&secret, &theirs.challenge, own.node, theirs.node, Role::Dialler);
-        Body::Proof { mac, proposed: Some(secret) }
+        Body::Proof { mac, proposed: Some(secret), met: None }
     }
 
     /// All that makes a session; what may be said then is anything.

@@ -156,6 +156,58 @@ fn a_node_that_was_set_back_loses_nothing_in_silence() {
     assert_eq!(world.accepted_numbers(1).len(), 5, "nothing of the other history is taken in");
 }
 
+/// A copy of node 0 or 1 that was opened again as often as the original and more, and published as much and more,
+/// before it met the other.
+fn a_copy_that_caught_up(set_back: usize) -> World {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.copy(set_back);
+    world.crash(set_back);
+    world.start(set_back);
+    world.run_ms(500);
+    for _ in 0..5 {
+        world.publish(0, &["a"], 10);
+    }
+    world.run_ms(500);
+    world.part(0, 1, true);
+    world.restore(set_back);
+    for _ in 0..3 {
+        world.start(set_back);
+        world.run_ms(500);
+        for _ in 0..10 {
+            world.publish(0, &["a"], 10);
+        }
+        world.run_ms(500);
+        world.crash(set_back);
+    }
+    world.start(set_back);
+    world.part(0, 1, false);
+    world.run_ms(20_000);
+    world
+}
+
+fn heard(world: &World, node: usize, words: &str) -> bool {
+    let says = |note: &Note| matches!(note, Note::Ended { reason, .. } if reason.contains(words));
+    world.notes.iter().any(|(at, note)| *at == node && says(note))
+}
+
+// It went unnoticed, and gave ids and positions a second time, of which the peer took what came after its own.
+#[test]
+fn a_publisher_whose_copy_caught_up_is_noticed() {
+    let world = a_copy_that_caught_up(0);
+    assert!(heard(&world, 0, "set back"), "{:?}", world.notes);
+    assert_eq!(world.accepted_numbers(1).len(), 5, "nothing of the other history is taken in");
+}
+
+// What it had accepted would have been called lost, or sent again.
+#[test]
+fn a_subscriber_whose_copy_caught_up_is_noticed() {
+    let world = a_copy_that_caught_up(1);
+    assert!(heard(&world, 1, "set back"), "{:?}", world.notes);
+}
+
 // The goodbye of a session whose socket took nothing more was waited for, and so no other session was ever closed.
 #[test]
 fn a_socket_that_takes_nothing_keeps_no_other_from_being_closed() {

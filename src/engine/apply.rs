@@ -245,6 +245,10 @@ impl State {
             }
             Control::Opened { epoch, nonce, at, name, address } => {
                 self.opening = Opening { epoch, nonce, at, name, address };
+                self.openings.add(epoch, nonce);
+            }
+            Control::Openings(openings) => {
+                openings.into_iter().for_each(|(epoch, nonce)| self.openings.add(epoch, nonce));
             }
             Control::CheckpointBegin { .. } | Control::CheckpointEnd => {}
             other => self.apply_peer_control(other, applied),

@@ -12,6 +12,7 @@ use crate::limits::{CREDIT_BYTES, FRAME_BYTES_MAX, PEER_BYTES, PEERS_MAX};
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
 use crate::wire::hello::{Hello, HelloDefect, PROTOCOL_VERSION};
+use crate::wire::met::Met;
 use crate::wire::proof::{self, Role};
 
 /// Why a session ends during its handshake.
@@ -39,6 +40,7 @@ impl Engine {
             name: config.name.clone(),
             address: config.advertised.clone(),
             dialled: session.dialled.clone().unwrap_or_default(),
+            met: session.node().and_then(|node| self.met(node)),
         };
         let mut frame = Vec::new();
         hello.append_to(&mut frame);
@@ -56,7 +58,7 @@ impl Engine {
         if session.phase != Phase::AwaitHello {
             return refused(GoodbyeCode::ProtocolError, "a second hello");
         }
-        let (node, credit) = (hello.node, hello.credit_bytes);
+        let (node, credit, met) = (hello.node, hello.credit_bytes, hello.met);
         let (epoch, nonce, challenge) = (hello.epoch, hello.nonce, hello.challenge);
         session.hello = Some(hello);
         session.allowed = credit;
@@ -84,6 +86,7 @@ impl Engine {
             return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
         }
         self.check_not_set_back(node, id)?;
+        self.check_own_log(met)?;
         self.say_proof(id, node, self.secret_of(node));
         Ok(())
     }
@@ -127,6 +130,24 @@ impl Engine {
         Ok(())
     }
 
+    /// A peer that met this node at an opening which this log never had met another log: this one is an older copy of it.
+    fn check_own_log(&self, met: Option<Met>) -> Result<(), Refused> {
+        let Some(met) = met.filter(|met| met.incarnation == self.state.identity.incarnation) else {
+            return Ok(());
+        };
+        // Each opening was durable before anyone heard of it, so no crash can have taken it.
+        if self.state.openings.may_include(met.epoch, met.nonce) {
+            return Ok(());
+        }
+        refused(GoodbyeCode::ProtocolError, "this node's log was set back to an older copy")
+    }
+
+    /// What is remembered of a node's log.
+    fn met(&self, node: NodeId) -> Option<Met> {
+        let PeerRecord { incarnation, epoch, nonce, .. } = self.known_peer(node)?;
+        Some(Met { incarnation, epoch, nonce })
+    }
+
     fn is_other_than_bound(&self, address: &str, node: NodeId) -> bool {
         let bound = self.state.addresses.get(address).and_then(|known| known.bound);
         bound.is_some_and(|slot| self.state.node_of(slot) != node)
@@ -135,12 +156,12 @@ impl Engine {
     fn say_proof(&mut self, id: SessionId, node: NodeId, known: Option<([u8; 16], bool)>) {
         let fresh = self.entropy.key();
         let (secret, confirmed) = known.unwrap_or_else(|| (self.meeting.propose(node, fresh), false));
-        let own = self.state.identity.id;
+        let (own, met) = (self.state.identity.id, self.met(node));
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(hello) = &session.hello else { return };
         let mac = proof::prove(&secret, &hello.challenge, own, node, Role::Dialler);
         let mut frame = Vec::new();
-        Body::Proof { mac, proposed: (!confirmed).then_some(secret) }.append_to(&mut frame);
+        Body::Proof { mac, proposed: (!confirmed).then_some(secret), met }.append_to(&mut frame);
         session.say(Lsn(0), frame);
         session.secret = Some(secret);
         session.phase = Phase::AwaitEstablished;
@@ -151,6 +172,7 @@ impl Engine {
         id: SessionId,
         mac: [u8; 32],
         proposed: Option<[u8; 16]>,
+        met: Option<Met>,
     ) -> Result<(), Refused> {
         let own = self.state.identity.id;
         let Some(session) = self.sessions.get(id) else { return Ok(()) };
@@ -172,6 +194,7 @@ impl Engine {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
         self.check_not_set_back(hello.node, id)?;
+        self.check_own_log(met)?;
         self.resolve_simultaneous(id, &hello)?;
         let confirmed = remembered.is_some_and(|(_, confirmed)| confirmed);
         let slot = self.remember_peer(known, &hello, secret, confirmed)?;

@@ -26,6 +26,7 @@ pub mod freeing;
 pub mod handshake;
 pub mod inbox;
 pub mod meeting;
+pub mod openings;
 pub mod ranges;
 pub mod reads;
 pub mod reason;
@@ -166,6 +167,7 @@ impl Engine {
         if is_fresh {
             let Config { fresh_id: id, fresh_incarnation: incarnation, .. } = config;
             state.identity = Identity { id, incarnation, created: now.wall };
+            state.openings.add(opening.epoch, opening.nonce);
             state.opening = opening;
         } else {
             let Opening { epoch, nonce, at, name, address } = opening;

@@ -66,7 +66,7 @@ impl Engine {
 
     fn handle_body(&mut self, id: SessionId, body: Body) -> Result<(), Refused> {
         match body {
-            Body::Proof { mac, proposed } => return self.handle_proof(id, mac, proposed),
+            Body::Proof { mac, proposed, met } => return self.handle_proof(id, mac, proposed, met),
             Body::Established { mac } => return self.handle_established(id, mac),
             Body::Goodbye { code, reason } => {
                 self.handle_goodbye(id, code, reason);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inbox::Inbox;
+use super::openings::Openings;
 use super::stream::Stream;
 use crate::format::control::{Control, IntentState, PeerRecord};
 use crate::ids::{Epoch, Incarnation, NodeId, PeerSlot, Position, SetId, StreamId};
@@ -60,6 +61,8 @@ pub struct State {
     pub identity: Identity,
     /// Its last opening.
     pub opening: Opening,
+    /// That and those before it.
+    pub openings: Openings,
     /// The peers it met.
     pub peers: BTreeMap<PeerSlot, PeerRecord>,
     /// The addresses it was told of.
@@ -160,6 +163,7 @@ impl State {
         out.push(Control::Node { id, incarnation, created });
         let Opening { epoch, nonce, at, name, address } = self.opening.clone();
         out.push(Control::Opened { epoch, nonce, at, name, address });
+        out.push(Control::Openings(self.openings.list()));
         out.extend(self.peers.values().cloned().map(Control::Peer));
         for (id, stream) in &self.streams {
             let Stream { owner, next, acked, ended, .. } = stream;

@@ -101,11 +101,13 @@ pub enum RecordKind {
     StreamEnded = 23,
     /// An address was forgotten, with the wishes and the queue kept for it.
     AddressRemoved = 24,
+    /// The openings that the log went through.
+    Openings = 25,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [RecordKind; 24] = [
+    pub const ALL: [RecordKind; 25] = [
         RecordKind::Message,
         RecordKind::Accepted,
         RecordKind::Handled,
@@ -130,6 +132,7 @@ impl RecordKind {
         RecordKind::Carried,
         RecordKind::StreamEnded,
         RecordKind::AddressRemoved,
+        RecordKind::Openings,
     ];
 
     /// The kind of that number, if it is one.

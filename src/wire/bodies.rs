@@ -2,7 +2,7 @@
 //! runs, whose records are verified where they lie ([`super::records`]).
 //!
 //! ```text
-//!  Proof              mac (32), 0 | 1, [ proposed secret (16) ]
+//!  Proof              mac (32), 0 | 1, [ proposed secret (16) ], 0 | 1, [ met (24) ]
 //!  Established        mac (32)
 //!  Resume             cursors
 //!  Interest           generation (8), topics: for each 1 byte length, then the topic; rising, none twice
@@ -26,6 +26,7 @@ use crate::ids::{Position, StreamId};
 use crate::limits::{INBOUND_STREAMS_PER_PEER_MAX, INTEREST_BYTES_MAX, POSITION_MAX, REASON_BYTES_MAX};
 
 use super::goodbye::GoodbyeCode;
+use super::met::Met;
 
 /// What one frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum Body {
         mac: [u8; 32],
         /// The secret by which these two know each other from now on, if they never met before.
         proposed: Option<[u8; 16]>,
+        /// The last opening of the other's log that it knows, if they met.
+        met: Option<Met>,
     },
     /// The accepting side believes it, has written it down, and proves who it is itself.
     Established {
@@ -124,8 +127,12 @@ impl Body {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = BodyWriter::new();
         match self {
-            Body::Proof { mac, proposed } => {
+            Body::Proof { mac, proposed, met } => {
                 out.bytes(mac).flag(proposed.is_some()).bytes(proposed.as_ref().map_or(&[], |secret| secret));
+                out.flag(met.is_some());
+                if let Some(met) = met {
+                    met.put(&mut out);
+                }
             }
             Body::Established { mac } => {
                 out.bytes(mac);
@@ -169,6 +176,7 @@ impl Body {
             FrameKind::Proof => Body::Proof {
                 mac: mac(&mut r)?,
                 proposed: if r.flag("proposed")? { Some(r.key()?) } else { None },
+                met: if r.flag("met")? { Some(Met::read(&mut r)?) } else { None },
             },
             FrameKind::Established => Body::Established { mac: mac(&mut r)? },
             FrameKind::Resume => Body::Resume { cursors: cursors(&mut r)? },
@@ -290,11 +298,17 @@ fn cut(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{Epoch, Incarnation};
 
-    fn one_of_each() -> [Body; 10] {
+    fn one_of_each() -> [Body; 11] {
         let cursors = vec![(StreamId(1), Position(0)), (StreamId(9), Position(POSITION_MAX))];
         [
-            Body::Proof { mac: [1; 32], proposed: Some([2; 16]) },
+            Body::Proof { mac: [1; 32], proposed: Some([2; 16]), met: None },
+            Body::Proof {
+                mac: [1; 32],
+                proposed: None,
+                met: Some(Met { incarnation: Incarnation(2), epoch: Epoch(3), nonce: 4 }),
+            },
             Body::Established { mac: [3; 32] },
             Body::Resume { cursors: cursors.clone() },
             Body::Interest { generation: 4, topics: vec!["a".to_owned(), "ä".to_owned()] },
@@ -325,8 +339,8 @@ mod tests {
     #[test]
     fn the_bytes_of_bodies_are_pinned() {
         assert_eq!(
-            Body::Proof { mac: [7; 32], proposed: None }.encode(),
-            [[7; 32].as_slice(), &[0]].concat()
+            Body::Proof { mac: [7; 32], proposed: None, met: None }.encode(),
+            [[7; 32].as_slice(), &[0, 0]].concat()
         );
         let cursors = vec![(StreamId(2), Position(3))];
         let expected = [9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];

@@ -16,6 +16,7 @@
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::met::Met;
 use crate::format::body::{BodyDefect, BodyReader, BodyWriter};
 use crate::format::frame::{self, FrameKind};
 use crate::ids::{Epoch, Incarnation, NodeId};
@@ -36,6 +37,8 @@ pub mod extension {
     pub const ADDRESS: u8 = 2;
     /// The address at which it dialled.
     pub const DIALLED: u8 = 3;
+    /// At which opening of the other's log it met the other last, from the side that accepts.
+    pub const MET: u8 = 4;
 }
 
 /// The fixed part of a hello. See the module for the picture.
@@ -56,7 +59,8 @@ struct HelloFixed {
 const HELLO_FIXED_BYTES: usize = size_of::<HelloFixed>();
 const _: () = assert!(HELLO_FIXED_BYTES == 72);
 const _: () = assert!(
-    HELLO_FIXED_BYTES + 3 * 3 + NAME_BYTES_MAX + 2 * ADDRESS_BYTES_MAX <= HANDSHAKE_FRAME_BYTES_MAX,
+    HELLO_FIXED_BYTES + 4 * 3 + NAME_BYTES_MAX + 2 * ADDRESS_BYTES_MAX + Met::BYTES
+        <= HANDSHAKE_FRAME_BYTES_MAX,
     "the largest hello must be let in"
 );
 
@@ -88,6 +92,9 @@ pub struct Hello {
     /// The address at which it dialled, as its user wrote it; empty from the side that accepts. At most
     /// [`ADDRESS_BYTES_MAX`] bytes.
     pub dialled: String,
+    /// The last opening of the other's log that it knows; none from the side that dials, which does not know yet who
+    /// answers, and none if they never met.
+    pub met: Option<Met>,
 }
 
 /// Why a hello is refused.
@@ -150,6 +157,10 @@ impl Hello {
         put_text(&mut out, extension::NAME, &self.name, NAME_BYTES_MAX);
         put_text(&mut out, extension::ADDRESS, &self.address, ADDRESS_BYTES_MAX);
         put_text(&mut out, extension::DIALLED, &self.dialled, ADDRESS_BYTES_MAX);
+        if let Some(met) = &self.met {
+            out.u8(extension::MET).u16(Met::BYTES as u16);
+            met.put(&mut out);
+        }
         out.finish()
     }
 
@@ -181,6 +192,7 @@ impl Hello {
             name: String::new(),
             address: String::new(),
             dialled: String::new(),
+            met: None,
         };
         hello.read_extensions(reader)?;
         Ok(hello)
@@ -191,6 +203,10 @@ impl Hello {
             let tag = reader.u8()?;
             let length = reader.u16()?;
             let value = reader.bytes(usize::from(length))?;
+            if tag == extension::MET {
+                self.read_met(value)?;
+                continue;
+            }
             let (field, most) = match tag {
                 extension::NAME => (&mut self.name, NAME_BYTES_MAX),
                 extension::ADDRESS => (&mut self.address, ADDRESS_BYTES_MAX),
@@ -211,6 +227,16 @@ impl Hello {
             field.push_str(std::str::from_utf8(value).map_err(|_| BodyDefect::NotUtf8)?);
         }
         Ok(())
+    }
+
+    fn read_met(&mut self, value: &[u8]) -> Result<(), HelloDefect> {
+        let mut reader = BodyReader::new(value);
+        let met = Met::read(&mut reader)?;
+        reader.end()?;
+        match self.met.replace(met) {
+            None => Ok(()),
+            Some(_) => Err(HelloDefect::Repeated(extension::MET)),
+        }
     }
 }
 
@@ -249,6 +275,7 @@ mod tests {
             name: "n".to_owned(),
             address: String::new(),
             dialled: "tcp://a:1".to_owned(),
+            met: None,
         }
     }
 
@@ -275,7 +302,8 @@ mod tests {
 
     #[test]
     fn a_hello_reads_back() {
-        let full = Hello { address: "tcp://ü:1".to_owned(), ..hello() };
+        let met = Some(Met { incarnation: Incarnation(7), epoch: Epoch(8), nonce: 9 });
+        let full = Hello { address: "tcp://ü:1".to_owned(), met, ..hello() };
         assert_eq!(Hello::decode(&full.encode()), Ok(full));
     }
 
@@ -308,6 +336,19 @@ mod tests {
         assert_eq!(Hello::decode(&not_text), Err(HelloDefect::Body(BodyDefect::NotUtf8)));
         let empty = with_extension(extension::ADDRESS, &[]);
         assert_eq!(Hello::decode(&empty), Err(HelloDefect::Body(BodyDefect::Value("text"))));
+    }
+
+    #[test]
+    fn what_was_met_is_there_once_and_whole() {
+        let met = Met { incarnation: Incarnation(7), epoch: Epoch(8), nonce: 9 };
+        let mut body = Hello { met: Some(met), ..hello() }.encode();
+        body.extend([extension::MET, Met::BYTES as u8, 0]);
+        body.extend([0; Met::BYTES]);
+        assert_eq!(Hello::decode(&body), Err(HelloDefect::Repeated(extension::MET)));
+        let short = with_extension(extension::MET, &[0; Met::BYTES - 1]);
+        assert_eq!(Hello::decode(&short), Err(HelloDefect::Body(BodyDefect::Truncated)));
+        let long = with_extension(extension::MET, &[0; Met::BYTES + 1]);
+        assert_eq!(Hello::decode(&long), Err(HelloDefect::Body(BodyDefect::TrailingBytes(1))));
     }
 
     #[test]

@@ -30,6 +30,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`hello`] | the first frame, by which versions are agreed on |
+//! | [`met`] | what a node remembers of another's log |
 //! | [`proof`] | how a node proves that it is the one that was met before |
 //! | [`bodies`] | the bodies of all other frames that are not runs |
 //! | [`goodbye`] | why a session ends |
@@ -41,5 +42,6 @@ pub mod bodies;
 pub mod frame_buffer;
 pub mod goodbye;
 pub mod hello;
+pub mod met;
 pub mod proof;
 pub mod records;

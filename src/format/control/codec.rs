@@ -31,6 +31,9 @@ impl Control {
             Control::Opened { epoch, nonce, at, name, address } => {
                 out.u64(epoch.0).u64(*nonce).u64(at.0).text(name).text(address);
             }
+            Control::Openings(openings) => put_list(&mut out, openings, |out, (epoch, nonce)| {
+                out.u64(epoch.0).u64(*nonce);
+            }),
             Control::Peer(peer) => put_peer(&mut out, peer),
             Control::Stream { id, owner, next, acked, ended } => {
                 out.u64(id.0);
@@ -177,6 +180,7 @@ fn node_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, Bod
             name: r.text()?.to_owned(),
             address: r.text()?.to_owned(),
         },
+        RecordKind::Openings => Control::Openings(list(r, |r| Ok((Epoch(r.u64()?), r.u64()?)))?),
         RecordKind::CheckpointBegin => Control::CheckpointBegin {
             slots: PeerSlot(r.u32()?),
             streams: StreamId(r.u64()?),

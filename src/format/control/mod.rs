@@ -89,6 +89,8 @@ pub enum Control {
         /// Where peers can reach it.
         address: String,
     },
+    /// The newest openings of the log up to here, each with its nonce, in a checkpoint.
+    Openings(Vec<(Epoch, u64)>),
     /// A peer was met, or something about it changed.
     Peer(PeerRecord),
     /// A stream was minted or, in a checkpoint, is described.
@@ -199,6 +201,7 @@ impl Control {
             Control::Parked(_) => RecordKind::Parked,
             Control::Node { .. } => RecordKind::Node,
             Control::Opened { .. } => RecordKind::Opened,
+            Control::Openings(_) => RecordKind::Openings,
             Control::Peer(_) => RecordKind::Peer,
             Control::Stream { .. } => RecordKind::Stream,
             Control::StreamClosed { .. } => RecordKind::StreamClosed,
@@ -251,6 +254,7 @@ mod tests {
             Control::Parked(vec![range, range]),
             Control::Node { id: NodeId(1), incarnation: Incarnation(2), created: Wall(3) },
             Control::Opened { epoch: Epoch(1), nonce: 2, at: Wall(3), name: "n".into(), address: "a".into() },
+            Control::Openings(vec![(Epoch(1), 2), (Epoch(2), 3)]),
             Control::Peer(peer),
             Control::Stream {
                 id: StreamId(1),
