@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, FORMAT_VERSION};
 use resolute::format::checksum::checksum;
-use resolute::{Bus, Error};
+use resolute::{Bus, Error, ErrorClass};
 
 use crate::scene::{
     Seen, alone, builder, chain, close, drained, free_port, open, plain, status, subscribe, until, within,
@@ -114,19 +114,10 @@ async fn damage_in_the_middle_names_segment_and_offset_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torn_tail_is_cut_off_reported_and_kept_aside() {
     let directory = tempfile::tempdir().unwrap();
-    let (live, crashed) = (directory.path().join("live"), directory.path().join("crashed"));
-    let bus = small(&live).await;
-    for number in 0..50 {
-        within("send", bus.send(ABSENT, "do", number.to_string())).await.unwrap();
-    }
-    within("send", bus.send(ABSENT, "do", vec![b'x'; 20_000])).await.unwrap();
-    written::copy_as_it_lies(&live, &crashed);
-    close(&bus).await;
-    // The last batch did not arrive in whole.
+    let crashed = directory.path().join("crashed");
+    a_torn_log(&crashed).await;
     let segment = &written::segments(&crashed)[0];
     let last = *written::batches(segment).last().unwrap();
-    assert!(last.bytes > 16384);
-    written::overwrite(segment, last.offset + 8192, &vec![0; last.bytes as usize - 8192]);
     let bus = small(&crashed).await;
     let repaired = status(&bus).await;
     assert_eq!(repaired.outgoing, 50);
@@ -143,6 +134,46 @@ async fn a_torn_tail_is_cut_off_reported_and_kept_aside() {
     let bus = small(&crashed).await;
     let after = status(&bus).await;
     assert_eq!((after.outgoing, after.recovery.as_str()), (51, "closed cleanly"));
+    close(&bus).await;
+}
+
+/// A log in `crashed` that ends in the middle of a write, with fifty messages before it.
+async fn a_torn_log(crashed: &Path) {
+    let live = tempfile::tempdir().unwrap();
+    let bus = small(live.path()).await;
+    for number in 0..50 {
+        within("send", bus.send(ABSENT, "do", number.to_string())).await.unwrap();
+    }
+    within("send", bus.send(ABSENT, "do", vec![b'x'; 20_000])).await.unwrap();
+    written::copy_as_it_lies(live.path(), crashed);
+    close(&bus).await;
+    // The last batch did not arrive in whole.
+    let segment = &written::segments(crashed)[0];
+    let last = *written::batches(segment).last().unwrap();
+    assert!(last.bytes > 16384);
+    written::overwrite(segment, last.offset + 8192, &vec![0; last.bytes as usize - 8192]);
+}
+
+// It was said to be a failure of the disk, and whoever waits for room did not wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_room_for_what_is_cut_off_is_said_to_be_full() {
+    let Some(mount) = Mount::in_memory("size=44m") else { return };
+    let crashed = mount.path().join("node");
+    a_torn_log(&crashed).await;
+    // Its inode was there before the disk was full.
+    std::fs::write(crashed.join("lock"), "").unwrap();
+    let filler = mount.fill();
+    let before = written::content(&crashed);
+    let refused = within("open", Bus::builder(&crashed).segment_bytes(8 << 20).open()).await;
+    let error = refused.expect_err("it can be opened");
+    assert!(chain(&error).contains("keep what was cut off"), "{}", chain(&error));
+    assert_eq!(error.class(), ErrorClass::DiskFull, "{}", chain(&error));
+    // What was kept of it so far takes no room.
+    assert!(written::content(&crashed) == before);
+    std::fs::remove_file(filler).unwrap();
+    let bus = small(&crashed).await;
+    let repaired = status(&bus).await;
+    assert!(repaired.outgoing == 50 && repaired.recovery.contains("kept in"), "{}", repaired.recovery);
     close(&bus).await;
 }
 

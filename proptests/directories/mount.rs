@@ -1,5 +1,6 @@
 //! File systems of one test's own, where the system lets us have them.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -38,6 +39,19 @@ impl Mount {
 
     pub fn path(&self) -> PathBuf {
         self.directory.path().to_owned()
+    }
+
+    /// Takes all room that is left, by a file.
+    pub fn fill(&self) -> PathBuf {
+        let filler = self.directory.path().join("filler");
+        let mut file = std::fs::File::create(&filler).unwrap();
+        let full = loop {
+            if let Err(error) = file.write_all(&[1; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        filler
     }
 
     /// Mounts it anew with other options.

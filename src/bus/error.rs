@@ -191,6 +191,7 @@ pub(super) fn class_of_recovery(error: &RecoverError<ReplayDefect>) -> ErrorClas
         RecoverError::Corrupt { .. } | RecoverError::ForeignSegment { .. } | RecoverError::Apply(_) => {
             ErrorClass::Corrupt
         }
+        error if error.is_disk_full() => ErrorClass::DiskFull,
         _ => ErrorClass::Other,
     }
 }

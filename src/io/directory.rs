@@ -21,7 +21,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::format::segment::{is_spare, segment_number};
 use crate::ids::SegmentNumber;
-use crate::io::file_system::{FileSystem, free_bytes};
+use crate::io::file_system::{FileSystem, free_bytes, is_disk_full};
 use crate::limits::{LOCK_ATTEMPTS, LOCK_PAUSE_MS};
 
 /// Mode of the data directory, and of directories made on the way to it.
@@ -92,7 +92,7 @@ impl DirectoryError {
         let (DirectoryError::Io { source, .. } | DirectoryError::Unwritable { source, .. }) = self else {
             return false;
         };
-        matches!(source.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
+        is_disk_full(source)
     }
 }
 
@@ -359,7 +359,7 @@ fn write_pid(lock: &mut File) -> io::Result<()> {
     lock.set_len(0)?;
     match lock.write_all(format!("{}\n", std::process::id()).as_bytes()) {
         // A full disk must not keep a node from opening and draining; it is locked without its pid too.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        Err(error) if is_disk_full(&error) => Ok(()),
         written => written,
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -84,6 +85,11 @@ impl fmt::Debug for FileSystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FileSystem({self})")
     }
+}
+
+/// Whether there is no room left: on the disk, or in what this user may take of it.
+pub(super) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
 }
 
 /// Bytes that we may still write in the file system of `path`.

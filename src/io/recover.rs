@@ -19,6 +19,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::file_system::is_disk_full;
 use super::torn_file;
 use super::window_reader::WindowReader;
 use crate::format::batch::{BatchView, FORMAT_VERSION};
@@ -104,6 +105,14 @@ pub enum RecoverError<E: Error + 'static> {
     /// The caller did not take a batch.
     #[error("a record of the log cannot be applied")]
     Apply(#[source] E),
+}
+
+impl<E: Error + 'static> RecoverError<E> {
+    /// Whether there is no room left, on the disk or in what this user may take of it, to keep aside what is cut off.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, RecoverError::Io { source, .. } if is_disk_full(source))
+    }
 }
 
 /// Reads the log in `directory`, hands every batch to `on_batch` in order, and says where the log ends.

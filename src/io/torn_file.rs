@@ -22,11 +22,19 @@ pub fn torn_name(batch: BatchNumber) -> String {
 /// name gets another number behind it.
 pub fn keep(directory: &Path, batch: BatchNumber, bytes: &[u8]) -> io::Result<PathBuf> {
     let draft = directory.join(format!("torn-{batch}.part"));
-    write_draft(&draft, bytes)?;
+    let kept = write_draft(&draft, bytes).and_then(|()| name_draft(directory, batch, &draft, bytes));
+    if kept.is_err() {
+        // On a full disk half a draft would take the last room. The next repair begins anew, whether it is gone or not.
+        drop(fs::remove_file(&draft));
+    }
+    kept
+}
+
+fn name_draft(directory: &Path, batch: BatchNumber, draft: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let mut kept = directory.join(torn_name(batch));
     for attempt in 2..=SAME_BATCH_MAX {
         // A link, unlike a rename, fails if the name is taken.
-        match fs::hard_link(&draft, &kept) {
+        match fs::hard_link(draft, &kept) {
             Ok(()) => break,
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             Err(_) if fs::read(&kept)? == bytes => break,
@@ -36,7 +44,7 @@ pub fn keep(directory: &Path, batch: BatchNumber, bytes: &[u8]) -> io::Result<Pa
     }
     // A file that was there before may have lost its way to the disk in the crash that made this necessary.
     File::open(&kept)?.sync_all()?;
-    fs::remove_file(&draft)?;
+    fs::remove_file(draft)?;
     File::open(directory)?.sync_all()?;
     Ok(kept)
 }
