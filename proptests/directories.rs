@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, FORMAT_VERSION};
 use resolute::format::checksum::checksum;
+use resolute::limits::TORN_FILES_MAX;
 use resolute::{Bus, Error, ErrorClass};
 
 use crate::scene::{
@@ -118,6 +119,9 @@ async fn a_torn_tail_is_cut_off_reported_and_kept_aside() {
     a_torn_log(&crashed).await;
     let segment = &written::segments(&crashed)[0];
     let last = *written::batches(segment).last().unwrap();
+    for number in 1..=TORN_FILES_MAX {
+        std::fs::write(crashed.join(format!("torn-{number}.bin")), "kept long ago").unwrap();
+    }
     let bus = small(&crashed).await;
     let repaired = status(&bus).await;
     assert_eq!(repaired.outgoing, 50);
@@ -127,8 +131,11 @@ async fn a_torn_tail_is_cut_off_reported_and_kept_aside() {
         repaired.recovery
     );
     assert!(repaired.recovery.contains(&format!("offset {}", last.offset)), "{}", repaired.recovery);
-    let kept = std::fs::read_dir(&crashed).unwrap().map(|entry| entry.unwrap().file_name());
-    assert!(kept.into_iter().any(|name| name.to_str().unwrap().starts_with("torn-")));
+    let names =
+        std::fs::read_dir(&crashed).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let kept: Vec<String> = names.filter(|name| name.starts_with("torn-")).collect();
+    assert!(kept.len() == TORN_FILES_MAX && !kept.contains(&"torn-1.bin".to_owned()), "{kept:?}");
+    assert!(kept.iter().any(|name| repaired.recovery.contains(name.as_str())), "{kept:?}");
     within("send", bus.send(ABSENT, "do", "51")).await.unwrap();
     close(&bus).await;
     let bus = small(&crashed).await;

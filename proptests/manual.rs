@@ -468,6 +468,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         SEGMENT_BYTES_DEFAULT,
         SEGMENT_BYTES_MAX,
         SPARES_MAX,
+        TORN_FILES_MAX,
         CARRY_SEGMENTS_MIN,
         CHECKPOINT_FRACTION,
         ALLOWANCE_REST_MS,

@@ -67,6 +67,10 @@ pub const BIND_WAIT_MS: u64 = 1_000;
 /// The pause between two tries to listen there, in milliseconds.
 pub const BIND_PAUSE_MS: u64 = 5;
 
+/// Files that are kept with what was cut off a log; older ones are removed at the next opening. Each is no larger than
+/// [`WRITES_IN_FLIGHT_MAX`] batches and one more.
+pub const TORN_FILES_MAX: usize = 8;
+
 /// Room in a batch for its trailer. A batch is sealed when its trailer is full.
 pub const TRAILER_BYTES_MAX: usize = 64 << 10;
 

@@ -5,6 +5,7 @@
 //! DIR/NNNNNNNNNNNNNNNNNNNN.log  segments
 //! DIR/spare-N.log               prewritten, waiting to become segments
 //! DIR/preparing-N.tmp           being prewritten; worth nothing after a crash
+//! DIR/torn-N.bin                what recovery cut off the log: see torn_file.rs
 //! ```
 //!
 //! Names change on stable storage only with [`Directory::sync`].

@@ -2,7 +2,8 @@
 //!
 //! The decisions are those of [`crate::log::recovery`]; here bytes are read and, in a repair, in this order:
 //!
-//! 1. What is cut is copied aside and made durable, so that nothing is destroyed that someone may want to see.
+//! 1. What is cut is copied aside and made durable, so that nothing is destroyed that someone may want to see. Then what
+//!    was cut long before is removed: see [`torn_file::remove_old`].
 //! 2. Wherever writes may have been in flight behind the tail, there are zeros, durably. A batch that was cut can
 //!    then never be read again, whatever is written before it and wherever the next crash comes.
 //! 3. The tail is made durable. It was read, perhaps from a cache that a power cut would empty, and it is about to
@@ -168,6 +169,7 @@ fn repair<E: Error + 'static>(
             .map_err(failed("keep what was cut off the log in", directory))?;
         torn = Some(Torn { cut, kept_in });
     }
+    remove_old_cuts(directory, torn.as_ref());
     for stretch in &tail.in_flight {
         let path = reader.path(stretch.segment);
         if read_stretch(reader, *stretch)?.iter().any(|byte| *byte != 0) {
@@ -180,6 +182,16 @@ fn repair<E: Error + 'static>(
         file.sync_data().map_err(failed("make durable the end of", &path))?;
     }
     Ok(torn)
+}
+
+/// What cannot be removed is no reason not to open a log.
+fn remove_old_cuts(directory: &Path, torn: Option<&Torn>) {
+    match torn_file::remove_old(directory, torn.map(|torn| &*torn.kept_in)) {
+        Ok(removed) => removed.iter().for_each(|path| {
+            tracing::info!(file = %path.display(), "removed: newer pieces that were cut off the log are kept");
+        }),
+        Err(error) => tracing::warn!(%error, "pieces that were cut off the log long ago stay"),
+    }
 }
 
 /// All of a stretch at once: it is never longer than a window, for what lies further behind was not in flight.
