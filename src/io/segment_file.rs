@@ -79,15 +79,6 @@ impl SegmentFile {
         self.file.metadata().map(|metadata| metadata.len())
     }
 
-    /// Makes durable what others may have written into the file and not flushed, such as a tail found by recovery.
-    /// It blocks the thread.
-    ///
-    /// # Errors
-    /// As from fdatasync(2): final, nothing is known of what was to be flushed.
-    pub fn sync_blocking(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
     /// Writes the first `bytes` of `buffer` at `offset`, all of it, and returns once it is on stable storage. Both
     /// are multiples of [`BLOCK_BYTES`]. Must be called in a tokio-uring runtime: the one the buffer was registered
     /// with, if it was. It is submitted when first polled.
