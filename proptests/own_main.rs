@@ -28,3 +28,15 @@ pub fn report(outcome: Result<(), String>) -> ExitCode {
         }
     }
 }
+
+/// The number that a variable of the environment holds, if it is set. One that holds something else was not meant like that.
+pub fn number(variable: &str) -> Result<Option<u64>, String> {
+    match std::env::var(variable) {
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Ok(text) => match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(format!("{variable}={text} is no number")),
+        },
+        Err(error) => Err(format!("{variable}: {error}")),
+    }
+}

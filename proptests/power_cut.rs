@@ -107,13 +107,13 @@ async fn run() -> Result<(), Stop> {
     let began = Instant::now();
     let place = tempfile::tempdir().unwrap();
     law::check(place.path()).await?;
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| own_main::number(name).map_err(Stop::Failed);
     let mut tally = Tally::default();
-    if let Some(seed) = number("RESOLUTE_SEED") {
+    if let Some(seed) = number("RESOLUTE_SEED")? {
         println!("power_cut: the history of RESOLUTE_SEED={seed}");
         one_history(seed, place.path(), &mut tally).await?;
     } else {
-        let histories = number("RESOLUTE_POWER_CUTS").unwrap_or(HISTORIES);
+        let histories = number("RESOLUTE_POWER_CUTS")?.unwrap_or(HISTORIES);
         let fresh = std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64 >> 10);
         println!("power_cut: {histories} histories; those of RESOLUTE_SEED={fresh} and more are new");
         let seeds = (1..=histories / 2).chain(fresh..);

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let mut chance = Chance::from_environment();
+    let mut chance = Chance::from_environment()?;
     println!("process_kill: RESOLUTE_SEED={}", chance.seed());
     let directory = tempfile::tempdir().unwrap();
     let began = Instant::now();

@@ -135,11 +135,11 @@ pub struct Chance {
 
 impl Chance {
     /// From `RESOLUTE_SEED`, or from the time of day.
-    pub fn from_environment() -> Chance {
-        let given = std::env::var("RESOLUTE_SEED").ok().and_then(|text| text.parse().ok());
+    pub fn from_environment() -> Result<Chance, String> {
+        let given = super::own_main::number("RESOLUTE_SEED")?;
         let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
         let seed = given.unwrap_or_else(now);
-        Chance { seed, state: seed }
+        Ok(Chance { seed, state: seed })
     }
 
     /// What gives the same numbers again.

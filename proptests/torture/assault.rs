@@ -6,8 +6,8 @@ use super::orders::Orders;
 use super::plan::Step;
 use super::scene::Scene;
 
-/// So many turns a disk may take to fill up: a minute, and more.
-const FILL_TURNS_MAX: u64 = 9_000;
+/// So many turns a disk may take to fill up: two minutes, and more. Then its node will not be refused.
+const FILL_TURNS_MAX: u64 = 12_000;
 
 /// What ends a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ enum End {
 struct Filling {
     since: u64,
     hold: u64,
+    /// What its node had been refused before.
+    refused: u64,
 }
 
 /// What is wrong at the moment, and what was.
@@ -52,7 +54,12 @@ impl Assault {
                         && moves(step.node)
                         && scene.nodes[step.node].report().connected > 0
                 }
-                Fault::Fill => !self.is_full && moves(ON_THE_SMALL_DISK) && moves(OWED_MEANWHILE),
+                // A node that does not publish yet would never be refused.
+                Fault::Fill => {
+                    let told = scene.nodes[ON_THE_SMALL_DISK].report();
+                    let publishes = told.opened && told.acknowledged > 0 && !told.disk_full;
+                    !self.is_full && publishes && moves(ON_THE_SMALL_DISK) && moves(OWED_MEANWHILE)
+                }
             }
     }
 
@@ -89,9 +96,10 @@ impl Assault {
                     disk.fill()?;
                 }
                 self.stand_still(OWED_MEANWHILE, scene)?;
+                let refused = scene.nodes[ON_THE_SMALL_DISK].report().refused;
                 scene.nodes[ON_THE_SMALL_DISK].tell(Orders { flood: true, ..Orders::default() })?;
                 self.is_full = true;
-                self.filling = Some(Filling { since: turn, hold });
+                self.filling = Some(Filling { since: turn, hold, refused });
             }
         }
         Ok(())
@@ -104,17 +112,16 @@ impl Assault {
 
     /// Ends what is due by now, and sees whether a disk that is filling up is full.
     pub fn go_on(&mut self, turn: u64, scene: &mut Scene) -> Result<(), String> {
-        if let Some(Filling { since, hold }) = self.filling {
+        if let Some(Filling { since, hold, refused }) = self.filling {
             let told = scene.nodes[ON_THE_SMALL_DISK].report();
-            let is_refused = told.disk_full && told.refused > 0;
-            if is_refused || turn > since + FILL_TURNS_MAX {
+            if told.disk_full && told.refused > refused {
                 self.filling = None;
-                if is_refused {
-                    self.tally.count(Fault::Fill);
-                }
+                self.tally.count(Fault::Fill);
                 // Who was owed goes on first: what it takes makes room too.
                 self.due.push((turn + hold / 2, End::GoOn(OWED_MEANWHILE)));
                 self.due.push((turn + hold, End::Free));
+            } else if turn > since + FILL_TURNS_MAX {
+                return Err(format!("the disk is full, and the node on it refuses nothing: {told:#?}"));
             }
         }
         let (now, later) = self.due.iter().partition(|(end, _)| *end <= turn);

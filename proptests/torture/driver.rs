@@ -16,6 +16,14 @@ use super::story;
 /// So many turns in which nothing happens at all: something hangs.
 const STILL_TURNS_MAX: u64 = 12_000;
 
+/// So many turns a fault may wait until it can begin: what it takes would never come. Longer than a disk may take to fill up,
+/// which everything waits for.
+const BEGIN_TURNS_MAX: u64 = 15_000;
+
+/// So many turns it may take until everything has drained, or every node has closed, also while something goes on: it may be
+/// the same again and again.
+const END_TURNS_MAX: u64 = 60_000;
+
 /// How often a long run says how far it is, in turns.
 const TOLD_TURNS: u64 = 1_000;
 
@@ -68,6 +76,7 @@ impl Driver {
         self.let_drain()?;
         let lives: Vec<u32> = self.scene.nodes.iter().map(Process::life).collect();
         let story = story::read(&self.scene.work.journals(), &lives)?;
+        story.must_tell_all_of(self.scene.totals())?;
         println!(
             "torture: {}; {} messages acknowledged, {} delivered, {} of them given to a handler again; lost 0, \
              unexpected 0, twice in an inbox 0; {:.1} s",
@@ -103,6 +112,9 @@ impl Driver {
                 self.assault.begin(&step, self.turn, &mut self.scene)?;
                 (step, last) = (plan.next(), self.turn);
             }
+            if self.turn > last + step.pause + BEGIN_TURNS_MAX {
+                return Err(self.told(&format!("nothing comes that {step:?} could begin with")));
+            }
             if self.form.is_long && self.turn.is_multiple_of(TOLD_TURNS) {
                 println!("torture: {}; {acknowledged} messages acknowledged", self.assault.tally.told());
             }
@@ -130,41 +142,57 @@ impl Driver {
     /// once more, and handle what was kept.
     fn let_drain(&mut self) -> Result<(), String> {
         self.tell_all(Orders { quiet: true, ..Orders::default() })?;
-        self.until(|told| told.opened && told.quiet && told.outgoing == 0)?;
+        self.until("nothing is owed", |told| told.opened && told.quiet && told.outgoing == 0)?;
         // Only now can nothing more come, so what was said before does not count.
         self.scene.nodes.iter().for_each(Process::forget_report);
-        self.until(|told| told.opened && told.outgoing == 0 && told.incoming == 0)?;
+        self.until("all is handled", |told| told.opened && told.outgoing == 0 && told.incoming == 0)?;
         self.finish()?;
         for node in 0..CAST.len() {
             self.scene.nodes[node].begin_last();
             self.scene.start(node)?;
         }
-        self.until(|told| told.opened && told.incoming == 0 && told.parked == 0)?;
+        self.until("what was kept is handled", |told| told.opened && told.incoming == 0 && told.parked == 0)?;
         self.finish()
     }
 
     fn finish(&mut self) -> Result<(), String> {
         self.tell_all(Orders { quiet: true, finish: true, ..Orders::default() })?;
-        let mut is_over = false;
-        while !is_over {
+        let last = self.turn + END_TURNS_MAX;
+        loop {
             self.pass_a_turn()?;
-            is_over = true;
+            let mut is_over = true;
             for node in &mut self.scene.nodes {
                 is_over &= node.has_finished()?;
             }
+            if is_over {
+                return Ok(());
+            }
+            self.must_not_be_after(last, "not all nodes close")?;
         }
-        Ok(())
     }
 
     fn tell_all(&mut self, orders: Orders) -> Result<(), String> {
         self.scene.nodes.iter_mut().try_for_each(|node| node.tell(orders))
     }
 
-    fn until(&mut self, so: impl Fn(&Report) -> bool) -> Result<(), String> {
+    /// Waits until it is so for every node.
+    fn until(&mut self, what: &str, so: impl Fn(&Report) -> bool) -> Result<(), String> {
+        let last = self.turn + END_TURNS_MAX;
         while !self.scene.nodes.iter().all(|node| so(&node.report())) {
             self.take_turn()?;
+            self.must_not_be_after(last, &format!("it never comes that {what}"))?;
         }
         Ok(())
+    }
+
+    fn must_not_be_after(&self, last: u64, what: &str) -> Result<(), String> {
+        if self.turn <= last { Ok(()) } else { Err(self.told(what)) }
+    }
+
+    /// What is wrong, and what all nodes say of themselves.
+    fn told(&self, what: &str) -> String {
+        let told: Vec<_> = self.scene.nodes.iter().map(|node| (node.name(), node.report())).collect();
+        format!("{what}; {}: {told:#?}", self.assault.tally.told())
     }
 
     /// A turn in which all nodes must be well.
@@ -187,8 +215,7 @@ impl Driver {
             self.seen = (seen, self.turn);
         }
         if self.turn > self.seen.1 + STILL_TURNS_MAX {
-            let told: Vec<_> = self.scene.nodes.iter().map(|node| (node.name(), node.report())).collect();
-            return Err(format!("nothing happens any more: {told:#?}"));
+            return Err(self.told("nothing happens any more"));
         }
         Ok(())
     }

@@ -40,13 +40,15 @@ pub fn read(
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.to_string()),
     };
+    let file_bytes = file.metadata().map_err(|error| error.to_string())?.len();
+    if !file_bytes.is_multiple_of(ENTRY_BYTES as u64) {
+        return Err(format!("{name}, life {life}: the journal ends within an entry, at {file_bytes}"));
+    }
     let mut file = BufReader::with_capacity(1 << 20, file);
     let mut bytes = [0; ENTRY_BYTES];
-    loop {
-        match file.read_exact(&mut bytes) {
-            Ok(()) => each(Entry::from_bytes(bytes)?).map_err(|why| format!("{name}, life {life}: {why}"))?,
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error.to_string()),
-        }
+    for _ in 0..file_bytes / ENTRY_BYTES as u64 {
+        file.read_exact(&mut bytes).map_err(|error| error.to_string())?;
+        each(Entry::from_bytes(bytes)?).map_err(|why| format!("{name}, life {life}: {why}"))?;
     }
+    Ok(())
 }

@@ -13,7 +13,7 @@ fn short(seed: u64) -> Form {
 /// What is wanted: `None` if the test runner wants other tests.
 pub fn from(arguments: impl Iterator<Item = String>) -> Result<Option<Vec<Form>>, String> {
     let arguments: Vec<String> = arguments.collect();
-    let seed = seed();
+    let seed = seed()?;
     match arguments.split_first() {
         Some((first, rest)) if first == "run" => Ok(Some(vec![long(rest, seed)?])),
         _ => {
@@ -50,7 +50,7 @@ fn long(arguments: &[String], seed: u64) -> Result<Form, String> {
 }
 
 /// From `RESOLUTE_SEED`, or from the time of day.
-fn seed() -> u64 {
-    let given = std::env::var("RESOLUTE_SEED").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64))
+fn seed() -> Result<u64, String> {
+    let by_the_clock = || std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
+    Ok(own_main::number("RESOLUTE_SEED")?.unwrap_or_else(by_the_clock))
 }

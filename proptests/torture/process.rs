@@ -14,6 +14,9 @@ use super::orders::Orders;
 use super::report::Report;
 use super::setup::{Setup, VARIABLE};
 
+/// How often it is looked, a millisecond apart, whether a process stands still: a thread of it may wait for a disk.
+const STOP_LOOKS_MAX: u32 = 60_000;
+
 /// See the module.
 pub struct Process {
     setup: Setup,
@@ -127,7 +130,7 @@ impl Process {
     /// SIGSTOP; returns when it stands still.
     pub fn stop(&mut self) -> Result<(), String> {
         self.signal(Signal::SIGSTOP)?;
-        for _ in 0..1_000 {
+        for _ in 0..STOP_LOOKS_MAX {
             if self.state() == Some('T') {
                 return Ok(());
             }

@@ -1,16 +1,29 @@
 //! The rules by which a history is judged, each broken once: a judge that acquits everybody is none.
 
+// What only nodes and their driver need of it is used by those.
+#[allow(dead_code)]
+#[path = "cast.rs"]
+mod cast;
 #[path = "entry.rs"]
 mod entry;
 #[path = "inbox.rs"]
 mod inbox;
+#[path = "journal.rs"]
+mod journal;
 #[path = "published.rs"]
 mod published;
 #[path = "sequence.rs"]
 mod sequence;
+#[path = "story.rs"]
+mod story;
 
+use std::io::Write;
+use std::path::Path;
+
+use cast::CAST;
 use entry::{Entry, KEPT_EVERY, Kind};
 use inbox::Inbox;
+use journal::Journal;
 use published::Published;
 
 const LOG: u64 = 77;
@@ -172,6 +185,63 @@ fn a_publisher_acknowledges_what_it_claimed_once_and_in_order() {
     }
     let foreign = Entry { log: LOG + 1, ..entry(Kind::Acknowledged, 3, 10) };
     assert!(published.note(&foreign).is_err());
+}
+
+/// The journals of one life of each node: each publisher had so many messages acknowledged, and each subscriber was called
+/// with so many of each, and with all of the last life that were kept.
+fn write_journals(directory: &Path, acknowledged: u64, handled: u64) {
+    for (node, part) in CAST.iter().enumerate() {
+        let journal = Journal::create(directory, part.name, 1);
+        for kind in [Kind::Claimed, Kind::Acknowledged] {
+            if part.publishes && acknowledged > 0 {
+                journal.write(of_publisher(kind, node, acknowledged));
+            }
+        }
+        let last = Journal::create(directory, part.name, 2);
+        for source in part.sources {
+            let publisher = cast::index(source);
+            for number in 1..=handled {
+                let is_kept = number.is_multiple_of(KEPT_EVERY);
+                let (journal, kind) = if is_kept { (&last, Kind::Kept) } else { (&journal, Kind::Handled) };
+                journal.write(of_publisher(kind, publisher, number));
+            }
+        }
+    }
+}
+
+fn of_publisher(kind: Kind, publisher: usize, number: u64) -> Entry {
+    Entry { publisher: publisher as u8, ..entry(kind, 1, number) }
+}
+
+#[test]
+fn journals_that_tell_less_than_there_was_acquit_nobody() {
+    let story = |acknowledged: u64, handled: u64, said: (u64, u64)| {
+        let directory = tempfile::tempdir().unwrap();
+        write_journals(directory.path(), acknowledged, handled);
+        story::read(directory.path(), &[2; 4]).and_then(|story| story.must_tell_all_of(said))
+    };
+    // Three publish, and seven are owed the messages of one.
+    assert_eq!(story(600, 600, (1_800, 4_200)), Ok(()));
+    for (acknowledged, handled, said, words) in [
+        (600, 600, (1_801, 4_200), "1800 acknowledged and 4200 handled"),
+        (600, 600, (1_800, 4_201), "1800 acknowledged and 4200 handled"),
+        (0, 0, (0, 0), "nothing was shown"),
+        (500, 500, (0, 0), "nothing was shown"),
+        (600, 599, (0, 0), "lost"),
+    ] {
+        let verdict = story(acknowledged, handled, said).expect_err("nobody noticed");
+        assert!(verdict.contains(words), "{verdict}");
+    }
+}
+
+#[test]
+fn half_an_entry_of_a_journal_is_not_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    write_journals(directory.path(), 600, 600);
+    let journal = directory.path().join("orders.1.journal");
+    std::fs::File::options().append(true).open(journal).unwrap().write_all(&[1; 7]).unwrap();
+    let verdict = story::read(directory.path(), &[2; 4]).err().expect("nobody noticed");
+    assert!(verdict.contains("ends within an entry"), "{verdict}");
 }
 
 #[test]

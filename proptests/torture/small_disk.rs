@@ -38,8 +38,8 @@ impl SmallDisk {
         self.directory.join("filler")
     }
 
-    /// Takes all room that is left; says how much that was.
-    pub fn fill(&self) -> Result<u64, String> {
+    /// Takes all room that is left.
+    pub fn fill(&self) -> Result<(), String> {
         let filler = File::create(self.filler()).map_err(|error| error.to_string())?;
         let (mut taken, mut piece) = (0, 16 << 20);
         while piece >= 4096 {
@@ -49,7 +49,7 @@ impl SmallDisk {
                 Err(error) => return Err(format!("the disk cannot be filled: {error}")),
             }
         }
-        Ok(taken as u64)
+        Ok(())
     }
 
     pub fn free(&self) -> Result<(), String> {

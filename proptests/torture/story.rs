@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::cast::{CAST, index};
-use super::entry::Kind;
+use super::entry::{KEPT_EVERY, Kind};
 use super::inbox::Inbox;
 use super::journal;
 use super::published::Published;
@@ -15,8 +15,27 @@ pub struct Story {
     pub acknowledged: u64,
     /// Messages that came, each counted at each subscriber.
     pub delivered: u64,
+    /// Those of them that nobody handled before the end.
+    pub kept: u64,
     /// Calls of handlers for messages that they had been called with before.
     pub again: u64,
+}
+
+impl Story {
+    /// Journals that lack what the nodes said meanwhile, or that tell nothing, would be judged innocent.
+    pub fn must_tell_all_of(&self, said: (u64, u64)) -> Result<(), String> {
+        let handled = self.delivered + self.again;
+        if self.acknowledged < said.0 || handled < said.1 {
+            return Err(format!(
+                "the journals have {} acknowledged and {handled} handled; the nodes said {said:?}",
+                self.acknowledged
+            ));
+        }
+        if self.delivered == 0 || self.kept == 0 {
+            return Err(format!("nothing was shown: {} delivered, {} kept", self.delivered, self.kept));
+        }
+        Ok(())
+    }
 }
 
 /// Reads the journals of so many lives of each node. In the last of them nothing was left to a node but what is kept.
@@ -38,9 +57,13 @@ pub fn read(directory: &Path, lives: &[u32]) -> Result<Story, String> {
     for (part, lives) in CAST.iter().zip(lives) {
         for (source, came, again) in of_subscriber(directory, part.name, part.sources, *lives, &published)? {
             story.delivered += came.values().sum::<u64>();
+            story.kept += came.values().map(|count| count / KEPT_EVERY).sum::<u64>();
             story.again += again;
             // One log, and every subscriber is owed the same of it.
             let before = ends.entry(source).or_insert_with(|| came.clone());
+            if came.values().all(|count| *count == 0) {
+                return Err(format!("{} was given nothing of {source}, so nothing was shown", part.name));
+            }
             if *before != came {
                 let name = part.name;
                 return Err(format!("{name} has {came:?} of {source}, and another subscriber {before:?}"));

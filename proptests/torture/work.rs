@@ -8,6 +8,7 @@ use super::small_disk;
 /// The directory of this run. Removed when this is dropped, unless it is kept.
 pub struct Work {
     path: PathBuf,
+    is_kept: bool,
 }
 
 impl Work {
@@ -16,7 +17,7 @@ impl Work {
         std::fs::create_dir(&path)
             .and_then(|()| std::fs::create_dir(path.join("journals")))
             .map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Work { path })
+        Ok(Work { path, is_kept: false })
     }
 
     pub fn path(&self) -> &Path {
@@ -28,18 +29,27 @@ impl Work {
     }
 
     /// Gives it a name that no later run removes.
-    pub fn keep(self) -> PathBuf {
+    pub fn keep(mut self) -> PathBuf {
+        self.is_kept = true;
         let kept = std::env::temp_dir().join(format!("resolute-tortured-{}", std::process::id()));
         match std::fs::rename(&self.path, &kept) {
             Ok(()) => kept,
-            Err(_) => self.path.clone(),
+            Err(error) => {
+                println!(
+                    "{} could not be renamed, and the next run will remove it: {error}",
+                    self.path.display()
+                );
+                self.path.clone()
+            }
         }
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        remove(&self.path);
+        if !self.is_kept {
+            remove(&self.path);
+        }
     }
 }
 
