@@ -82,8 +82,8 @@ pub enum RunDefect {
 pub fn verify_run(run: &RunHeader, records: &[u8]) -> Result<RunFacts, RunDefect> {
     let said = run.count.get();
     let first = run.first_position.get();
-    let last = first.checked_add(u64::from(said)).map(|end| end - 1);
-    if run.stream.get() == StreamId::LOCAL.0 || first == 0 || last.is_none_or(|last| last > POSITION_MAX) {
+    let last = first.saturating_add(u64::from(said).saturating_sub(1));
+    if run.stream.get() == StreamId::LOCAL.0 || first == 0 || last > POSITION_MAX {
         return Err(RunDefect::Place);
     }
     if records.len() > RUN_BYTES_MAX {
@@ -251,6 +251,9 @@ mod tests {
         for first in [0, POSITION_MAX + 1, u64::MAX] {
             let bad = RunHeader { first_position: U64::new(first), ..run(1) };
             assert_eq!(verify_run(&bad, &bytes), Err(RunDefect::Place), "{first}");
+            // Without records there is no last position to count back to.
+            let empty = RunHeader { count: U32::ZERO, ..bad };
+            assert_eq!(verify_run(&empty, &[]), Err(RunDefect::Place), "{first}, and no records");
         }
         let last = RunHeader { first_position: U64::new(POSITION_MAX), ..run(1) };
         assert!(verify_run(&last, &bytes).is_ok());
