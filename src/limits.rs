@@ -160,6 +160,11 @@ pub const DEAD_WRITERS_MS: u64 = 5_000;
 /// Segments that are open at once.
 pub const OPEN_SEGMENTS_MAX: usize = 64;
 
+/// Descriptors of the process that no peer gets, so that the log can always open its files: those that are open at once,
+/// and some for what else must go on (a segment being prepared, the directory, whoever looks at the status). Half of all
+/// where the process may have fewer than twice as many.
+pub const DESCRIPTORS_KEPT: u64 = 128;
+
 /// Bytes of a frame after its header, for every kind but runs.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
 
@@ -180,6 +185,9 @@ pub const READ_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes received on one session and not yet consumed: one frame that is not yet whole, and the next read.
 pub const RECEIVE_WINDOW_BYTES_MAX: usize = FRAME_BYTES_MAX + 16 + READ_BYTES_MAX;
+
+/// The same while the peer has not yet proved who it is. There may be [`SESSIONS_UNESTABLISHED_MAX`] of those.
+pub const HANDSHAKE_WINDOW_BYTES_MAX: usize = 32 << 10;
 
 /// The largest position that a peer may name, so that counting on from it never overflows. No stream gets there.
 pub const POSITION_MAX: u64 = 1 << 62;
@@ -271,6 +279,11 @@ const _: () = assert!(INTEREST_BYTES_MAX + 4096 <= CONTROL_FRAME_BYTES_MAX);
 const _: () =
     assert!(HANDSHAKE_FRAME_BYTES_MAX <= FRAME_BYTES_MAX && HANDSHAKE_FRAME_BYTES_MAX <= READ_BYTES_MIN);
 const _: () = assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
+const _: () = assert!(
+    HANDSHAKE_FRAME_BYTES_MAX + 16 + READ_BYTES_MIN <= HANDSHAKE_WINDOW_BYTES_MAX
+        && HANDSHAKE_WINDOW_BYTES_MAX <= RECEIVE_WINDOW_BYTES_MAX,
+    "a frame of the handshake that is not yet whole, and the next read"
+);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);
 const _: () = assert!(PREWRITE_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
@@ -289,6 +302,7 @@ const _: () = assert!(
     "what one peer may want must fit the smallest segment"
 );
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
+const _: () = assert!(DESCRIPTORS_KEPT >= OPEN_SEGMENTS_MAX as u64 + SPARES_MAX as u64 + 32);
 const _: () = assert!(RECOVERY_WINDOW_BYTES >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_MS * 3 < SESSION_TIMEOUT_MS);
 const _: () = assert!(TOPIC_BYTES_MAX <= u8::MAX as usize, "a topic's length is one byte");

@@ -6,16 +6,20 @@
 //!  | done     | not yet a frame     | room to read   |
 //!  +----------+---------------------+----------------+
 //!
-//!  consumed <= received <= capacity <= RECEIVE_WINDOW_BYTES_MAX
+//!  consumed <= received <= capacity <= RECEIVE_WINDOW_BYTES_MAX, of a stranger HANDSHAKE_WINDOW_BYTES_MAX
 //! ```
 //!
 //! The kernel reads straight into the window: its memory is taken out for the read and put back afterwards, and the
 //! frames that come out are slices of it. Bytes move only when the room behind them is too short, and then it is the
 //! start of one frame that moves. Memory grows only for a frame whose header was verified and whose length is
-//! allowed, so a peer that announces much and sends little costs no more than it sent, rounded up to one frame.
+//! allowed, so a peer that announces much and sends little costs no more than it sent, rounded up to one frame. It grows
+//! for a peer that fills every read too, but not for one of whom nothing is known.
 
 use crate::format::frame::{FRAME_HEADER_BYTES, FrameDefect, FrameHeader, FrameView};
-use crate::limits::{FRAME_BYTES_MAX, READ_BYTES_MAX, READ_BYTES_MIN, RECEIVE_WINDOW_BYTES_MAX};
+use crate::limits::{
+    FRAME_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX, HANDSHAKE_WINDOW_BYTES_MAX, READ_BYTES_MAX, READ_BYTES_MIN,
+    RECEIVE_WINDOW_BYTES_MAX,
+};
 
 const _: () = assert!(RECEIVE_WINDOW_BYTES_MAX == FRAME_BYTES_MAX + FRAME_HEADER_BYTES + READ_BYTES_MAX);
 
@@ -58,6 +62,9 @@ pub struct ReceiveWindow {
     /// Room that the next read is to be offered; half of it will do.
     read_bytes: usize,
     frame_bytes_max: usize,
+    /// Memory that there may be: what the longest frame takes that was ever allowed. A session that is over is allowed
+    /// less than before, and still has what it has.
+    bytes_max: usize,
 }
 
 impl ReceiveWindow {
@@ -72,6 +79,7 @@ impl ReceiveWindow {
             taken: false,
             read_bytes: READ_BYTES_MIN,
             frame_bytes_max,
+            bytes_max: bytes_for(frame_bytes_max),
         }
     }
 
@@ -81,6 +89,7 @@ impl ReceiveWindow {
     pub fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
         assert!(frame_bytes_max <= FRAME_BYTES_MAX);
         self.frame_bytes_max = frame_bytes_max;
+        self.bytes_max = self.bytes_max.max(bytes_for(frame_bytes_max));
     }
 
     /// The next whole frame, which is consumed by that; `None` if more must be read first. After a defect nothing
@@ -139,7 +148,7 @@ impl ReceiveWindow {
         self.received += count;
         self.taken = false;
         // A peer that fills every read has more to say: fewer, longer reads.
-        if filled_up {
+        if filled_up && self.bytes_max > HANDSHAKE_WINDOW_BYTES_MAX {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
         self.check_invariants();
@@ -175,7 +184,7 @@ impl ReceiveWindow {
         if !self.taken {
             assert!(self.bytes.len() == self.received);
             assert!(self.received <= self.bytes.capacity());
-            assert!(self.bytes.capacity() <= RECEIVE_WINDOW_BYTES_MAX);
+            assert!(self.bytes.capacity() <= self.bytes_max);
         }
     }
 
@@ -191,13 +200,22 @@ impl ReceiveWindow {
             self.bytes.copy_within(self.consumed.., 0);
             self.bytes.truncate(unread);
         } else {
-            assert!(unread + least <= RECEIVE_WINDOW_BYTES_MAX, "frames are consumed before more is read");
+            assert!(unread + least <= self.bytes_max, "frames are consumed before more is read");
             let most = (unread + wants_bytes.max(self.read_bytes)).next_power_of_two();
-            let mut larger = Vec::with_capacity(most.min(RECEIVE_WINDOW_BYTES_MAX));
+            let mut larger = Vec::with_capacity(most.min(self.bytes_max));
             larger.extend_from_slice(&self.bytes[self.consumed..]);
             self.bytes = larger;
         }
         (self.consumed, self.received) = (0, unread);
+    }
+}
+
+/// Memory for frames of that length.
+const fn bytes_for(frame_bytes_max: usize) -> usize {
+    if frame_bytes_max <= HANDSHAKE_FRAME_BYTES_MAX {
+        HANDSHAKE_WINDOW_BYTES_MAX
+    } else {
+        RECEIVE_WINDOW_BYTES_MAX
     }
 }
 
@@ -258,6 +276,34 @@ mod tests {
         assert!(window.next_frame().is_err());
         window.set_frame_bytes_max(FRAME_BYTES_MAX);
         assert_eq!(window.next_frame().unwrap().map(|f| f.kind), Some(FrameKind::Interest));
+    }
+
+    // It grew to half a megabyte for whoever sent many short frames, before anything was known of it.
+    #[test]
+    fn a_stranger_that_fills_every_read_gets_no_more_memory_for_it() {
+        let mut window = ReceiveWindow::new(HANDSHAKE_FRAME_BYTES_MAX);
+        let short = frame(FrameKind::Heartbeat, 0).repeat(1000);
+        let long = frame(FrameKind::Hello, HANDSHAKE_FRAME_BYTES_MAX);
+        for bytes in [&short, &long, &short, &long] {
+            for _ in 0..20 {
+                let mut rest = bytes.as_slice();
+                while !rest.is_empty() {
+                    rest = &rest[window.push(rest)..];
+                    while window.next_frame().unwrap().is_some() {}
+                    assert!(window.capacity() <= HANDSHAKE_WINDOW_BYTES_MAX, "{}", window.capacity());
+                }
+            }
+        }
+        window.set_frame_bytes_max(FRAME_BYTES_MAX);
+        for _ in 0..100 {
+            push_all(&mut window, &short);
+            while window.next_frame().unwrap().is_some() {}
+        }
+        assert!(window.capacity() > HANDSHAKE_WINDOW_BYTES_MAX, "a peer does");
+        // Its session ends, and a read is still on its way.
+        window.set_frame_bytes_max(HANDSHAKE_FRAME_BYTES_MAX);
+        push_all(&mut window, b"rs");
+        assert!(window.capacity() > HANDSHAKE_WINDOW_BYTES_MAX);
     }
 
     #[test]
