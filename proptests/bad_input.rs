@@ -2,37 +2,40 @@
 //! session beside it goes on, and the node remains as it was.
 
 #[path = "bad_input/stranger.rs"]
-mod stranger;
+pub mod stranger;
 
 use std::time::Duration;
 
-use resolute::Bus;
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind};
 use resolute::format::record::RECORD_HEADER_BYTES;
 use resolute::ids::{Position, StreamId};
 use resolute::wire::bodies::Body;
 use resolute::wire::goodbye::GoodbyeCode;
 use resolute::wire::hello::Hello;
+use resolute::{Builder, Bus};
 
-use crate::scene::{
-    Seen, alone, close, drained, open, plain, resident_bytes, status, subscribe, until, within,
-};
+use crate::scene::{Seen, alone, close, drained, open, resident_bytes, status, subscribe, until, within};
 use stranger::{End, Stranger, body_frame, hello, hello_frame, run_frame};
 
 /// A node with a publisher, which knocks at no door but is knocked at.
-struct House {
-    web: Bus,
-    email: Bus,
-    seen: Seen,
+pub struct House {
+    pub web: Bus,
+    pub email: Bus,
+    pub seen: Seen,
     serving: tokio::task::JoinHandle<Result<(), resolute::Error>>,
     _directory: tempfile::TempDir,
 }
 
 impl House {
-    async fn build() -> House {
+    pub async fn build() -> House {
+        Self::with(|web| web).await
+    }
+
+    /// With something said of the node at whose door everyone knocks.
+    pub async fn with(say: impl FnOnce(Builder) -> Builder) -> House {
         let directory = tempfile::tempdir().unwrap();
         let seen = Seen::default();
-        let web = plain(directory.path().join("web")).await;
+        let web = open(say(Bus::builder(directory.path().join("web")))).await;
         let email = Bus::builder(directory.path().join("email")).concurrency(1);
         let email = open(email.every("a", seen.handler())).await;
         let serving = tokio::spawn(email.serve());
@@ -42,18 +45,18 @@ impl House {
         house
     }
 
-    fn knock(&self) -> Stranger {
+    pub fn knock(&self) -> Stranger {
         Stranger::connect(self.web.address())
     }
 
     /// The session beside goes on.
-    async fn stands(&self) {
+    pub async fn stands(&self) {
         let before = self.seen.count();
         within("publish", self.web.publish("a", "x")).await.unwrap();
         self.seen.reaches(before + 1).await;
     }
 
-    async fn leave(self) {
+    pub async fn leave(self) {
         self.stands().await;
         drained(&self.web).await;
         drained(&self.email).await;
@@ -65,12 +68,12 @@ impl House {
     }
 }
 
-const SOON: Duration = Duration::from_secs(3);
-const AFTER_THE_HANDSHAKE: Duration = Duration::from_secs(8);
+pub const SOON: Duration = Duration::from_secs(3);
+pub const AFTER_THE_HANDSHAKE: Duration = Duration::from_secs(8);
 
 /// That the connection ended, with that code if anything could be said.
 #[track_caller]
-fn assert_goodbye(end: &End, expected: GoodbyeCode, word: &str) {
+pub fn assert_goodbye(end: &End, expected: GoodbyeCode, word: &str) {
     match end {
         End::Goodbye(code, reason) => assert!(*code == expected && reason.contains(word), "{end:?}"),
         other => panic!("{other:?} instead of {expected:?}"),

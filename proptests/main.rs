@@ -8,6 +8,7 @@ mod codec;
 mod directories;
 mod golden;
 mod handling;
+mod hostile;
 mod lifecycle;
 mod manual;
 mod mesh;

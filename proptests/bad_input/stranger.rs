@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 use resolute::format::frame::{self, FrameKind, FrameView};
 use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{RecordKind, append};
@@ -64,9 +66,14 @@ pub fn body_frame(body: &Body) -> Vec<u8> {
 
 /// A run of small messages.
 pub fn run_frame(stream: u64, first: u64, count: u32) -> Vec<u8> {
+    run_of(stream, first, count, b"from a stranger")
+}
+
+/// A run of messages with that payload.
+pub fn run_of(stream: u64, first: u64, count: u32, payload: &[u8]) -> Vec<u8> {
     let mut records = Vec::new();
     let head = MessageHead::with_topics(Wall(1), ["a"]).unwrap();
-    let parts = MessageParts::new(&head, b"from a stranger").unwrap();
+    let parts = MessageParts::new(&head, payload).unwrap();
     let body = parts.pieces().concat();
     for number in 0..u64::from(count) {
         append(&mut records, Lsn(first + number), RecordKind::Message, 0, &body);
@@ -80,9 +87,20 @@ pub fn run_frame(stream: u64, first: u64, count: u32) -> Vec<u8> {
 impl Stranger {
     /// Connects to `tcp://host:port`.
     pub fn connect(address: &str) -> Stranger {
-        let socket = TcpStream::connect(address.strip_prefix("tcp://").unwrap()).unwrap();
-        socket.set_nodelay(true).unwrap();
-        Stranger { socket, received: Vec::new() }
+        Self::try_connect(address).unwrap()
+    }
+
+    /// The same where that may be too much to ask of the machine.
+    pub fn try_connect(address: &str) -> std::io::Result<Stranger> {
+        let socket = TcpStream::connect(address.strip_prefix("tcp://").unwrap())?;
+        socket.set_nodelay(true)?;
+        Ok(Stranger { socket, received: Vec::new() })
+    }
+
+    /// Hangs up so that the kernel remembers nothing of it: else some ten thousand connections a minute are the most.
+    pub fn vanish(self) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        setsockopt(&self.socket, sockopt::Linger, &linger).unwrap();
     }
 
     /// Sends bytes. That the node has had enough in the middle of it is no surprise.
@@ -137,20 +155,32 @@ impl Stranger {
 
     /// Waits for a frame of that kind.
     pub fn until(&mut self, kind: FrameKind) -> Vec<u8> {
+        self.try_until(kind).unwrap_or_else(|end| panic!("{end:?} instead of {kind:?}"))
+    }
+
+    /// The same, or how the connection ended.
+    pub fn try_until(&mut self, kind: FrameKind) -> Result<Vec<u8>, End> {
         loop {
-            match self.frame(Duration::from_secs(10)) {
-                Ok((found, body)) if found == kind => return body,
-                Ok((FrameKind::Goodbye, body)) => panic!("{:?}", Body::decode(FrameKind::Goodbye, &body)),
-                Ok(_) => {}
-                Err(end) => panic!("{end:?} instead of {kind:?}"),
+            match self.frame(Duration::from_secs(10))? {
+                (found, body) if found == kind => return Ok(body),
+                (FrameKind::Goodbye, body) => match Body::decode(FrameKind::Goodbye, &body) {
+                    Ok(Body::Goodbye { code, reason }) => return Err(End::Goodbye(code, reason)),
+                    other => panic!("a bad goodbye: {other:?}"),
+                },
+                _ => {}
             }
         }
     }
 
     /// Says who it is, and hears who is there.
     pub fn meet(&mut self, own: &Hello) -> Hello {
+        self.try_meet(own).unwrap_or_else(|end| panic!("{end:?} instead of a hello"))
+    }
+
+    /// The same, by someone who may be refused.
+    pub fn try_meet(&mut self, own: &Hello) -> Result<Hello, End> {
         self.send(&hello_frame(own));
-        Hello::decode(&self.until(FrameKind::Hello)).unwrap()
+        Ok(Hello::decode(&self.try_until(FrameKind::Hello)?).unwrap())
     }
 
     /// A proof under a secret that it proposes.
@@ -159,13 +189,18 @@ impl Stranger {
         Body::Proof { mac, proposed: Some(secret), met: None }
     }
 
-    /// All that makes a session; what may be said then is anything.
-    pub fn establish(&mut self, node: u128) {
-        let own = hello(node);
-        let theirs = self.meet(&own);
-        self.say(&Self::proof(&own, &theirs, [9; 16]));
-        self.until(FrameKind::Established);
-        self.until(FrameKind::Resume);
+    /// All that makes a session; what may be said then is anything. What the node says of itself.
+    pub fn establish(&mut self, node: u128) -> Hello {
+        self.try_establish(&hello(node)).unwrap_or_else(|end| panic!("{end:?} instead of a session"))
+    }
+
+    /// The same, by someone who may be refused.
+    pub fn try_establish(&mut self, own: &Hello) -> Result<Hello, End> {
+        let theirs = self.try_meet(own)?;
+        self.say(&Self::proof(own, &theirs, [9; 16]));
+        self.try_until(FrameKind::Established)?;
+        self.try_until(FrameKind::Resume)?;
         self.say(&Body::Resume { cursors: vec![] });
+        Ok(theirs)
     }
 }

@@ -14,7 +14,7 @@ mod model;
 mod net;
 mod node;
 mod regressions;
-mod rng;
+pub mod rng;
 mod simulate;
 mod steps;
 mod turn;

@@ -70,6 +70,8 @@ pub struct Node {
     pub identity: Option<NodeId>,
     /// By how much its wall clock is wrong, in nanoseconds.
     pub wall_offset: i64,
+    /// What its inbox may hold before peers get no more credit; counts from its next opening.
+    pub inbox_bytes_max: u64,
 }
 
 impl Node {
@@ -86,6 +88,7 @@ impl Node {
             before: None,
             identity: None,
             wall_offset: 0,
+            inbox_bytes_max: 64 << 20,
         }
     }
 
@@ -113,7 +116,7 @@ impl Node {
             advertised: if self.reachable { self.address() } else { String::new() },
             own_addresses: vec![self.address()],
             retry: RETRY,
-            inbox_bytes_max: 64 << 20,
+            inbox_bytes_max: self.inbox_bytes_max,
             seed,
         }
     }

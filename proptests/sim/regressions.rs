@@ -3,7 +3,7 @@
 use resolute::engine::effect::Note;
 use resolute::engine::request::Request;
 use resolute::format::control::Control;
-use resolute::limits::ALLOWANCE_REST_MS;
+use resolute::limits::{ALLOWANCE_REST_MS, CREDIT_BYTES};
 
 use super::net::Weather;
 use super::node::Mood;
@@ -127,6 +127,42 @@ fn credit_comes_back_for_all_that_was_sent() {
     let session = up.engine.sessions().iter().next().unwrap();
     let sender = world.nodes[0].up.as_ref().unwrap().engine.sessions().iter().next().unwrap();
     assert!(session.accepted_bytes >= sender.sent, "{} of {}", session.accepted_bytes, sender.sent);
+}
+
+// Every new session was granted a whole window, whatever the inbox held, and nobody looked whether peers kept to theirs.
+#[test]
+fn an_inbox_that_is_full_grows_by_no_session_and_honest_peers_are_never_ended() {
+    const INBOX_BYTES: u64 = 200_000;
+    for seed in 0..6 {
+        let mut world = World::new(seed, 2, Weather::FAIR);
+        world.nodes[1].inbox_bytes_max = INBOX_BYTES;
+        world.crash(1);
+        world.start(1);
+        world.handler(1, "a", "h", Mood::Fine);
+        world.subscribe(1, "n0", "a");
+        world.run_ms(500);
+        world.serve(1, false);
+        for round in 0..300 {
+            world.publish(0, &["a"], 60_000);
+            world.run_us(500 * (seed + 1));
+            // Most of these find the window full; some find it half used, or runs on their way.
+            match round % 50 {
+                20 => world.break_between(0, 1),
+                30 => world.run_ms(15_000),
+                40 if seed % 2 == 0 => {
+                    world.crash(1);
+                    world.start(1);
+                    world.serve(1, false);
+                }
+                _ => {}
+            }
+        }
+        world.run_ms(15_000);
+        let bytes = world.nodes[1].up.as_ref().unwrap().engine.state().inbox.bytes();
+        assert!(bytes >= INBOX_BYTES, "{bytes}: nothing that was said of a full inbox was tried");
+        assert!(bytes <= INBOX_BYTES + CREDIT_BYTES, "{bytes}");
+        world.settle();
+    }
 }
 
 // It was taken for an ack of what was published after the copy was made, which was lost.

@@ -78,6 +78,9 @@ impl World {
         if std::env::var_os("SIM_NOTES").is_some() {
             println!("{:>9} us  n{node}: {note:?}", self.now / 1000);
         }
+        // Nodes count alike, whatever befalls them: only strangers send more than they may.
+        let overran = matches!(&note, Note::Ended { reason, .. } if reason.contains("were granted"));
+        assert!(!overran, "node {node} ended the session of an honest peer: {note:?}");
         self.notes.push((node, note));
     }
 

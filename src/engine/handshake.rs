@@ -8,7 +8,7 @@ use super::session::{Phase, Session};
 use super::{Engine, Pending};
 use crate::format::control::{Control, PeerRecord};
 use crate::ids::{Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
-use crate::limits::{CREDIT_BYTES, FRAME_BYTES_MAX, PEER_BYTES, PEERS_MAX};
+use crate::limits::{FRAME_BYTES_MAX, PEER_BYTES, PEERS_MAX};
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
 use crate::wire::hello::{Hello, HelloDefect, PROTOCOL_VERSION};
@@ -25,8 +25,10 @@ pub(super) fn refused<T>(code: GoodbyeCode, reason: impl Into<String>) -> Result
 impl Engine {
     /// Queues our hello.
     pub(super) fn say_hello(&mut self, id: SessionId) {
+        let credit_bytes = self.credit_after(0).unwrap_or(0);
         let (identity, config) = (self.state.identity, &self.config);
-        let Some(session) = self.sessions.get(id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.granted = credit_bytes;
         let hello = Hello {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
@@ -36,7 +38,7 @@ impl Engine {
             nonce: config.nonce,
             challenge: session.challenge,
             frame_bytes_max: FRAME_BYTES_MAX as u32,
-            credit_bytes: CREDIT_BYTES,
+            credit_bytes,
             name: config.name.clone(),
             address: config.advertised.clone(),
             dialled: session.dialled.clone().unwrap_or_default(),

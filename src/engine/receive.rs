@@ -3,33 +3,19 @@
 use super::allowance::{SEGMENTS_TOO_SMALL, topics_bytes};
 use super::effect::{Event, Note, SessionId};
 use super::handshake::{Refused, refused};
-use super::reason::describe;
 use super::session::{Phase, SendCursor};
-use super::transmit::RUN_OVERHEAD;
 use super::{Engine, Pending};
-use crate::format::control::{Accepted, Control, IntentState};
-use crate::format::frame::{FrameDefect, FrameKind, FrameView, RunHeader};
-use crate::format::record::RecordHeader;
+use crate::format::control::{Control, IntentState};
+use crate::format::frame::{FrameDefect, FrameKind, FrameView};
 use crate::ids::{Lsn, PeerSlot, Position, StreamId};
 use crate::limits::{INBOUND_STREAMS_PER_PEER_MAX, INTERESTS_PENDING_MAX, PENDING_OF_PEERS_MAX};
 use crate::time::Now;
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
-use crate::wire::records::{RunFacts, verify_run};
 
-/// What is to be done with the records of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunVerdict {
-    /// They are to be logged under this header, the first `skip` bytes left out; [`Engine::run_staged`] says so.
-    Accept {
-        /// The header.
-        accepted: Accepted,
-        /// Bytes of records that were accepted before.
-        skip: usize,
-    },
-    /// They were accepted before, or their session is over.
-    Drop,
-}
+mod runs;
+
+pub use runs::RunVerdict;
 
 fn protocol<T>(reason: impl Into<String>) -> Result<T, Refused> {
     Err((GoodbyeCode::ProtocolError, reason.into()))
@@ -55,6 +41,15 @@ impl Engine {
         };
         if let Err((code, reason)) = outcome {
             self.end_session(id, code, &reason);
+        }
+    }
+
+    /// Bytes came, whether or not they are a whole frame yet: over a slow link one takes longer than a silence may last. A
+    /// handshake ends in time all the same.
+    pub fn handle_received(&mut self, now: Now, id: SessionId) {
+        self.now = now;
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.heard_at = now.monotonic;
         }
     }
 
@@ -274,11 +269,13 @@ impl Engine {
     /// The peer's stream is gone there: what is known of it here may go too.
     fn handle_stream_end(&mut self, slot: PeerSlot, stream: StreamId) {
         let inbound = self.state.inbound.get(&(slot, stream)).copied();
-        if let Some(inbound) = inbound.filter(|_| !self.ended.contains(&(slot, stream))) {
-            let (accepted, lost) = (inbound.accepted, inbound.lost);
+        // Its last run may have come a moment ago, and be in no batch yet.
+        let is_known = inbound.is_some() || self.staged.contains_key(&(slot, stream));
+        if is_known && self.ended.insert((slot, stream)) {
+            let accepted = Position(self.expected(slot, stream).0 - 1);
+            let lost = inbound.unwrap_or_default().lost;
             let control = Control::Inbound { slot, stream, accepted, lost, ended: true };
             self.pending.push_back(Pending::Control(control));
-            self.ended.insert((slot, stream));
         }
     }
 
@@ -321,74 +318,4 @@ impl Engine {
     pub fn accepts_runs(&self) -> bool {
         !self.failed && !self.is_in_checkpoint() && !self.is_disk_full() && self.pending.is_empty()
     }
-
-    /// A run has come: its records are verified, and what is to be done with them is said.
-    pub fn handle_run(&mut self, now: Now, id: SessionId, run: &RunHeader, records: &[u8]) -> RunVerdict {
-        self.now = now;
-        match self.check_run(id, run, records) {
-            Ok(verdict) => verdict,
-            Err((code, reason)) => {
-                self.end_session(id, code, &reason);
-                RunVerdict::Drop
-            }
-        }
-    }
-
-    fn check_run(&mut self, id: SessionId, run: &RunHeader, records: &[u8]) -> Result<RunVerdict, Refused> {
-        let now = self.now.monotonic;
-        let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
-            return Ok(RunVerdict::Drop);
-        };
-        session.heard_at = now;
-        let Some(slot) = session.peer.filter(|_| session.is_known()) else {
-            return protocol("nothing may be said before both sides know each other");
-        };
-        let RunFacts { count, .. } =
-            verify_run(run, records).map_err(|defect| (GoodbyeCode::BadFrame, describe(&defect)))?;
-        let (stream, first) = (StreamId(run.stream.get()), Position(run.first_position.get()));
-        self.check_not_ended(slot, stream)?;
-        let expected = self.expected(slot, stream);
-        if first > expected {
-            return protocol(format!("stream {stream} goes on at {first}, and {expected} was expected"));
-        }
-        self.check_stream_count(slot, stream)?;
-        let known = expected.since(first).min(u64::from(count));
-        let skip = if known == u64::from(count) { records.len() } else { bytes_of(records, known) };
-        if skip == records.len() {
-            self.credit(slot, RUN_OVERHEAD + skip);
-            return Ok(RunVerdict::Drop);
-        }
-        let accepted = Accepted {
-            slot,
-            incarnation: self.incarnation_of(slot),
-            stream,
-            first_position: expected,
-            count: count - known as u32,
-            bytes: (records.len() - skip) as u32,
-        };
-        Ok(RunVerdict::Accept { accepted, skip })
-    }
-
-    /// The records of a run, but for the first `skip` bytes, are in the batch that is being filled. What is not logged of
-    /// it gives its credit back at once; the records do when they are durable.
-    pub fn run_staged(&mut self, accepted: &Accepted, skip: usize) {
-        let last = accepted.first_position.plus(u64::from(accepted.count) - 1);
-        self.staged.insert((accepted.slot, accepted.stream), last);
-        self.credit(accepted.slot, RUN_OVERHEAD + skip);
-    }
-
-    fn credit(&mut self, slot: PeerSlot, bytes: usize) {
-        if let Some(session) = self.sessions.of_peer_mut(slot) {
-            session.accepted_bytes += bytes as u64;
-        }
-    }
-}
-
-/// Bytes of the first `count` records, which were verified.
-fn bytes_of(records: &[u8], count: u64) -> usize {
-    let mut at = 0;
-    for _ in 0..count {
-        at += RecordHeader::parse(&records[at..]).map_or(0, RecordHeader::record_bytes);
-    }
-    at
 }

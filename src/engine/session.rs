@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::effect::SessionId;
 use crate::ids::{Epoch, Lsn, NodeId, PeerSlot, Position, StreamId};
-use crate::limits::CREDIT_BYTES;
 use crate::time::Monotonic;
 use crate::wire::hello::Hello;
 
@@ -75,9 +74,11 @@ pub struct Session {
     pub sent: u64,
     /// Bytes handed to the socket and not yet taken by it.
     pub in_flight: usize,
-    /// Bytes of runs accepted from the peer and durable.
+    /// Bytes of runs that came from the peer, accepted or not.
+    pub received: u64,
+    /// Bytes of those that need no room any more: what was accepted is durable, or there was nothing to accept.
     pub accepted_bytes: u64,
-    /// Bytes of runs that the peer was last told it may send.
+    /// Bytes of runs that the peer was last told it may send, first in our hello: `received` never exceeds them.
     pub granted: u64,
     /// What is durable here and was not yet said so.
     pub acks: BTreeMap<StreamId, Position>,
@@ -111,8 +112,9 @@ impl Session {
             allowed: 0,
             sent: 0,
             in_flight: 0,
+            received: 0,
             accepted_bytes: 0,
-            granted: CREDIT_BYTES,
+            granted: 0,
             acks: BTreeMap::new(),
             interest_due: false,
             interest_generation: 0,

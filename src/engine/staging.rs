@@ -8,6 +8,7 @@ use super::{Engine, Pending, Unspoken};
 use crate::format::control::{Control, LIST_ENTRIES_MAX};
 use crate::format::record::{RECORD_HEADER_BYTES, RecordKind};
 use crate::ids::{Lsn, LsnRange, Position, StreamId};
+use crate::limits::INBOUND_STREAMS_PER_PEER_MAX;
 use crate::log::batch_builder::BatchBuilder;
 
 /// The batch that is being filled, and the routing that changes with it.
@@ -187,6 +188,10 @@ impl Engine {
                     session.accepted_bytes += bytes;
                 }
                 session.acks.insert(stream, last);
+                // One that takes none of its acks, and ends one stream after the other, would have them pile up.
+                if session.acks.len() > INBOUND_STREAMS_PER_PEER_MAX {
+                    session.acks.retain(|stream, _| self.state.inbound.contains_key(&(slot, *stream)));
+                }
             }
         }
         self.release_done();

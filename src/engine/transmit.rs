@@ -75,18 +75,27 @@ impl Engine {
 
     /// What is durable here and was not yet said so, and how much more the peer may send.
     fn acks_of(&mut self, id: SessionId) -> Option<Bytes> {
-        let full = self.state.inbox.bytes() >= self.config.inbox_bytes_max;
-        let session = self.sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened)?;
-        let credit = if full { session.granted } else { session.accepted_bytes + CREDIT_BYTES };
+        let session = self.sessions.get(id).filter(|s| s.phase == Phase::Established && s.opened)?;
+        let credit = self.credit_after(session.accepted_bytes).unwrap_or(session.granted);
+        let session = self.sessions.get_mut(id)?;
         let grants = credit >= session.granted + CREDIT_BYTES / 4;
         if session.acks.is_empty() && !grants {
             return None;
         }
         session.granted = session.granted.max(credit);
+        // Of a stream that ended meanwhile nobody needs to know any more. Of others a peer has a bounded number.
+        let slot = session.peer?;
+        session.acks.retain(|stream, _| self.state.inbound.contains_key(&(slot, *stream)));
         let cursors = std::mem::take(&mut session.acks).into_iter().collect();
         let mut frame = Vec::new();
         Body::Ack { credit: session.granted, cursors }.append_to(&mut frame);
         Some(frame.into())
+    }
+
+    /// Bytes of runs that a peer may have sent in all, where so many need no room any more; `None` while the inbox is
+    /// full.
+    pub(super) fn credit_after(&self, accepted_bytes: u64) -> Option<u64> {
+        (self.state.inbox.bytes() < self.config.inbox_bytes_max).then_some(accepted_bytes + CREDIT_BYTES)
     }
 
     /// All that we want of the peer.

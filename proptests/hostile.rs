@@ -1,0 +1,7 @@
+//! Peers with bad intentions, and what they may cost a node: no panic, a bounded memory, and never a message of the honest
+//! peer beside them. A few thousand frames in each run; `RESOLUTE_HOSTILE_FRAMES=5000000` sends more.
+
+#[path = "hostile/acks.rs"]
+mod acks;
+#[path = "hostile/credit.rs"]
+mod credit;
