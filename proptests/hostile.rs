@@ -5,3 +5,7 @@
 mod acks;
 #[path = "hostile/credit.rs"]
 mod credit;
+#[path = "hostile/descriptors.rs"]
+mod descriptors;
+#[path = "hostile/slow.rs"]
+mod slow;

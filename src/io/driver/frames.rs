@@ -5,6 +5,7 @@ use crate::engine::effect::SessionId;
 use crate::engine::receive::RunVerdict;
 use crate::format::frame::{FrameDefect, FrameKind, FrameView};
 use crate::io::connection::Connection;
+use crate::io::descriptors::leaves_enough;
 use crate::io::inputs::Input;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::time::Now;
@@ -53,13 +54,19 @@ impl Driver {
                     }
                 }
             }
+            Input::Accepted(stream) if !leaves_enough(&stream) => {
+                tracing::warn!("a peer was not accepted: what descriptors are left are kept for the log");
+            }
             Input::Accepted(stream) => {
                 if let Some(id) = engine.handle_accepted(now) {
                     self.connect(id, stream);
                 }
             }
             Input::AcceptFailed(error) => tracing::warn!(%error, "a peer could not be accepted"),
-            Input::Received(id) => self.take_frames(now, id),
+            Input::Received(id) => {
+                engine.handle_received(now, id);
+                self.take_frames(now, id);
+            }
             Input::Sent(id, bytes) => engine.handle_sent(now, id, bytes),
             Input::Disconnected(id, reason) => {
                 engine.handle_disconnected(now, id, &reason);

@@ -2,6 +2,7 @@
 
 use super::{Closing, Driver};
 use crate::engine::effect::RequestId;
+use crate::io::descriptors::leaves_enough;
 use crate::io::mailbox::Mail;
 use crate::io::node_status::NodeStatus;
 use crate::io::prewriter::Answer;
@@ -39,6 +40,13 @@ impl Driver {
                 drop(reply.send(status));
             }
             Mail::Prewriter(answer) => self.take_answer(now, answer),
+            Mail::Dialled(address, Ok(stream)) if !leaves_enough(&stream) => {
+                tracing::warn!(
+                    address,
+                    "a connection is given up: what descriptors are left are kept for the log"
+                );
+                engine.handle_dial_failed(now, &address);
+            }
             Mail::Dialled(address, Ok(stream)) => {
                 if self.closing == Closing::No {
                     let id = engine.handle_connected(now, &address);
