@@ -7,5 +7,7 @@ mod acks;
 mod credit;
 #[path = "hostile/descriptors.rs"]
 mod descriptors;
+#[path = "hostile/door.rs"]
+mod door;
 #[path = "hostile/slow.rs"]
 mod slow;

@@ -103,13 +103,25 @@ impl Engine {
         &self.sessions
     }
 
-    /// A peer has connected. `None` if there are too many of whom nothing is known yet: the connection is to be
-    /// closed at once.
+    /// A peer has connected. `None` if the connection is to be closed at once.
+    ///
+    /// Of too many of whom nothing is known yet, the oldest is sent away, one that has said nothing before one that has:
+    /// whoever holds many connections open keeps nobody out, and who has something to say says it soon.
     pub fn handle_accepted(&mut self, now: Now) -> Option<SessionId> {
         self.now = now;
-        let unknown = self.sessions.iter().filter(|session| !session.is_known()).count();
-        if unknown >= SESSIONS_UNESTABLISHED_MAX || self.failed || self.closing {
+        if self.failed || self.closing {
             return None;
+        }
+        let unknown = || self.sessions.iter().filter(|session| session.peer.is_none());
+        let waiting = || unknown().filter(|session| session.phase != Phase::Over);
+        // Those that were sent away are there until they took their goodbye.
+        if unknown().count() >= 2 * SESSIONS_UNESTABLISHED_MAX {
+            return None;
+        }
+        if waiting().count() >= SESSIONS_UNESTABLISHED_MAX {
+            let accepted = waiting().filter(|session| session.dialled.is_none());
+            let oldest = accepted.min_by_key(|s| (s.phase != Phase::AwaitHello, s.began_at, s.id.serial))?.id;
+            self.end_session(oldest, GoodbyeCode::TooManySessions, "others wait at the door");
         }
         let challenge = self.entropy.key();
         Some(self.sessions.add(None, challenge, now.monotonic))
