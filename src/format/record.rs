@@ -368,6 +368,6 @@ mod tests {
             assert_eq!(RecordKind::from_number(*kind as u8), Some(*kind));
         }
         assert_eq!(RecordKind::from_number(0), None);
-        assert_eq!(RecordKind::from_number(25), None);
+        assert_eq!(RecordKind::from_number(26), None);
     }
 }
