@@ -3,11 +3,15 @@
 
 #[path = "hostile/acks.rs"]
 mod acks;
+#[path = "hostile/bad_frames.rs"]
+mod bad_frames;
 #[path = "hostile/credit.rs"]
 mod credit;
 #[path = "hostile/descriptors.rs"]
 mod descriptors;
 #[path = "hostile/door.rs"]
 mod door;
+#[path = "hostile/mutations.rs"]
+mod mutations;
 #[path = "hostile/slow.rs"]
 mod slow;

@@ -6,6 +6,7 @@ mod backlog;
 mod bad_input;
 mod codec;
 mod directories;
+mod fuzz_targets;
 mod golden;
 mod handling;
 mod hostile;

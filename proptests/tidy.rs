@@ -50,20 +50,23 @@ fn listed<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
 }
 
 #[test]
-fn the_lock_file_of_the_peers_knows_what_the_library_needs() {
-    // It is not built here, and refuses to be built where its lock file has fallen behind.
+fn the_lock_files_of_the_packages_beside_know_what_the_library_needs() {
+    // They are not built here, and refuse to be built where their lock files have fallen behind.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    let lock = fs::read_to_string(root.join("benches/peers/Cargo.lock")).unwrap();
-    let (_, entry) = lock.split_once("name = \"resolute-bus\"").expect("the library is in it");
-    let locked = listed(entry, "dependencies = [");
     let (_, needed) = manifest.split_once("\n[dependencies]\n").unwrap();
     let needed = needed.lines().take_while(|line| !line.starts_with('['));
     let needed = needed.filter(|line| !line.starts_with('#') && !line.contains("optional = true"));
     let needed: Vec<_> = needed.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
-    assert!(needed.contains(&"slab") && !locked.is_empty());
-    for name in needed {
-        let is_it = |locked: &&str| *locked == name || locked.starts_with(&format!("{name} "));
-        assert!(locked.iter().any(is_it), "{name}: cargo metadata in benches/peers mends it");
+    assert!(needed.contains(&"slab"));
+    for package in ["benches/peers", "fuzz"] {
+        let lock = fs::read_to_string(root.join(package).join("Cargo.lock")).unwrap();
+        let (_, entry) = lock.split_once("name = \"resolute-bus\"").expect("the library is in it");
+        let locked = listed(entry, "dependencies = [");
+        assert!(!locked.is_empty());
+        for name in &needed {
+            let is_it = |locked: &&str| locked == name || locked.starts_with(&format!("{name} "));
+            assert!(locked.iter().any(is_it), "{name}: cargo metadata in {package} mends it");
+        }
     }
 }
