@@ -7,7 +7,8 @@
 //! * every message whose publishing resolved is owed by the publisher, in the inbox of the subscriber, or was handled; so is
 //!   every message that was ever seen in one of these places;
 //! * of an atomic batch all is there, or nothing;
-//! * nothing is there that was never published, nothing twice, and everything in the order of its publisher;
+//! * nothing is there that was never published, nothing twice, nothing again that was handled and gone from the disks, and
+//!   everything in the order of its publisher;
 //! * what a cut left can be read, and a node can be opened on it, also after cuts in the middle of that;
 //! * nothing resolves after the power was cut, or after a flush of the log was refused;
 //! * in the end everything is handled.
@@ -25,10 +26,14 @@ mod fault;
 mod history;
 #[path = "power_cut/image.rs"]
 mod image;
+#[path = "power_cut/latency.rs"]
+mod latency;
 #[path = "power_cut/law.rs"]
 mod law;
 #[path = "power_cut/ledger.rs"]
 mod ledger;
+#[path = "power_cut/loss.rs"]
+mod loss;
 #[path = "power_cut/names.rs"]
 mod names;
 #[path = "power_cut/nodes.rs"]

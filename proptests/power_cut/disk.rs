@@ -2,8 +2,10 @@
 //!
 //! * What was written to a file is durable once that file was flushed, and not before. Names are durable once their
 //!   directory was flushed, and not before; a flush of a file says nothing about its name.
-//! * At a cut, of what was not flushed any part may be there: each sector of 512 bytes and each change of names by itself,
-//!   in any order. The request in the middle of which the power goes is one of these, and a flush may be done or not.
+//! * A write with O_DSYNC is durable once its own flush was done, and no other that is on its way is durable with it, though it
+//!   was written: see `image.rs`.
+//! * At a cut, of what was not flushed any part may be there: each sector of 512 bytes, or each write, and each change of names
+//!   by itself, in any order. The request in the middle of which the power goes is one of these, and a flush may be done or not.
 //! * From then on every request is answered with EIO until the power is back.
 //! * A flush that was refused made nothing durable. What it was to flush is still seen, and is lost or not at the next cut.
 //! * What was flushed is never lost, and a sector is never half written.
@@ -15,6 +17,7 @@ use resolute::format::segment::{is_spare, segment_number};
 
 use super::fault::{Effect, Fault, Kind};
 use super::image::Image;
+use super::loss::Loss;
 use super::names::{Change, Names};
 use super::rng::Rng;
 use super::tally::Tally;
@@ -48,8 +51,9 @@ enum Fate {
     Refused,
     /// The power goes while it is being done.
     Last {
-        keep: u64,
-        seed: u64,
+        loss: Loss,
+        /// Whether a flush is done before.
+        is_done: bool,
     },
 }
 
@@ -90,20 +94,21 @@ impl Disk {
     }
 
     /// Cuts the power between two requests, if it was not cut before.
-    pub fn cut(&mut self, keep: u64, seed: u64) {
+    pub fn cut(&mut self, loss: Loss) {
         if self.is_on {
             self.tally.add("cuts between requests", 1);
-            self.lose(keep, seed);
+            self.lose(loss);
         }
     }
 
-    fn lose(&mut self, keep: u64, seed: u64) {
+    fn lose(&mut self, loss: Loss) {
         (self.is_on, self.fault) = (false, None);
-        let mut rng = Rng::new(seed);
-        for inode in self.inodes.values_mut() {
+        let mut rng = Rng::new(loss.seed);
+        let logs: BTreeSet<u64> = self.inodes.keys().copied().filter(|number| self.is_log(*number)).collect();
+        for (number, inode) in &mut self.inodes {
             match &mut inode.content {
-                Content::File(image) => image.cut(keep, &mut rng, &mut self.tally),
-                Content::Directory(names) => names.cut(keep, &mut rng, &mut self.tally),
+                Content::File(image) => image.cut(loss, logs.contains(number), &mut rng, &mut self.tally),
+                Content::Directory(names) => names.cut(loss.keep, &mut rng, &mut self.tally),
             }
         }
         let (mut reached, mut to_see) = (BTreeSet::new(), vec![ROOT]);
@@ -173,20 +178,22 @@ impl Disk {
         if !self.is_on {
             return Err(Errno::EIO);
         }
-        let Some(fault) = self.fault.as_mut().filter(|fault| fault.kind.is_none_or(|of| of == kind)) else {
+        let frees = kind == Kind::FlushNames && self.names(number)?.will_lose(is_segment);
+        let is_meant = |of: Kind| of == kind || of == Kind::Free && frees;
+        let Some(fault) = self.fault.as_mut().filter(|fault| fault.kind.is_none_or(is_meant)) else {
             return Ok(Fate::Done);
         };
         fault.number -= 1;
         if fault.number > 0 {
             return Ok(Fate::Done);
         }
-        let (effect, name) = (fault.effect, self.name_of(number));
+        let (effect, kind, name) = (fault.effect, fault.kind.unwrap_or(kind), self.name_of(number));
         self.fault = None;
         match effect {
-            Effect::Cut { keep, seed } => {
+            Effect::Cut(loss) => {
                 self.news = Some(format!("cut {name}"));
                 self.tally.add(kind.counted_as(), 1);
-                Ok(Fate::Last { keep, seed })
+                Ok(Fate::Last { loss, is_done: kind == Kind::Free || loss.seed.is_multiple_of(2) })
             }
             Effect::Refuse => {
                 self.news = Some(format!("refused {name}"));
@@ -207,8 +214,8 @@ impl Disk {
             Fate::Done => Ok(()),
             // Only flushes are refused.
             Fate::Refused => Err(Errno::EIO),
-            Fate::Last { keep, seed } => {
-                self.lose(keep, seed);
+            Fate::Last { loss, .. } => {
+                self.lose(loss);
                 Err(Errno::EIO)
             }
         }
@@ -221,12 +228,13 @@ impl Disk {
         }
     }
 
-    pub fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+    /// `is_own`: a flush of its own follows.
+    pub fn write(&mut self, number: u64, offset: u64, bytes: &[u8], is_own: bool) -> Result<(), Errno> {
         let fate = self.begin(Kind::Write, number)?;
         if !self.file(number)?.is_flushed() && self.is_log(number) {
             self.tally.add("writes of the log at once", 1);
         }
-        self.file(number)?.write(offset as usize, bytes);
+        self.file(number)?.write(offset as usize, bytes, is_own);
         self.end(fate)
     }
 
@@ -236,8 +244,8 @@ impl Disk {
         self.end(fate)
     }
 
-    /// Flushes a file's content, or the names in a directory.
-    pub fn flush(&mut self, number: u64) -> Result<(), Errno> {
+    /// Flushes a file's content, or the names in a directory. `is_own`: it is the flush of a write with O_DSYNC.
+    pub fn flush(&mut self, number: u64, is_own: bool) -> Result<(), Errno> {
         let kind = match self.inode(number)?.kind() {
             FileType::Directory => Kind::FlushNames,
             _ => Kind::Flush,
@@ -246,10 +254,14 @@ impl Disk {
         let is_done = match fate {
             Fate::Done => true,
             Fate::Refused => false,
-            Fate::Last { seed, .. } => seed % 2 == 0,
+            Fate::Last { is_done, .. } => is_done,
         };
         if is_done {
             match self.inodes.get_mut(&number).map(|inode| &mut inode.content) {
+                Some(Content::File(image)) if is_own => {
+                    let is_more = image.flush_own();
+                    self.tally.add("flushes that another write did not share", u64::from(is_more));
+                }
                 Some(Content::File(image)) => image.flush(),
                 Some(Content::Directory(names)) => names.flush(),
                 None => return Err(Errno::ENOENT),

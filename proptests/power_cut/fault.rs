@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::loss::Loss;
+
 /// A kind of request that changes something or makes it durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -10,28 +12,41 @@ pub enum Kind {
     Flush,
     ChangeNames,
     FlushNames,
+    /// The flush of names after which a segment is gone for good. It is done before the power goes.
+    Free,
 }
 
 impl Kind {
-    const ALL: [(Kind, &str, &str); 4] = [
+    const ALL: [(Kind, &str, &str); 5] = [
         (Kind::Write, "write", "cuts in a write"),
         (Kind::Flush, "flush", "cuts in a flush"),
         (Kind::ChangeNames, "change-names", "cuts in a change of names"),
         (Kind::FlushNames, "flush-names", "cuts in a flush of names"),
+        (Kind::Free, "free", "cuts behind a freed segment"),
     ];
+
+    /// How it is called, and what a cut in one is counted as.
+    fn told(self) -> (&'static str, &'static str) {
+        // Invariant: the table has every kind.
+        let (_, word, counted) =
+            Self::ALL.iter().find(|(kind, ..)| *kind == self).expect("the table is whole");
+        (word, counted)
+    }
 
     /// What a cut in one is counted as.
     pub fn counted_as(self) -> &'static str {
-        // Invariant: the table has every kind.
-        Self::ALL.iter().find(|(kind, ..)| *kind == self).expect("every kind is in the table").2
+        self.told().1
     }
 }
+
+/// How all kinds are called.
+const ANY: &str = "any";
 
 /// What happens at the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The power is cut in the middle of it. Of what was not flushed, so many of a hundred sectors and changes of names stay.
-    Cut { keep: u64, seed: u64 },
+    /// The power is cut in the middle of it.
+    Cut(Loss),
     /// It is answered with EIO, once, and nothing is flushed by it.
     Refuse,
 }
@@ -48,10 +63,9 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.kind.and_then(|kind| Kind::ALL.iter().find(|(known, ..)| *known == kind));
-        write!(f, "{} {} ", kind.map_or("any", |(_, word, _)| word), self.number)?;
+        write!(f, "{} {} ", self.kind.map_or(ANY, |kind| kind.told().0), self.number)?;
         match self.effect {
-            Effect::Cut { keep, seed } => write!(f, "cut {keep} {seed}"),
+            Effect::Cut(loss) => write!(f, "cut {loss}"),
             Effect::Refuse => write!(f, "refuse"),
         }
     }
@@ -62,16 +76,18 @@ impl FromStr for Fault {
 
     /// Reads what [`fmt::Display`] wrote.
     fn from_str(text: &str) -> Result<Fault, ()> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let [kind, number, effect @ ..] = &words[..] else { return Err(()) };
-        let kind = Kind::ALL.iter().find(|(_, word, _)| word == kind).map(|(kind, ..)| *kind);
-        let effect = match effect {
-            ["refuse"] => Effect::Refuse,
-            ["cut", keep, seed] => {
-                Effect::Cut { keep: keep.parse().map_err(drop)?, seed: seed.parse().map_err(drop)? }
-            }
+        let mut words = text.trim().splitn(4, ' ');
+        let mut word = || words.next().ok_or(());
+        let kind = match word()? {
+            ANY => None,
+            kind => Some(Kind::ALL.into_iter().find(|(_, word, _)| *word == kind).ok_or(())?.0),
+        };
+        let number = word()?.parse().map_err(drop)?;
+        let effect = match word()? {
+            "refuse" => Effect::Refuse,
+            "cut" => Effect::Cut(word()?.parse()?),
             _ => return Err(()),
         };
-        Ok(Fault { kind, number: number.parse().map_err(drop)?, effect })
+        Ok(Fault { kind, number, effect })
     }
 }

@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 use resolute::{Bus, Error};
 
 use super::ledger::Ledger;
+use super::loss::Loss;
 use super::nodes::{Nodes, chain, is_of_the_disk, open_publisher, open_subscriber};
 use super::patience::within;
 use super::plan;
 use super::power::{Event, Power, Stop, gone_wrong};
-use super::publishing::{ASKING_TASK, Load};
+use super::publishing::{ASKING_TASK, Load, Style};
 use super::rng::Rng;
 use super::scene::{ABSENT, Layout, Scene, TOPIC};
 use super::snapshot::Snapshots;
@@ -39,6 +40,8 @@ struct History {
     ledger: Arc<Ledger>,
     /// Whether the publisher has said that the subscription is on its disk.
     is_subscribed: bool,
+    /// Whether the last cut left a log torn.
+    is_torn: bool,
     tally: Tally,
     story: Vec<String>,
 }
@@ -65,6 +68,7 @@ pub async fn run(seed: u64, directory: &Path) -> Told {
         nodes: Nodes::default(),
         ledger: Arc::default(),
         is_subscribed: false,
+        is_torn: false,
         tally: Tally::default(),
     };
     let outcome = history.live().await;
@@ -72,7 +76,7 @@ pub async fn run(seed: u64, directory: &Path) -> Told {
         Ok(()) => Ok(()),
         // The nodes must let go of the disk, whatever it was.
         Err(why) => {
-            drop(history.power.cut(0, 0).await);
+            drop(history.power.cut(Loss::ALL).await);
             drop(history.nodes.close(&history.scene, true).await);
             Err(Stop::Failed(why))
         }
@@ -99,15 +103,18 @@ impl History {
     }
 
     async fn one_life(&mut self) -> Result<(), String> {
-        self.power.flush_takes(plan::flush_us(&mut self.rng)).await?;
-        if let Some(fault) = plan::next(&mut self.rng) {
+        let style = plan::style(&mut self.rng);
+        let latency = plan::latency(&mut self.rng, style);
+        self.power.set_latency(latency).await?;
+        self.tell(format!("{style:?}, {latency:?}"));
+        if let Some(fault) = plan::next(&mut self.rng, std::mem::take(&mut self.is_torn)) {
             self.tell(format!("armed: {fault}"));
             self.power.arm(fault).await?;
         }
         // Now and then the subscriber stays away, and is owed more and more.
         let is_away = self.is_subscribed && self.rng.chance(25);
         if self.open(is_away).await? && self.subscribe().await? {
-            self.publish().await?;
+            self.publish(style).await?;
         }
         self.lose_power().await?;
         self.look_at_what_is_left().await
@@ -163,24 +170,25 @@ impl History {
         };
         match outcome {
             Ok(()) => self.is_subscribed = true,
-            Err(error) => self.excuse("subscribing", &error).await?,
+            // It takes both nodes.
+            Err(error) => self.excuse("subscribing", true, &error).await?,
         }
         Ok(self.is_subscribed)
     }
 
-    /// An error of an open node is excused by what went wrong on a disk, and by nothing else.
-    async fn excuse(&mut self, what: &str, error: &Error) -> Result<(), String> {
+    /// An error of an open node is excused by what went wrong on its disk, and by nothing else.
+    async fn excuse(&mut self, what: &str, is_mounted: bool, error: &Error) -> Result<(), String> {
         self.power.settle().await?;
         match self.power.event() {
-            Some(_) => Ok(()),
-            None => Err(format!("{what}: nothing went wrong, and yet {}", chain(error))),
+            Some(_) if is_mounted => Ok(()),
+            _ => Err(format!("{what}: nothing went wrong, and yet {}", chain(error))),
         }
     }
 
-    async fn publish(&mut self) -> Result<(), String> {
+    async fn publish(&mut self, style: Style) -> Result<(), String> {
         let Some(bus) = self.nodes.publisher.clone() else { return Ok(()) };
-        let load = Load::new(bus.clone(), Arc::clone(&self.ledger), plan::bytes(&mut self.rng));
-        let mut tasks = load.start(&mut self.rng);
+        let load = Load::new(bus.clone(), Arc::clone(&self.ledger), plan::bytes(&mut self.rng, style));
+        let mut tasks = load.start(style, &mut self.rng);
         let mut events = self.power.events();
         let (mut met, mut is_over) = (None, false);
         while !tasks.is_empty() {
@@ -197,7 +205,7 @@ impl History {
             }
         }
         if let Some(error) = met {
-            self.excuse("publishing", &error).await?;
+            self.excuse("publishing", self.scene.publisher.is_mounted, &error).await?;
         }
         self.power.settle().await?;
         let event = self.power.event();
@@ -231,8 +239,8 @@ impl History {
     /// The power is cut if it was not yet, and the nodes are gone.
     async fn lose_power(&mut self) -> Result<(), String> {
         // After a flush that was refused, what stays must not hide what was promised although it failed.
-        let keep = if self.power.event().is_some() { 0 } else { plan::keep(&mut self.rng) };
-        self.power.cut(keep, self.rng.number()).await?;
+        let loss = if self.power.event().is_some() { Loss::ALL } else { plan::loss(&mut self.rng) };
+        self.power.cut(loss).await?;
         let all = self.rng.chance(60);
         self.nodes.close(&self.scene, all).await?;
         self.tally.add(self.scene.layout.counted_as(), 1);
@@ -246,6 +254,7 @@ impl History {
             self.tell(format!("left: {} owed, {} in the inbox", disks.owed.len(), disks.inbox.len()));
             self.tally.add("snapshots checked", 1);
             self.tally.add("torn tails found", disks.torn);
+            self.is_torn = disks.torn > 0;
             self.tally.add("messages owed after a cut", disks.owed.len() as u64);
             self.ledger.check_disks(&disks)?;
         }

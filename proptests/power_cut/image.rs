@@ -1,13 +1,27 @@
 //! What one file holds: what would be there after a power cut, and what those see who read it before.
 
+use std::collections::VecDeque;
+
+use resolute::format::batch::BatchHeader;
+
+use super::loss::{Loss, Unit};
 use super::rng::Rng;
 use super::tally::Tally;
 
 /// A disk writes this much or none of it.
 const SECTOR_BYTES: usize = 512;
 
+/// A write of the log of so many sectors is a large one, and this part of them (one in so many) is a few.
+const LARGE_SECTORS: u64 = 256;
+const FEW_SECTORS: u64 = 32;
+
 enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
+    /// `is_own`: it will be flushed by a request of its own, and begins here.
+    Write {
+        offset: usize,
+        bytes: Vec<u8>,
+        is_own: bool,
+    },
     Resize(usize),
 }
 
@@ -17,7 +31,7 @@ pub struct Image {
     durable: Vec<u8>,
     seen: Vec<u8>,
     /// What was done since the last flush, in its order.
-    unsynced: Vec<Change>,
+    unsynced: VecDeque<Change>,
 }
 
 impl Image {
@@ -36,39 +50,81 @@ impl Image {
         &self.seen[from..(offset + bytes).min(self.seen.len()).max(from)]
     }
 
-    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+    /// `is_own`: it was made with O_DSYNC, so a flush of its own follows.
+    pub fn write(&mut self, offset: usize, bytes: &[u8], is_own: bool) {
         place(&mut self.seen, offset, bytes);
-        self.unsynced.push(Change::Write { offset, bytes: bytes.to_vec() });
+        // The kernel may give a large write in parts; a batch of the log tells where it begins.
+        let is_own = is_own && BatchHeader::parse(bytes).is_ok();
+        self.unsynced.push_back(Change::Write { offset, bytes: bytes.to_vec(), is_own });
     }
 
     pub fn resize(&mut self, bytes: usize) {
         self.seen.resize(bytes, 0);
-        self.unsynced.push(Change::Resize(bytes));
+        self.unsynced.push_back(Change::Resize(bytes));
     }
 
     /// Makes durable what was done so far.
     pub fn flush(&mut self) {
-        for change in self.unsynced.drain(..) {
+        self.flush_first(self.unsynced.len());
+    }
+
+    /// The flush that follows a write with O_DSYNC: it makes durable the oldest such write and what was done before it, and not
+    /// those on whose own flushes others still wait. Which of them asked is not known, but they are promised one by one, the
+    /// oldest first. Says whether any is left.
+    pub fn flush_own(&mut self) -> bool {
+        let mut own = (0..).zip(&self.unsynced).filter(|(_, change)| begins_own(change));
+        let next = own.nth(1).map(|(at, _)| at);
+        self.flush_first(next.unwrap_or(self.unsynced.len()));
+        next.is_some()
+    }
+
+    fn flush_first(&mut self, count: usize) {
+        for change in self.unsynced.drain(..count) {
             match change {
-                Change::Write { offset, bytes } => place(&mut self.durable, offset, &bytes),
+                Change::Write { offset, bytes, .. } => place(&mut self.durable, offset, &bytes),
                 Change::Resize(bytes) => self.durable.resize(bytes, 0),
             }
         }
     }
 
-    /// The power is gone: of each sector of each write that was not flushed, `keep` of a hundred are there.
-    pub fn cut(&mut self, keep: u64, rng: &mut Rng, tally: &mut Tally) {
-        for change in std::mem::take(&mut self.unsynced) {
+    /// The power is gone, and of what was not flushed no more is there than the loss leaves.
+    pub fn cut(&mut self, loss: Loss, is_log: bool, rng: &mut Rng, tally: &mut Tally) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let newest = unsynced.iter().rposition(begins_own).unwrap_or(unsynced.len().saturating_sub(1));
+        if loss.unit == Unit::Newest && is_log && newest > 0 {
+            tally.add("writes of the log that overtook lost ones", 1);
+        }
+        for (at, change) in unsynced.into_iter().enumerate() {
+            let is_kept = match loss.unit {
+                Unit::Newest => at >= newest,
+                Unit::Writes | Unit::Sectors => rng.chance(loss.keep),
+            };
             match change {
-                Change::Write { offset, bytes } => self.tear(offset, &bytes, keep, rng, tally),
-                Change::Resize(bytes) if rng.chance(keep) => self.durable.resize(bytes, 0),
+                Change::Write { offset, bytes, .. } if loss.unit == Unit::Sectors => {
+                    self.tear(offset, &bytes, loss.keep, rng, tally, is_log);
+                }
+                Change::Write { offset, bytes, .. } if is_kept => {
+                    place(&mut self.durable, offset, &bytes);
+                    tally.add("writes kept whole", 1);
+                }
+                Change::Write { .. } => tally.add("writes lost whole", 1),
+                Change::Resize(bytes) if is_kept => self.durable.resize(bytes, 0),
                 Change::Resize(_) => {}
             }
         }
         self.seen.clone_from(&self.durable);
     }
 
-    fn tear(&mut self, offset: usize, bytes: &[u8], keep: u64, rng: &mut Rng, tally: &mut Tally) {
+    /// Of each sector by itself it is decided whether it is there.
+    fn tear(
+        &mut self,
+        offset: usize,
+        bytes: &[u8],
+        keep: u64,
+        rng: &mut Rng,
+        tally: &mut Tally,
+        is_log: bool,
+    ) {
         let (mut kept, mut dropped, mut at) = (0, 0, 0);
         while at < bytes.len() {
             let end = (SECTOR_BYTES - (offset + at) % SECTOR_BYTES + at).min(bytes.len());
@@ -83,7 +139,18 @@ impl Image {
         tally.add("sectors kept", kept);
         tally.add("sectors dropped", dropped);
         tally.add("writes torn", u64::from(kept > 0 && dropped > 0));
+        let sectors = kept + dropped;
+        let is_few = |part: u64| part > 0 && part <= sectors / FEW_SECTORS;
+        if is_log && sectors >= LARGE_SECTORS {
+            tally.add("large writes of the log without a few sectors", u64::from(is_few(dropped)));
+            tally.add("large writes of the log of which a few sectors stay", u64::from(is_few(kept)));
+        }
     }
+}
+
+/// Whether a write begins there that is flushed by itself.
+fn begins_own(change: &Change) -> bool {
+    matches!(change, Change::Write { is_own: true, .. })
 }
 
 fn place(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {

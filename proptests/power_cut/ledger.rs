@@ -25,6 +25,8 @@ struct Book {
     /// What publishing resolved of.
     acknowledged: u64,
     handled: BTreeSet<Number>,
+    /// Of these the disks say that nothing is left to do.
+    done: BTreeSet<Number>,
     calls: u64,
     /// The last message of each task that was handled: in the life of the subscriber that goes on, and ever.
     last_in_life: BTreeMap<u64, u64>,
@@ -108,6 +110,9 @@ impl Ledger {
         if let Some(first) = lost.first() {
             return Err(format!("{} messages are lost, the first of them {first}", lost.len()));
         }
+        if let Some(again) = on_disk.iter().find(|number| book.done.contains(number)) {
+            return Err(format!("{again} was handled and gone for good, and is on a disk again"));
+        }
         for batch in &book.batches {
             let there = batch.iter().filter(|number| is_there(number)).count();
             if there != 0 && there != batch.len() {
@@ -118,6 +123,8 @@ impl Ledger {
                 ));
             }
         }
+        let done: Vec<Number> = book.handled.difference(&on_disk).copied().collect();
+        book.done.extend(done);
         drop(book);
         self.check()
     }
@@ -140,6 +147,9 @@ impl Book {
     fn handle(&mut self, number: Number, id: MessageId) {
         self.found(number, id);
         self.calls += 1;
+        if self.done.contains(&number) {
+            self.wrong.push(format!("{number} is handled again, and was gone for good"));
+        }
         if let Some(last) = self.last_in_life.insert(number.task, number.sequence)
             && last >= number.sequence
         {

@@ -34,6 +34,11 @@ impl Names {
         self.unsynced.push(change);
     }
 
+    /// Whether the next flush takes such a name away for good.
+    pub fn will_lose(&self, is: impl Fn(&str) -> bool) -> bool {
+        self.unsynced.iter().filter_map(|change| change.takes.as_ref()).any(|(name, _)| is(name))
+    }
+
     /// Makes durable what was done so far.
     pub fn flush(&mut self) {
         for change in self.unsynced.drain(..) {

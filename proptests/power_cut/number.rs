@@ -9,6 +9,12 @@ const BYTES_OFTEN: u64 = 600;
 const BYTES_SOMETIMES: u64 = 60_000;
 const BYTES_SELDOM: u64 = 200_000;
 
+/// The tasks from this one on publish large messages only, some of which make a write of the log with a thousand sectors.
+pub const LARGE_TASKS: u64 = 100;
+
+/// The tasks from this one on publish small messages only, of which a batch takes one block.
+pub const SMALL_TASKS: u64 = 200;
+
 /// A message: who published it, and the how manieth of theirs it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number {
@@ -26,13 +32,15 @@ impl Number {
     /// What it says: itself, and bytes that follow from it.
     pub fn payload(self) -> Vec<u8> {
         let mut rng = Rng::new(self.task << 40 | self.sequence);
-        let most = match rng.below(100) {
-            0 => BYTES_SELDOM,
-            1..=8 => BYTES_SOMETIMES,
-            _ => BYTES_OFTEN,
+        let (least, most) = match (self.task, rng.below(100)) {
+            (SMALL_TASKS.., _) => (0, BYTES_OFTEN),
+            (LARGE_TASKS.., _) => (BYTES_SOMETIMES / 2, BYTES_SOMETIMES),
+            (_, 0) => (0, BYTES_SELDOM),
+            (_, 1..=8) => (0, BYTES_SOMETIMES),
+            _ => (0, BYTES_OFTEN),
         };
         let mut payload = format!("{self} ").into_bytes();
-        let (bytes, first) = (rng.below(most) as usize, rng.number() as u8);
+        let (bytes, first) = (rng.between(least, most) as usize, rng.number() as u8);
         payload.extend((0..bytes).map(|index| first.wrapping_add((index * 7) as u8)));
         payload
     }

@@ -7,18 +7,32 @@ use resolute::{Bus, Error, Receipt};
 use tokio::task::JoinSet;
 
 use super::ledger::Ledger;
-use super::number::Number;
+use super::number::{LARGE_TASKS, Number, SMALL_TASKS};
 use super::rng::Rng;
 use super::scene::{ABSENT, TOPIC};
 
 /// So many tasks publish at once.
-pub const TASKS: u64 = 3;
+const TASKS: u64 = 3;
 
 /// What is published to the absent is counted as this task's.
-pub const ABSENT_TASK: u64 = TASKS;
+const ABSENT_TASK: u64 = TASKS;
 
 /// What is published to see whether it is refused is counted as this task's.
 pub const ASKING_TASK: u64 = TASKS + 1;
+
+/// Large messages in one batch, at most: as many as can be atomic.
+const LARGE_BATCH: u64 = 13;
+
+/// What is published in one life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Messages of all sizes, alone, in batches, and many at once.
+    Mixed,
+    /// As in `Mixed`, beside batches of large messages.
+    Large,
+    /// Small messages, each after the one before.
+    Small,
+}
 
 /// What the tasks have in common.
 #[derive(Clone)]
@@ -36,17 +50,40 @@ impl Load {
     }
 
     /// Starts the tasks. Each ends with the error that it met, if it met one.
-    pub fn start(&self, rng: &mut Rng) -> JoinSet<Result<(), Error>> {
+    pub fn start(&self, style: Style, rng: &mut Rng) -> JoinSet<Result<(), Error>> {
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
-            tasks.spawn(self.clone().publish(task, Rng::new(rng.number())));
+            let rng = Rng::new(rng.number());
+            match style {
+                Style::Small => tasks.spawn(self.clone().publish_small(SMALL_TASKS + task)),
+                Style::Large if task > 0 => tasks.spawn(self.clone().publish_large(LARGE_TASKS + task, rng)),
+                Style::Mixed | Style::Large => tasks.spawn(self.clone().publish(task, rng)),
+            };
         }
         tasks.spawn(self.clone().send_to_the_absent());
         tasks
     }
 
+    fn goes_on(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed) && self.left.load(Ordering::Relaxed) > 0
+    }
+
+    async fn publish_small(self, task: u64) -> Result<(), Error> {
+        while self.goes_on() {
+            self.one(task).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_large(self, task: u64, mut rng: Rng) -> Result<(), Error> {
+        while self.goes_on() {
+            self.batch(task, rng.between(4, LARGE_BATCH)).await?;
+        }
+        Ok(())
+    }
+
     async fn publish(self, task: u64, mut rng: Rng) -> Result<(), Error> {
-        while !self.is_over.load(Ordering::Relaxed) && self.left.load(Ordering::Relaxed) > 0 {
+        while self.goes_on() {
             match rng.below(4) {
                 0 => self.one(task).await?,
                 1 => self.batch(task, rng.between(2, 4)).await?,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What must happen in a whole run. If one of these never did, the run has shown less than it claims.
-const MUST_HAPPEN: [&str; 23] = [
+const MUST_HAPPEN: [&str; 30] = [
     "cuts in a write",
     "cuts in a flush",
     "cuts in a change of names",
     "cuts in a flush of names",
+    "cuts behind a freed segment",
     "cuts between requests",
     "cuts while opening",
     "cuts of the publisher alone",
@@ -17,6 +18,10 @@ const MUST_HAPPEN: [&str; 23] = [
     "flushes of the log refused",
     "other flushes refused",
     "writes of the log at once",
+    "large writes of the log without a few sectors",
+    "large writes of the log of which a few sectors stay",
+    "writes kept whole",
+    "writes lost whole",
     "sectors kept",
     "sectors dropped",
     "writes torn",
@@ -28,6 +33,8 @@ const MUST_HAPPEN: [&str; 23] = [
     "publishers that heard of it",
     "snapshots checked",
     "messages owed after a cut",
+    "messages acknowledged",
+    "messages handled",
 ];
 
 /// Counts by name.

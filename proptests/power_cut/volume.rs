@@ -3,7 +3,6 @@
 //! FOPEN_DIRECT_IO is never set: with it the kernel would not send the flush that O_DSYNC asks for.
 
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,8 +12,11 @@ use fuser::{
     ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
+use nix::fcntl::OFlag;
+
 use super::disk::{Content, Disk, Inode};
 use super::image::Image;
+use super::latency::Latency;
 use super::names::Names;
 
 /// Nothing that was asked is remembered by the kernel.
@@ -22,14 +24,17 @@ const TTL: Duration = Duration::ZERO;
 
 const BLOCK_BYTES: u32 = 4096;
 
+/// How a file was opened that is written with O_DSYNC. Any other is 0.
+const OWN_FLUSHES: FileHandle = FileHandle(1);
+
 /// More than any test needs.
 const FREE_BLOCKS: u64 = 1 << 20;
 
 /// The disk, mounted.
 pub struct Volume {
     pub disk: Arc<Mutex<Disk>>,
-    /// How long a flush of a file takes at least, in microseconds. Meanwhile, the next write is on its way.
-    pub flush_us: Arc<AtomicU64>,
+    /// While one request takes so long, the next is on its way.
+    pub latency: Arc<Mutex<Latency>>,
 }
 
 impl Volume {
@@ -44,8 +49,8 @@ impl Volume {
     }
 }
 
-pub fn lock(disk: &Mutex<Disk>) -> MutexGuard<'_, Disk> {
-    disk.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn text(name: &OsStr) -> Result<&str, Errno> {
@@ -79,6 +84,10 @@ fn attributes(disk: &Disk, number: u64) -> Result<FileAttr, Errno> {
 
 fn made(mode: u32, umask: u32, content: Content) -> Inode {
     Inode { mode: (mode & !umask & 0o7777) as u16, content }
+}
+
+fn handle(flags: i32) -> FileHandle {
+    if OFlag::from_bits_truncate(flags).contains(OFlag::O_DSYNC) { OWN_FLUSHES } else { FileHandle(0) }
 }
 
 fn empty(reply: ReplyEmpty, answer: Result<(), Errno>) {
@@ -157,7 +166,7 @@ impl Filesystem for Volume {
         name: &OsStr,
         mode: u32,
         umask: u32,
-        _: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
         let answer = self.ask(|disk| {
@@ -167,7 +176,7 @@ impl Filesystem for Volume {
         });
         match answer {
             Ok(attributes) => {
-                reply.created(&TTL, &attributes, Generation(0), FileHandle(0), FopenFlags::empty());
+                reply.created(&TTL, &attributes, Generation(0), handle(flags), FopenFlags::empty());
             }
             Err(error) => reply.error(error),
         }
@@ -203,9 +212,9 @@ impl Filesystem for Volume {
         empty(reply, answer);
     }
 
-    fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match self.ask(|disk| disk.inode(ino.0).map(drop)) {
-            Ok(()) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Ok(()) => reply.opened(handle(flags.0), FopenFlags::empty()),
             Err(error) => reply.error(error),
         }
     }
@@ -231,7 +240,7 @@ impl Filesystem for Volume {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         offset: u64,
         data: &[u8],
         _: WriteFlags,
@@ -239,20 +248,26 @@ impl Filesystem for Volume {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.ask(|disk| disk.write(ino.0, offset, data)) {
+        let is_own = handle == OWN_FLUSHES;
+        if is_own {
+            let write_us = lock(&self.latency).write_us;
+            std::thread::sleep(Duration::from_micros(write_us));
+        }
+        match self.ask(|disk| disk.write(ino.0, offset, data, is_own)) {
             // The kernel counts the bytes of a request in 32 bits.
             Ok(()) => reply.written(data.len() as u32),
             Err(error) => reply.error(error),
         }
     }
 
-    fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        std::thread::sleep(Duration::from_micros(self.flush_us.load(Ordering::Relaxed)));
-        empty(reply, self.ask(|disk| disk.flush(ino.0)));
+    fn fsync(&self, _: &Request, ino: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        let flush_us = lock(&self.latency).flush_us;
+        std::thread::sleep(Duration::from_micros(flush_us));
+        empty(reply, self.ask(|disk| disk.flush(ino.0, handle == OWN_FLUSHES)));
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        empty(reply, self.ask(|disk| disk.flush(ino.0)));
+        empty(reply, self.ask(|disk| disk.flush(ino.0, false)));
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
