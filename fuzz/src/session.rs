@@ -10,6 +10,7 @@ use resolute::time::Wall;
 use resolute::wire::bodies::Body;
 use resolute::wire::goodbye::GoodbyeCode;
 use resolute::wire::hello::{Hello, PROTOCOL_VERSION};
+use resolute::wire::met::Met;
 use resolute::wire::proof::{Role, prove};
 
 use super::node::{ADDRESS, Node};
@@ -148,6 +149,7 @@ fn hello(source: &mut Source<'_>) -> Hello {
         name: "x".to_owned(),
         address: ["", "tcp://b:1", "tcp://c:1"][source.below(3)].to_owned(),
         dialled: String::new(),
+        met: None,
     }
 }
 
@@ -162,7 +164,9 @@ fn proof(node: &Node, at: usize, source: &mut Source<'_>) -> Body {
     let own = node.engine.state().identity.id;
     let secret = if source.below(8) == 7 { [8; 16] } else { SECRET };
     let mac = prove(&secret, &challenge, peer, own, Role::Dialler);
-    Body::Proof { mac, proposed: (source.below(4) != 3).then_some(secret) }
+    let how = source.byte();
+    let met = Met { incarnation: node.engine.state().identity.incarnation, epoch: Epoch(2), nonce: 3 };
+    Body::Proof { mac, proposed: (how % 4 != 3).then_some(secret), met: (how >= 128).then_some(met) }
 }
 
 fn established(node: &Node, at: usize) -> Body {

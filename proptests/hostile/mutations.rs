@@ -14,7 +14,7 @@ use crate::sim::rng::Rng;
 pub fn samples() -> Vec<Vec<u8>> {
     let cursors = vec![(StreamId(1), Position(3)), (StreamId(9), Position(0))];
     let bodies = [
-        Body::Proof { mac: [1; 32], proposed: Some([2; 16]) },
+        Body::Proof { mac: [1; 32], proposed: Some([2; 16]), met: None },
         Body::Established { mac: [3; 32] },
         Body::Resume { cursors: cursors.clone() },
         Body::Interest { generation: 1, topics: vec!["a".into(), "b".into()] },
