@@ -42,7 +42,7 @@ async fn thousands_of_half_open_connections_keep_nobody_out() {
     house.leave().await;
 }
 
-// Half a megabyte was kept for whoever sent many short frames, before it had said who it is.
+// How little one of them may keep is shown where the window is; here, that so many of them at once stay within that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_strangers_that_send_much_gets_little_memory() {
     if !alone("hostile::door::a_crowd_of_strangers_that_send_much_gets_little_memory") {
@@ -56,7 +56,7 @@ async fn a_crowd_of_strangers_that_send_much_gets_little_memory() {
     house.stands().await;
     let grown = resident_bytes().saturating_sub(before);
     println!("measured: {} KiB more for {} strangers that sent 1 MiB each", grown >> 10, crowd.len());
-    let most = crowd.len() * HANDSHAKE_WINDOW_BYTES_MAX + (24 << 20);
+    let most = crowd.len() * HANDSHAKE_WINDOW_BYTES_MAX + (16 << 20);
     assert!(grown < most as u64, "{grown} of {most}");
     until("room again", async || {
         let mut newcomer = house.knock();
