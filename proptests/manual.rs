@@ -475,6 +475,8 @@ fn constants() -> Vec<(&'static str, f64)> {
         CARRY_BYTES_PER_BATCH,
         FRAME_BYTES_MAX,
         HANDSHAKE_FRAME_BYTES_MAX,
+        HANDSHAKE_WINDOW_BYTES_MAX,
+        DESCRIPTORS_KEPT,
         RUN_BYTES_MAX,
         INTEREST_BYTES_MAX,
         CREDIT_BYTES,

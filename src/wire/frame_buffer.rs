@@ -295,8 +295,10 @@ mod tests {
             }
         }
         window.set_frame_bytes_max(FRAME_BYTES_MAX);
+        // More than the window has room for, so that it is filled up.
+        let long = short.repeat(2);
         for _ in 0..100 {
-            push_all(&mut window, &short);
+            push_all(&mut window, &long);
             while window.next_frame().unwrap().is_some() {}
         }
         assert!(window.capacity() > HANDSHAKE_WINDOW_BYTES_MAX, "a peer does");
