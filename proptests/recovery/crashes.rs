@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use resolute::io::recover::RecoverMode;
+use resolute::log::repair::RepairStep;
 use resolute::log::tail::Tail;
 use resolute::log::verdict::Verdict;
 
@@ -141,6 +142,38 @@ fn a_crash_during_a_repair_is_repaired_as_if_it_were_the_first() {
         assert_eq!((seen_again, position(&again)), (seen.clone(), position(&first)));
         assert_eq!(again.in_flight, first.in_flight);
     }
+}
+
+// The next repair saw nothing to make zeros of, and flushed only the segment that the log goes on in. A power cut then
+// brought back what had been cut, behind a new batch with the number of the old one: the log was called corrupt.
+#[test]
+fn zeros_that_a_killed_repair_left_in_a_cache_are_made_durable_by_the_next() {
+    let mut log = WrittenLog::new(SEGMENT_BYTES);
+    let last = log.append(&[body(1, 100)]);
+    log.roll();
+    let before = log.image.clone();
+    let torn = log.append(&[body(2, 5000)]);
+    log.append_with(&[body(3, 100)], last.number, false);
+    lose_blocks(&mut log.image, &before, &torn, 0b01);
+    let mut durable = log.image;
+    let mut shown = durable.clone();
+    for step in scan(&durable).1.unwrap().repair() {
+        if let RepairStep::MakeZeros(stretch) = step {
+            let file = shown.get_mut(&stretch.segment.0).unwrap();
+            file[stretch.offset as usize..][..stretch.bytes as usize].fill(0);
+        }
+    }
+    let tail = scan(&shown).1.unwrap();
+    for step in tail.repair() {
+        if let RepairStep::Sync(segment) = step {
+            durable.insert(segment.0, shown[&segment.0].clone());
+        }
+    }
+    let mut log = WrittenLog::go_on(durable, SEGMENT_BYTES, &tail, 1000);
+    log.roll();
+    let new = log.append(&[body(4, 5000)]);
+    let (seen, tail) = scan(&log.image);
+    assert_eq!((seen, tail.map(|tail| tail.verdict)), (all_seen([&last, &new]), Ok(Verdict::Unclosed)));
 }
 
 #[test]

@@ -1,15 +1,7 @@
 //! Reads a log back from its directory and, if asked to, makes it fit to go on.
 //!
-//! The decisions are those of [`crate::log::recovery`]; here bytes are read and, in a repair, in this order:
-//!
-//! 1. What is cut is copied aside and made durable, so that nothing is destroyed that someone may want to see. Then what
-//!    was cut long before is removed: see [`torn_file::remove_old`].
-//! 2. Wherever writes may have been in flight behind the tail, there are zeros, durably. A batch that was cut can
-//!    then never be read again, whatever is written before it and wherever the next crash comes.
-//! 3. The tail is made durable. It was read, perhaps from a cache that a power cut would empty, and it is about to
-//!    be spoken of.
-//!
-//! A crash between any two of these leaves a log with the same tail, and the next repair begins anew.
+//! The decisions are those of [`crate::log::recovery`], and the steps of a repair those of [`crate::log::repair`]; here
+//! bytes are read and the steps done. What was cut off long before is removed then: see [`torn_file::remove_old`].
 //!
 //! What an earlier life of a recycled file left behind the zeros is harmless and stays: its batches have numbers
 //! that were passed, and a batch counts only with exactly the number that is due.
@@ -30,6 +22,7 @@ use crate::limits::{BATCH_BYTES_MAX, RECOVERY_WINDOW_BYTES};
 use crate::log::look_ahead::IN_FLIGHT_BYTES_MAX;
 use crate::log::place::BatchPlace;
 use crate::log::recovery::{Corrupt, Scan, ScanError, SegmentFile, Window};
+use crate::log::repair::RepairStep;
 use crate::log::tail::{Stretch, Tail};
 
 const _: () = assert!(IN_FLIGHT_BYTES_MAX as usize + BATCH_BYTES_MAX <= RECOVERY_WINDOW_BYTES);
@@ -163,24 +156,29 @@ fn repair<E: Error + 'static>(
     reader: &mut WindowReader,
 ) -> Result<Option<Torn>, RecoverError<E>> {
     let mut torn = None;
-    if let Some(cut) = tail.cut {
-        let bytes = read_stretch(reader, cut)?;
-        let kept_in = torn_file::keep(directory, tail.next_batch, bytes)
-            .map_err(failed("keep what was cut off the log in", directory))?;
-        torn = Some(Torn { cut, kept_in });
-    }
-    remove_old_cuts(directory, torn.as_ref());
-    for stretch in &tail.in_flight {
-        let path = reader.path(stretch.segment);
-        if read_stretch(reader, *stretch)?.iter().any(|byte| *byte != 0) {
-            make_zeros(&path, *stretch).map_err(failed("write zeros behind the last batch of", &path))?;
+    for step in tail.repair() {
+        match step {
+            RepairStep::KeepAside(cut) => {
+                let bytes = read_stretch(reader, cut)?;
+                let kept_in = torn_file::keep(directory, tail.next_batch, bytes)
+                    .map_err(failed("keep what was cut off the log in", directory))?;
+                torn = Some(Torn { cut, kept_in });
+            }
+            RepairStep::MakeZeros(stretch) => {
+                let path = reader.path(stretch.segment);
+                if read_stretch(reader, stretch)?.iter().any(|byte| *byte != 0) {
+                    make_zeros(&path, stretch)
+                        .map_err(failed("write zeros behind the last batch of", &path))?;
+                }
+            }
+            RepairStep::Sync(segment) => {
+                let path = reader.path(segment);
+                let file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
+                file.sync_data().map_err(failed("make durable", &path))?;
+            }
         }
     }
-    if !tail.segments.is_empty() {
-        let path = directory.join(segment_name(tail.active));
-        let file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
-        file.sync_data().map_err(failed("make durable the end of", &path))?;
-    }
+    remove_old_cuts(directory, torn.as_ref());
     Ok(torn)
 }
 
@@ -215,7 +213,7 @@ fn make_zeros(path: &Path, stretch: Stretch) -> io::Result<()> {
         file.write_all_at(&zeros[..piece as usize], at)?;
         at += piece;
     }
-    file.sync_data()
+    Ok(())
 }
 
 fn failed<E: Error + 'static>(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecoverError<E> {

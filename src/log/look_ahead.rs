@@ -10,6 +10,8 @@ use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, WRITES_IN_FLIGHT_MAX};
 /// batch is submitted only while no more than [`WRITES_IN_FLIGHT_MAX`] are not known durable, itself included.
 pub const IN_FLIGHT_BYTES_MAX: u64 = (WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX) as u64;
 
+const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+
 /// What was seen from one offset of a segment on.
 ///
 /// A header under a good checksum is evidence even where its batch is not whole: this node wrote it, and what it
@@ -94,7 +96,7 @@ impl LookAhead {
             let rest = &bytes[(self.at - offset) as usize..];
             let block = &rest[..rest.len().min(BLOCK_BYTES)];
             if self.at < self.begin + IN_FLIGHT_BYTES_MAX && !self.remains {
-                self.remains = block.iter().any(|byte| *byte != 0);
+                self.remains = *block != ZEROS[..block.len()];
             }
             self.at += self.see_block(due, block);
         }

@@ -16,6 +16,7 @@ pub mod index;
 pub mod look_ahead;
 pub mod place;
 pub mod recovery;
+pub mod repair;
 pub mod resident;
 pub mod segments;
 pub mod sighting;
