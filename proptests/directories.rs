@@ -5,11 +5,14 @@ mod mount;
 #[path = "directories/written.rs"]
 mod written;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, FORMAT_VERSION};
 use resolute::format::checksum::checksum;
+use resolute::format::segment::segment_name;
+use resolute::ids::SegmentNumber;
 use resolute::limits::TORN_FILES_MAX;
 use resolute::{Bus, Error, ErrorClass};
 
@@ -224,6 +227,25 @@ async fn a_node_that_died_between_two_segments_begins_the_second_one_as_any_othe
     let bus = open(build(&crashed)).await;
     let again = status(&bus).await;
     assert_eq!((again.incoming, again.recovery.as_str()), (0, "closed cleanly"));
+    close(&bus).await;
+}
+
+// They were given up from the first one on. Whoever died between two of them left a gap, and the node could never be opened
+// again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_never_became_segments_are_given_up_from_the_last_one_on() {
+    let directory = tempfile::tempdir().unwrap();
+    close(&small(directory.path()).await).await;
+    let path = |number: u64| directory.path().join(segment_name(SegmentNumber(number)));
+    let inode = |number: u64| std::fs::metadata(path(number)).map(|metadata| metadata.ino()).ok();
+    for number in [2, 3] {
+        std::fs::write(path(number), vec![0; 8 << 20]).unwrap();
+    }
+    let last = inode(3);
+    let bus = small(directory.path()).await;
+    // Of the spares, the one that was one first is the next segment.
+    until("the next segment is there", async || inode(2).is_some()).await;
+    assert_eq!(inode(2), last);
     close(&bus).await;
 }
 

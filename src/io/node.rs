@@ -308,8 +308,10 @@ impl Opening<'_> {
         let mut files = SegmentFiles::new(Arc::clone(self.directory));
         let tail = &recovered.tail;
         let known: Vec<SegmentNumber> = tail.segments.iter().map(|segment| segment.number).collect();
-        // Files with a segment's name that never became one are spares.
-        for number in self.directory.list()?.segments.into_iter().filter(|number| !known.contains(number)) {
+        // Files with a segment's name that never became one are spares. The last one first: were the node to die between
+        // two, those that are left must not lie behind a gap, which would be taken for a segment that is lost.
+        let unused = self.directory.list()?.segments.into_iter().filter(|number| !known.contains(number));
+        for number in unused.rev() {
             self.prewriter.free(number);
             self.answer()?;
         }
