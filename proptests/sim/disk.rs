@@ -13,7 +13,8 @@ use resolute::log::chunk::Chunk;
 use resolute::log::index::Span;
 use resolute::log::look_ahead::IN_FLIGHT_BYTES_MAX;
 use resolute::log::place::BatchPlace;
-use resolute::log::recovery::{Scan, SegmentFile};
+use resolute::log::recovery::{Scan, ScanError, SegmentFile};
+use resolute::log::repair::RepairStep;
 use resolute::log::segments::Segment;
 use resolute::log::tail::{Stretch, Tail};
 
@@ -21,7 +22,7 @@ use super::faults::{Fault, Tally};
 use super::rng::Rng;
 
 /// What a disk writes whole or not at all.
-const SECTOR: usize = 512;
+pub const SECTOR: usize = 512;
 
 /// How a node dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +33,39 @@ pub enum Death {
     PowerCut,
 }
 
-#[derive(Clone, Default)]
+/// The files of a log.
+pub type Files = BTreeMap<SegmentNumber, Vec<u8>>;
+
+#[derive(Clone)]
 pub struct Disk {
+    pub segment_bytes: u64,
     /// As the kernel shows them.
-    segments: BTreeMap<SegmentNumber, Vec<u8>>,
+    pub segments: Files,
     /// Files that were segments, as they were then.
-    spares: Vec<Vec<u8>>,
-    in_flight: BTreeMap<BatchNumber, (BatchPlace, Vec<u8>)>,
+    pub spares: Vec<Vec<u8>>,
+    pub in_flight: BTreeMap<BatchNumber, (BatchPlace, Vec<u8>)>,
     /// What a power cut may bring back in the place of what is shown: the sectors that nobody has synced.
     unsynced: BTreeMap<(SegmentNumber, usize), [u8; SECTOR]>,
     /// Where the next write to a segment may begin.
     free_from: BTreeMap<SegmentNumber, u64>,
+    /// What has been asked of the prewriter since it last made a segment: it does one thing after the other, and nobody
+    /// waits for it.
+    pub names: Names,
+}
+
+/// Changes of names that a crash may find done or not.
+#[derive(Clone, Default)]
+pub struct Names {
+    /// Segments that were freed, in their order.
+    pub freed: Vec<(SegmentNumber, Vec<u8>)>,
+    /// The segment that is being made.
+    pub made: Option<SegmentNumber>,
+}
+
+impl Default for Disk {
+    fn default() -> Disk {
+        Disk::new(SEGMENT_BYTES_MIN)
+    }
 }
 
 /// What a replay of a disk finds.
@@ -56,8 +79,27 @@ pub struct Recovered {
 }
 
 impl Disk {
+    pub fn new(segment_bytes: u64) -> Disk {
+        Disk {
+            segment_bytes,
+            segments: Files::new(),
+            spares: Vec::new(),
+            in_flight: BTreeMap::new(),
+            unsynced: BTreeMap::new(),
+            free_from: BTreeMap::new(),
+            names: Names::default(),
+        }
+    }
+
+    /// What the next segment's file holds before anything is written to it.
+    pub fn next_file(&self) -> Vec<u8> {
+        self.spares.last().cloned().unwrap_or_else(|| vec![0; self.segment_bytes as usize])
+    }
+
     pub fn prepare(&mut self, number: SegmentNumber) {
-        let file = self.spares.pop().unwrap_or_else(|| vec![0; SEGMENT_BYTES_MIN as usize]);
+        let file = self.next_file();
+        self.spares.pop();
+        self.names = Names::default();
         self.segments.insert(number, file);
         self.free_from.insert(number, 0);
     }
@@ -65,6 +107,7 @@ impl Disk {
     pub fn free(&mut self, number: SegmentNumber) {
         let file = self.segments.remove(&number).expect("a segment is freed twice");
         self.unsynced.retain(|(segment, _), _| *segment != number);
+        self.names.freed.push((number, file.clone()));
         if self.spares.len() < SPARES_MAX {
             self.spares.push(file);
         }
@@ -174,25 +217,7 @@ impl Disk {
     }
 
     fn scan(&self) -> (Tail, State) {
-        let (mut state, mut applied) = (State::default(), Vec::new());
-        let files = self.segments.iter();
-        let files =
-            files.map(|(number, file)| SegmentFile { number: *number, file_bytes: file.len() as u64 });
-        let mut scan = Scan::new(files.collect(), IN_FLIGHT_BYTES_MAX as usize);
-        while let Some(window) = scan.wanted() {
-            let at = window.offset as usize;
-            let bytes = &self.segments[&window.segment][at..at + window.bytes];
-            let shown = scan.show::<std::convert::Infallible>(bytes, &mut |place, view| {
-                let at = place.offset as usize;
-                let batch = &self.segments[&place.segment][at..at + place.bytes as usize];
-                let chunk = Chunk::read_back(Bytes::copy_from_slice(batch), view.header.first_lsn()).unwrap();
-                state.apply_batch(place, &chunk, &mut applied).unwrap();
-                applied.clear();
-                Ok(())
-            });
-            shown.unwrap();
-        }
-        (scan.finish().unwrap_or_else(|error| panic!("a lawful disk is called damaged: {error:?}")), state)
+        scan(&self.segments).unwrap_or_else(|error| panic!("a lawful disk is called damaged: {error:?}"))
     }
 
     fn repair(
@@ -203,25 +228,26 @@ impl Disk {
     ) -> Result<(), Death> {
         let mut step = |rng: &mut Rng| dies(rng).map_or(Ok(()), Err);
         step(rng)?;
-        for Stretch { segment, offset, bytes } in tail.in_flight.iter().copied() {
-            let there = &self.segments[&segment][offset as usize..(offset + bytes) as usize];
-            if there.iter().all(|byte| *byte == 0) {
-                continue;
+        for doing in tail.repair() {
+            match doing {
+                RepairStep::KeepAside(_) => {}
+                RepairStep::MakeZeros(Stretch { segment, offset, bytes }) => {
+                    self.put_unsynced(segment, offset as usize, &vec![0; bytes as usize]);
+                }
+                RepairStep::Sync(segment) => self.sync(segment),
             }
-            self.put_unsynced(segment, offset as usize, &vec![0; bytes as usize]);
-            step(rng)?;
-            self.sync(segment);
             step(rng)?;
         }
-        if !tail.segments.is_empty() {
-            self.sync(tail.active);
-        }
-        step(rng)
+        Ok(())
     }
 
     fn found(&mut self, tail: &Tail, state: State) -> Recovered {
-        let used = |number: &SegmentNumber| tail.segments.iter().any(|segment| segment.number == *number);
-        self.segments.retain(|number, _| used(number));
+        let is_used = |number: &SegmentNumber| tail.segments.iter().any(|segment| segment.number == *number);
+        let unused: Vec<SegmentNumber> =
+            self.segments.keys().copied().filter(|number| !is_used(number)).collect();
+        // As the shell does it: the last one first, for a gap would be taken for a segment that is lost.
+        unused.into_iter().rev().for_each(|number| self.free(number));
+        self.names = Names::default();
         let mut segments: Vec<Segment> = tail
             .segments
             .iter()
@@ -241,4 +267,26 @@ impl Disk {
             next_lsn: tail.next_lsn,
         }
     }
+}
+
+/// Reads a log with the shipped scan, and replays it. `Err` if it is refused.
+pub fn scan(files: &Files) -> Result<(Tail, State), ScanError> {
+    let (mut state, mut applied) = (State::default(), Vec::new());
+    let list = files.iter();
+    let list = list.map(|(number, file)| SegmentFile { number: *number, file_bytes: file.len() as u64 });
+    let mut scan = Scan::new(list.collect(), IN_FLIGHT_BYTES_MAX as usize);
+    while let Some(window) = scan.wanted() {
+        let at = window.offset as usize;
+        let bytes = &files[&window.segment][at..at + window.bytes];
+        let shown = scan.show::<std::convert::Infallible>(bytes, &mut |place, view| {
+            let at = place.offset as usize;
+            let batch = &files[&place.segment][at..at + place.bytes as usize];
+            let chunk = Chunk::read_back(Bytes::copy_from_slice(batch), view.header.first_lsn()).unwrap();
+            state.apply_batch(place, &chunk, &mut applied).unwrap();
+            applied.clear();
+            Ok(())
+        });
+        shown.unwrap();
+    }
+    Ok((scan.finish()?, state))
 }

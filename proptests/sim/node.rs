@@ -9,7 +9,7 @@ use resolute::engine::routing::Routing;
 use resolute::engine::state::State;
 use resolute::format::batch::OwedRun;
 use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, NodeId, SegmentNumber};
-use resolute::limits::{BATCH_BYTES_MAX, SEGMENT_BYTES_MIN};
+use resolute::limits::BATCH_BYTES_MAX;
 use resolute::log::batch_builder::BatchBuilder;
 use resolute::log::group_commit::{GroupCommit, LogPosition};
 use resolute::log::segments::Segments;
@@ -147,7 +147,8 @@ impl Node {
             previous_header_crc,
             next_lsn,
         };
-        let segments = Segments::new(SEGMENT_BYTES_MIN, segments, SEGMENT_BYTES_MIN, offset);
+        let segment_bytes = self.disk.segment_bytes;
+        let segments = Segments::new(segment_bytes, segments, segment_bytes, offset);
         let routing = Routing::of(&state);
         let snapshots = BTreeMap::from([(last_batch, state.clone())]);
         let engine = Engine::new(config, state, GroupCommit::new(position), segments, self.clock(now));
@@ -171,7 +172,7 @@ impl Node {
 
 /// State after replay is the state before. Sums of bytes are as near as is known, which depends on where the log
 /// begins.
-fn assert_same(before: &State, after: &State, was_freed: bool) {
+pub fn assert_same(before: &State, after: &State, was_freed: bool) {
     if !was_freed {
         assert!(before == after, "before the crash:\n{before:#?}\nafter it:\n{after:#?}");
     }

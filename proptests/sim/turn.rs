@@ -62,6 +62,7 @@ impl World {
                 EngineEvent::Done(id) => assert!(up.done.insert(id), "{id:?} is done twice"),
                 EngineEvent::Refused(id, _) => drop(up.refused.insert(id)),
                 EngineEvent::Prepare(number) => {
+                    self.nodes[node].disk.names.made = Some(number);
                     self.after_us(1000, 20_000, Event::Prepared(node, life, number))
                 }
                 EngineEvent::Free(number) => {

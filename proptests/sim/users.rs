@@ -3,7 +3,7 @@
 use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
 use resolute::format::message::{MessageHead, MessageParts};
-use resolute::format::record::FLAG_COMMAND;
+use resolute::format::record::{FLAG_ATOMIC_MORE, FLAG_COMMAND};
 use resolute::time::Wall;
 
 use super::model::{MessageNumber, Sent};
@@ -54,15 +54,25 @@ impl World {
 
     pub fn publish(&mut self, node: usize, topics: &[&str], payload_bytes: usize) -> Option<MessageNumber> {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        self.put(node, Sent::Event(topics), payload_bytes)
+        self.put(node, Sent::Event(topics), payload_bytes, 0)
+    }
+
+    /// Messages that recovery keeps all or none of.
+    pub fn publish_batch(&mut self, node: usize, topics: &[&str], payload_bytes: &[usize]) {
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        for (index, bytes) in payload_bytes.iter().enumerate() {
+            let more = if index + 1 < payload_bytes.len() { FLAG_ATOMIC_MORE } else { 0 };
+            let put = self.put(node, Sent::Event(topics.clone()), *bytes, more);
+            assert!(put.is_some(), "there is room for all of it");
+        }
     }
 
     pub fn send(&mut self, node: usize, address: &str, payload_bytes: usize) -> Option<MessageNumber> {
-        self.put(node, Sent::Command(address.to_owned()), payload_bytes)
+        self.put(node, Sent::Command(address.to_owned()), payload_bytes, 0)
     }
 
     /// As publishers do it, in one critical section: route, stage what the routing needs, stage the message.
-    fn put(&mut self, node: usize, sent: Sent, payload_bytes: usize) -> Option<MessageNumber> {
+    fn put(&mut self, node: usize, sent: Sent, payload_bytes: usize, more: u8) -> Option<MessageNumber> {
         let now = self.now;
         let up = self.nodes[node].up.as_mut()?;
         let most = payload_bytes + 4096;
@@ -90,7 +100,7 @@ impl World {
         payload[..8].copy_from_slice(&number.to_le_bytes());
         let head = MessageHead::with_topics(Wall(now), names.iter().map(String::as_str)).unwrap();
         let parts = MessageParts::new(&head, &payload).unwrap();
-        up.builder.push_message(&mut up.buffer, &parts, flags, route.set);
+        up.builder.push_message(&mut up.buffer, &parts, flags | more, route.set);
         let own = up.engine.state().identity.id;
         self.model.sent.insert(number, (own, sent));
         let life = self.nodes[node].life;

@@ -102,10 +102,15 @@ impl World {
 
     pub fn start(&mut self, node: usize) {
         if self.nodes[node].up.is_none() {
-            self.nodes[node].open(self.now, &mut self.rng, &mut self.model, &self.faults, &mut self.tally);
-            self.turn(node);
+            self.open(node);
             self.serve(node, true);
         }
+    }
+
+    /// Opens a node, without running its handlers.
+    pub fn open(&mut self, node: usize) {
+        self.nodes[node].open(self.now, &mut self.rng, &mut self.model, &self.faults, &mut self.tally);
+        self.turn(node);
     }
 
     /// The process dies, whatever it was doing.
@@ -178,7 +183,7 @@ impl World {
     pub fn wipe(&mut self, node: usize) {
         self.tally.count(Fault::Wiped);
         self.crash(node);
-        self.nodes[node].disk = Disk::default();
+        self.nodes[node].disk = Disk::new(self.nodes[node].disk.segment_bytes);
         self.nodes[node].before = None;
         self.nodes[node].identity = None;
         self.nodes[node].was_freed = false;
@@ -244,7 +249,7 @@ impl World {
         self.nodes[node].up.is_some() && self.nodes[node].life == life
     }
 
-    fn happen(&mut self, event: Event) {
+    pub fn happen(&mut self, event: Event) {
         match event {
             Event::Start(node) => self.start(node),
             Event::Dies(node, life) if self.is_alive(node, life) => {

@@ -1,0 +1,160 @@
+//! Every image that a crash may leave of a log, for every workload of one to three operations, and every image that a crash of
+//! its recovery may leave.
+//!
+//! A workload is run on a whole engine with its peer. At each moment at which a crash may leave something else than before,
+//! all images are made: which of the writes in flight arrived, and which sectors of them ([`writes`]); which names of files were changed.
+//! A file that was a segment before shows what it held then where new bytes did not arrive. Each image is recovered by
+//! the shipped scan and the shipped steps of a repair, and crashed again after each step, by a power cut and by a kill
+//! ([`judge`]). What must be found is said in [`expected`]. Each log that a recovery leaves is opened, its first writes are
+//! crashed too, and it is gone on with ([`afterwards`]).
+//!
+//! An image that was seen is recovered no second time, but still held against what must be found at that moment.
+//!
+//! `RESOLUTE_CRASH_IMAGES=all` runs all workloads, in minutes and in a release build; otherwise those of one operation
+//! are run, and some of the others: the same ones each time, and some by a seed that is printed. `RESOLUTE_SEED` sets it.
+
+mod afterwards;
+mod expected;
+mod judge;
+mod life;
+mod medium;
+mod operation;
+mod writes;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::rng::Rng;
+use afterwards::Moment;
+use judge::{Depth, Judge};
+use life::{Life, Look, Order};
+use operation::Operation;
+
+/// How long an operation takes at most, in microseconds.
+const OPERATION_US: u64 = 60_000;
+
+/// Workloads of two and three operations that a run has that is not asked for all: the same each time, and others.
+const SAMPLES: [usize; 2] = [4, 4];
+
+#[derive(Clone, Debug)]
+struct Workload {
+    operations: Vec<Operation>,
+    order: Order,
+}
+
+impl Workload {
+    fn all() -> Vec<Workload> {
+        let mut all = vec![Workload { operations: Vec::new(), order: Order::Apart }];
+        let mut longest: Vec<Vec<Operation>> = vec![Vec::new()];
+        for _ in 0..3 {
+            let longer =
+                |before: &Vec<Operation>, next: &Operation| before.iter().copied().chain([*next]).collect();
+            longest = longest
+                .iter()
+                .flat_map(|before| Operation::ALL.iter().map(move |next| longer(before, next)))
+                .collect();
+            for operations in &longest {
+                // One operation has no other to begin together with.
+                let orders = Order::ALL.into_iter().filter(|o| operations.len() > 1 || *o != Order::Together);
+                all.extend(orders.map(|order| Workload { operations: operations.clone(), order }));
+            }
+        }
+        all
+    }
+
+    /// The moments of the operations before the last are those of shorter workloads; that of none is how a node comes to be.
+    fn run(&self, judge: &Judge) {
+        let look: &mut Look<'_> = &mut |life| Moment::of(life).judge(judge, Depth::GoneOn);
+        let Some((last, before)) = self.operations.split_last() else {
+            Life::begin(self.order, look);
+            return;
+        };
+        let mut life = Life::begin(self.order, &mut |_| {});
+        for operation in before {
+            operation.begin(&mut life, &mut |_| {});
+            wait(&mut life, *operation, self.order, &mut |_| {});
+        }
+        last.begin(&mut life, look);
+        wait(&mut life, *last, Order::Apart, look);
+        judge.counts.workloads.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn wait(life: &mut Life, operation: Operation, order: Order, look: &mut Look<'_>) {
+    match order {
+        Order::Apart => life.advance(OPERATION_US, look),
+        Order::Together | Order::Overtaking => {
+            life.advance_until(OPERATION_US, look, &mut |life| !life.is_idle());
+        }
+    }
+    operation.end(life, look);
+}
+
+/// Runs workloads on all cores. The first that fails is named.
+fn run(workloads: &[Workload]) -> Judge {
+    let (judge, next) = (Judge::default(), AtomicUsize::new(0));
+    let failures: Mutex<Vec<String>> = Mutex::default();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for number in 0..threads {
+            let (judge, next, failures) = (&judge, &next, &failures);
+            scope.spawn(move || {
+                let mut said = Instant::now();
+                while let Some(workload) = workloads.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if !failures.lock().unwrap().is_empty() {
+                        return;
+                    }
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| workload.run(judge))) {
+                        let text = panic.downcast_ref::<String>().cloned();
+                        let text =
+                            text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                        failures.lock().unwrap().push(format!("{workload:?}: {}", text.unwrap_or_default()));
+                    }
+                    if number == 0 && said.elapsed() > Duration::from_secs(10) {
+                        said = Instant::now();
+                        println!("{}", judge.counts.line());
+                    }
+                }
+            });
+        }
+    });
+    println!("{}", judge.counts.line());
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    judge
+}
+
+fn seed() -> u64 {
+    let text = std::env::var("RESOLUTE_SEED").ok();
+    let given = text.map(|text| text.parse().expect("RESOLUTE_SEED is a number"));
+    given.unwrap_or_else(|| {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    })
+}
+
+/// All workloads of one operation, and of the longer ones so many that are the same each time, and so many others.
+fn slice(seed: u64) -> Vec<Workload> {
+    let (mut slice, longer): (Vec<_>, Vec<_>) =
+        Workload::all().into_iter().partition(|workload| workload.operations.len() <= 1);
+    for (mut rng, count) in [Rng::new(1), Rng::new(seed)].into_iter().zip(SAMPLES) {
+        slice.extend((0..count).map(|_| longer[rng.below(longer.len() as u64) as usize].clone()));
+    }
+    slice
+}
+
+#[test]
+fn whatever_a_crash_leaves_is_recovered_and_gone_on_with() {
+    let is_all = std::env::var("RESOLUTE_CRASH_IMAGES").is_ok_and(|what| what == "all");
+    let seed = seed();
+    let workloads = if is_all { Workload::all() } else { slice(seed) };
+    let begun = Instant::now();
+    if !is_all {
+        println!("RESOLUTE_SEED={seed}");
+    }
+    let judge = run(&workloads);
+    println!("{:.0?}", begun.elapsed());
+    let looked_at = judge.counts.images.load(Ordering::Relaxed);
+    assert!(looked_at > 1_000, "there are images to look at");
+}

@@ -1,0 +1,157 @@
+//! Writes that nobody knows to have arrived, and what a power cut may make of them.
+//!
+//! Of each write, the sectors count that it changes; a sector arrives whole or not at all. In which ways a write may arrive:
+//!
+//! - up to [`SUBSETS_MAX`] sectors: every subset of them;
+//! - more: everything up to one sector, everything from one sector on, everything but one, and one alone; each of these
+//!   for each sector, or, of writes with more than [`EACH_MAX`], for those within [`EDGE`] of either end and one in
+//!   [`EACH_MAX`] between.
+//!
+//! Several writes are put together in every combination of these ways, up to [`TOGETHER_MAX`]; beyond that, each write
+//! in every way while each of the others is there in full or not at all.
+
+use resolute::ids::SegmentNumber;
+
+use super::super::disk::SECTOR;
+use super::medium::{Medium, Place, Sector};
+
+const SUBSETS_MAX: usize = 6;
+const EACH_MAX: usize = 128;
+const EDGE: usize = 16;
+const TOGETHER_MAX: usize = 1 << 10;
+
+/// The sectors of one write that differ from what is there, in their order.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub segment: SegmentNumber,
+    pub sectors: Vec<(usize, Sector)>,
+}
+
+/// Which sectors of a write arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    Subset(u32),
+    UpTo(usize),
+    From(usize),
+    AllBut(usize),
+    Only(usize),
+}
+
+impl Kept {
+    const NONE: Kept = Kept::UpTo(0);
+    const ALL: Kept = Kept::From(0);
+
+    fn keeps(self, index: usize) -> bool {
+        match self {
+            Kept::Subset(bits) => bits & 1 << index != 0,
+            Kept::UpTo(end) => index < end,
+            Kept::From(first) => index >= first,
+            Kept::AllBut(one) => index != one,
+            Kept::Only(one) => index == one,
+        }
+    }
+
+    /// All ways in which a write of so many sectors may arrive.
+    fn ways(sectors: usize) -> Vec<Kept> {
+        if sectors <= SUBSETS_MAX {
+            return (0..1_u32 << sectors).map(Kept::Subset).collect();
+        }
+        let is_looked_at = |at: &usize| {
+            sectors <= EACH_MAX || *at < EDGE || *at + EDGE > sectors || at.is_multiple_of(EACH_MAX)
+        };
+        let mut ways = vec![Kept::NONE, Kept::ALL];
+        for at in (0..sectors).filter(is_looked_at) {
+            ways.extend([Kept::AllBut(at), Kept::Only(at)]);
+            if at > 0 {
+                ways.extend([Kept::UpTo(at), Kept::From(at)]);
+            }
+        }
+        ways
+    }
+}
+
+impl Write {
+    /// `bytes` at `offset`, over what `medium` shows.
+    pub fn new(medium: &Medium, segment: SegmentNumber, offset: u64, bytes: &[u8]) -> Write {
+        let first = offset as usize / SECTOR;
+        let sectors = bytes.chunks(SECTOR).enumerate().map(|(index, new)| (first + index, new));
+        let changed = sectors.filter(|(sector, new)| medium.sector((segment, *sector)) != *new);
+        // Invariant: whole blocks are written.
+        Write { segment, sectors: changed.map(|(sector, new)| (sector, new.try_into().unwrap())).collect() }
+    }
+
+    fn put(&self, medium: &mut Medium, kept: Kept, undo: &mut Vec<(Place, Sector)>) {
+        for (index, (sector, new)) in self.sectors.iter().enumerate() {
+            if kept.keeps(index) {
+                let place = (self.segment, *sector);
+                undo.push((place, medium.put(place, new)));
+            }
+        }
+    }
+}
+
+/// What was changed, to be changed back.
+#[derive(Default)]
+pub struct Undo(Vec<(Place, Sector)>);
+
+impl Undo {
+    pub fn put_all(&mut self, medium: &mut Medium, write: &Write) {
+        write.put(medium, Kept::ALL, &mut self.0);
+    }
+
+    pub fn undo(self, medium: &mut Medium) {
+        for (place, old) in self.0.into_iter().rev() {
+            medium.put(place, &old);
+        }
+    }
+}
+
+/// The combinations of the ways in which writes may arrive.
+fn combinations(writes: &[Write]) -> Vec<Vec<Kept>> {
+    let ways: Vec<Vec<Kept>> = writes.iter().map(|write| Kept::ways(write.sectors.len())).collect();
+    if ways.iter().map(Vec::len).product::<usize>() <= TOGETHER_MAX {
+        return product(&ways);
+    }
+    let mut all = Vec::new();
+    for one in 0..ways.len() {
+        let coarse = ways.iter().enumerate();
+        let coarse: Vec<Vec<Kept>> = coarse
+            .map(|(index, ways)| if index == one { ways.clone() } else { vec![Kept::NONE, Kept::ALL] })
+            .collect();
+        all.extend(product(&coarse));
+    }
+    all
+}
+
+fn product(ways: &[Vec<Kept>]) -> Vec<Vec<Kept>> {
+    ways.iter().fold(vec![Vec::new()], |before, ways| {
+        let with = |kept: &Vec<Kept>, way: &Kept| kept.iter().copied().chain([*way]).collect();
+        before.iter().flat_map(|kept| ways.iter().map(move |way| with(kept, way))).collect()
+    })
+}
+
+/// Shows each image that a power cut may leave of `writes`, on top of `medium`.
+pub fn each_cut(medium: &mut Medium, writes: &[Write], look: &mut dyn FnMut(&mut Medium)) {
+    for kept in combinations(writes) {
+        let mut undo = Undo::default();
+        for (write, kept) in writes.iter().zip(kept) {
+            write.put(medium, kept, &mut undo.0);
+        }
+        look(medium);
+        undo.undo(medium);
+    }
+}
+
+#[test]
+fn few_sectors_arrive_in_every_subset_and_many_in_pieces_and_with_gaps() {
+    assert_eq!(Kept::ways(3).len(), 8);
+    let shown = |sectors: usize| -> std::collections::BTreeSet<Vec<bool>> {
+        let kept = |way: &Kept| (0..sectors).map(|index| way.keeps(index)).collect();
+        Kept::ways(sectors).iter().map(kept).collect()
+    };
+    assert_eq!(shown(6).len(), 64);
+    // None and all; seven each up to, from, without and alone. Of these, the first alone, all but the last, and so on, are
+    // the same.
+    assert_eq!(shown(8).len(), 2 + 4 * 8 - 2 - 4);
+    assert!(shown(300).len() > 120 && shown(300).len() < 160, "{}", shown(300).len());
+}
