@@ -60,7 +60,7 @@ impl Bus {
 }
 
 impl Deliveries {
-    /// The next message; `None` when the node is closed. Nothing is lost if the future is dropped.
+    /// The next message; `None` when the node is closed or its log failed. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Delivery> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }

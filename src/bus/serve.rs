@@ -71,7 +71,7 @@ impl Bus {
     /// itself when all others are dropped.
     ///
     /// # Errors
-    /// [`Error::AlreadyServing`] if another one runs, and [`Error::Storage`] if the log failed.
+    /// [`Error::AlreadyServing`] if another one runs, and [`Error::Storage`] as soon as the log has failed.
     pub fn serve(&self) -> Serve {
         let registry = self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner).take();
         let dispatcher = registry.map(|registry| Dispatcher::new(self.shared().clone(), registry));

@@ -112,6 +112,23 @@ impl Engine {
         }
     }
 
+    /// The log failed: what is waited for never comes, and all who asked are told.
+    pub(super) fn refuse_requests(&mut self) {
+        let requests = std::mem::take(&mut self.requests);
+        let to_be_written =
+            std::mem::take(&mut self.pending).into_iter().filter_map(|pending| match pending {
+                Pending::Done(id) => Some(id),
+                _ => None,
+            });
+        let being_written = std::mem::take(&mut self.done).into_iter().map(|(_, id)| id);
+        let confirmed = requests.confirmed.into_iter().map(|(id, ..)| id);
+        let subscribers = requests.subscribers.into_iter().map(|(id, ..)| id);
+        let waiting = confirmed.chain(subscribers).chain(requests.drains.into_keys());
+        for id in being_written.chain(to_be_written).chain(waiting) {
+            self.events.push_back(Event::Refused(id, Refusal::Storage));
+        }
+    }
+
     /// Nobody waits any more for what was asked for.
     pub fn forget_request(&mut self, id: RequestId) {
         self.requests.confirmed.retain(|(waiting, ..)| *waiting != id);
@@ -262,7 +279,8 @@ impl Engine {
 
     /// Wishes changed, here or in what the publisher knows: sessions say what is new, and those who wait are told.
     pub(super) fn check_confirmed(&mut self) {
-        let Engine { state, sessions, requests, events, .. } = self;
+        let Engine { state, sessions, requests, .. } = self;
+        let mut done = Vec::new();
         for session in sessions.iter_mut().filter(|session| session.is_known()) {
             let Some(slot) = session.peer else { continue };
             let open = |state: &IntentState| matches!(state, IntentState::Wanted | IntentState::Removing);
@@ -280,21 +298,24 @@ impl Engine {
             };
             let confirmed = topics.iter().all(settled);
             if confirmed {
-                events.push_back(Event::Done(*id));
+                done.push(*id);
             }
             !confirmed
         });
+        self.done_once_durable(done);
     }
 
     pub(super) fn check_subscribers(&mut self) {
-        let Engine { state, requests, events, .. } = self;
+        let Engine { state, requests, .. } = self;
+        let mut done = Vec::new();
         requests.subscribers.retain(|(id, topic, count)| {
             let matching = state.subscribers.values().filter(|topics| topics.contains(topic)).count();
             if matching >= *count {
-                events.push_back(Event::Done(*id));
+                done.push(*id);
             }
             matching < *count
         });
+        self.done_once_durable(done);
     }
 
     /// Whether nothing is owed to anyone and nothing waits for a handler.

@@ -109,12 +109,13 @@ impl Engine {
         }
     }
 
-    /// The write of a batch failed. It is never tried again; the node stops accepting.
+    /// The write of a batch failed. It is never tried again; the node stops accepting, and all who wait are told.
     pub fn handle_write_failed(&mut self, now: Now) {
         self.now = now;
         self.failed = true;
         self.commit.fail();
         self.end_all_sessions();
+        self.refuse_requests();
     }
 
     /// The file of the next segment is there.

@@ -1,7 +1,7 @@
 //! Putting into the next batch what the engine wants to log. It happens under the lock that publishers take, so it
 //! is short: all is decided before.
 
-use super::effect::Event;
+use super::effect::{Event, RequestId};
 use super::routing::Routing;
 use super::session::{Phase, Said};
 use super::{Engine, Pending, Unspoken};
@@ -196,6 +196,16 @@ impl Engine {
         }
         self.release_done();
         self.events.push_back(Event::Durable(durable));
+    }
+
+    /// What was asked for is so, as far as the records go that were applied: it is said once they are durable.
+    pub(super) fn done_once_durable(&mut self, requests: Vec<RequestId>) {
+        let applied = self.commit.submitted_up_to();
+        let at = self.done.partition_point(|(lsn, _)| *lsn <= applied);
+        for (index, request) in (at..).zip(requests) {
+            self.done.insert(index, (applied, request));
+        }
+        self.release_done();
     }
 
     fn release_done(&mut self) {

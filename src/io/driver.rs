@@ -221,6 +221,8 @@ impl Driver {
         self.parts.shared.set_failure(error);
         self.parts.engine.handle_write_failed(clock::now());
         self.parts.shared.durable.fail();
+        // Marks of what is handled from now on could not be written: whoever handles is told.
+        self.parts.shared.handoff.end();
         self.parts.shared.staging.lock().set_gate(super::staging::Gate::Failed);
     }
 

@@ -173,7 +173,7 @@ impl Handoff {
         }
     }
 
-    /// The node closed.
+    /// The node closed, or its log failed.
     pub fn end(&self) {
         let mut inner = self.inner();
         self.ended.store(true, Ordering::Release);

@@ -78,6 +78,12 @@ impl GroupCommit {
         self.durable
     }
 
+    /// The highest record whose write has begun: all up to it is applied.
+    #[must_use]
+    pub fn submitted_up_to(&self) -> Lsn {
+        Lsn(self.position.next_lsn.0 - 1)
+    }
+
     /// The highest batch that is on stable storage with all before it.
     #[must_use]
     pub fn durable_batch(&self) -> BatchNumber {
