@@ -87,6 +87,11 @@ impl DirectoryError {
         }
     }
 
+    /// Whether there is no such file.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether there is no room left: on the disk, or in what this user may take of it.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {

@@ -10,9 +10,12 @@
 //!
 //! A crash between any two steps leaves what was there before or after it: a segment's name is only ever given to a
 //! file that is whole. What a spare holds is some old segment's, which the log tells apart by its batches.
+//!
+//! A step that fails is taken again where it stopped, at the next request: the log has a hole if a segment goes while an
+//! older one stays, so what is to be freed is freed before anything else is done, in order.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -74,7 +77,7 @@ pub enum Answer {
         /// Whether its file became a spare.
         recycled: bool,
     },
-    /// The segment may still be there.
+    /// The segment may still be there. It is tried again with the next request, before anything else is done.
     FreeFailed {
         /// The segment.
         number: SegmentNumber,
@@ -129,6 +132,8 @@ impl Prewriter {
         let (requests, inbound) = mpsc::channel();
         let workshop = Workshop {
             spares: listing.spares.into_iter().collect(),
+            unfreed: BTreeMap::new(),
+            named: None,
             zeros: Zeros::new(),
             signals: Arc::clone(&signals),
             directory: Arc::clone(&directory),
@@ -218,6 +223,10 @@ struct Workshop {
     segment_bytes: u64,
     /// The names of the spare files.
     spares: BTreeSet<String>,
+    /// Segments that are to be freed, and once their name is taken, whether their file became a spare.
+    unfreed: BTreeMap<SegmentNumber, Option<bool>>,
+    /// The segment that is being prepared, if its file has its name already, and perhaps not for good.
+    named: Option<SegmentNumber>,
     zeros: Box<Zeros>,
     signals: Arc<Signals>,
     /// How the thread waits.
@@ -239,10 +248,13 @@ impl Workshop {
                     Err(Refusal::Failed(source)) => answer(Answer::PrepareFailed { number, source }),
                     Err(Refusal::Stopped) => return,
                 },
-                Request::Free { number } => match self.free(number) {
-                    Ok(recycled) => answer(Answer::Freed { number, recycled }),
-                    Err(source) => answer(Answer::FreeFailed { number, source }),
-                },
+                Request::Free { number } => {
+                    self.unfreed.insert(number, None);
+                    match self.free_all() {
+                        Ok(recycled) => answer(Answer::Freed { number, recycled }),
+                        Err(source) => answer(Answer::FreeFailed { number, source }),
+                    }
+                }
             }
         }
     }
@@ -252,27 +264,41 @@ impl Workshop {
     }
 
     fn prepare(&mut self, number: SegmentNumber, speed: Speed) -> Result<SegmentFile, Refusal> {
+        self.free_all()?;
         let name = segment_name(number);
-        self.directory.refuse_existing(&name)?;
-        if let Some(spare) = self.take_spare()? {
-            self.directory.rename(&spare, &name)?;
-        } else {
-            let unfinished = unfinished_name(number);
-            self.prewrite(&unfinished, number, speed)?;
-            self.directory.rename(&unfinished, &name)?;
+        if self.named != Some(number) {
+            self.give_name(&name, number, speed)?;
+            self.named = Some(number);
         }
         self.directory.sync()?;
         let path = self.directory.path_of(&name);
-        Ok(SegmentFile::open(&path).map_err(|error| DirectoryError::io("open", &path, error))?)
+        let file = SegmentFile::open(&path).map_err(|error| DirectoryError::io("open", &path, error))?;
+        self.named = None;
+        Ok(file)
+    }
+
+    /// Finds or makes a file for the segment, and gives it its name.
+    fn give_name(&mut self, name: &str, number: SegmentNumber, speed: Speed) -> Result<(), Refusal> {
+        self.directory.refuse_existing(name)?;
+        if let Some(spare) = self.find_spare()? {
+            self.directory.rename(&spare, name)?;
+            self.spares.remove(&spare);
+        } else {
+            let unfinished = unfinished_name(number);
+            self.prewrite(&unfinished, number, speed)?;
+            self.directory.rename(&unfinished, name)?;
+        }
+        Ok(())
     }
 
     /// A spare that can be used: others are removed, such as those of another size from before the options changed.
-    fn take_spare(&mut self) -> Result<Option<String>, DirectoryError> {
-        while let Some(name) = self.spares.pop_first() {
+    fn find_spare(&mut self) -> Result<Option<String>, DirectoryError> {
+        while let Some(name) = self.spares.first().cloned() {
             if self.is_recyclable(&name)? {
                 return Ok(Some(name));
             }
             self.directory.unlink(&name)?;
+            self.spares.remove(&name);
         }
         Ok(None)
     }
@@ -326,9 +352,32 @@ impl Workshop {
         Ok(true)
     }
 
-    fn free(&mut self, number: SegmentNumber) -> Result<bool, DirectoryError> {
+    /// Frees what is to be freed, oldest first, and says whether the last of it became a spare.
+    fn free_all(&mut self) -> Result<bool, DirectoryError> {
+        let mut recycled = false;
+        while let Some((number, taken)) = self.unfreed.first_key_value() {
+            let number = *number;
+            recycled = match taken {
+                Some(recycled) => *recycled,
+                None => self.take_name(number)?,
+            };
+            self.unfreed.insert(number, Some(recycled));
+            self.directory.sync()?;
+            self.unfreed.remove(&number);
+        }
+        Ok(recycled)
+    }
+
+    /// Takes a segment's name from its file, and says whether that became a spare.
+    fn take_name(&mut self, number: SegmentNumber) -> Result<bool, DirectoryError> {
         let name = segment_name(number);
-        let recycled = self.spares.len() < SPARES_MAX && self.is_recyclable(&name)?;
+        let recyclable = self.is_recyclable(&name).inspect_err(|error| {
+            if error.is_missing() {
+                // Whoever took it away, there is nothing left to do.
+                self.unfreed.remove(&number);
+            }
+        })?;
+        let recycled = recyclable && self.spares.len() < SPARES_MAX;
         if recycled {
             let spare = self.unused_spare_name();
             self.directory.rename(&name, &spare)?;
@@ -336,7 +385,6 @@ impl Workshop {
         } else {
             self.directory.unlink(&name)?;
         }
-        self.directory.sync()?;
         Ok(recycled)
     }
 
@@ -523,6 +571,28 @@ mod tests {
     }
 
     #[test]
+    fn no_segment_is_freed_while_an_older_one_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let bench = Bench::start(place.path(), BYTES);
+        (1..=2).for_each(|number| drop(bench.prepared(number)));
+        // No spare can have this name, so it cannot be freed.
+        fs::write(place.path().join(spare_name(0)), "in the way").unwrap();
+        bench.prewriter.free(SegmentNumber(1));
+        let answer = bench.answers.recv().unwrap();
+        assert!(matches!(answer, Answer::FreeFailed { number: SegmentNumber(1), .. }), "{answer:?}");
+        bench.prewriter.free(SegmentNumber(2));
+        let answer = bench.answers.recv().unwrap();
+        assert!(matches!(answer, Answer::FreeFailed { number: SegmentNumber(2), .. }), "{answer:?}");
+        bench.prewriter.prepare(SegmentNumber(3), Speed::Full);
+        let answer = bench.answers.recv().unwrap();
+        assert!(matches!(answer, Answer::PrepareFailed { number: SegmentNumber(3), .. }), "{answer:?}");
+
+        fs::remove_file(place.path().join(spare_name(0))).unwrap();
+        bench.prepared(3);
+        assert_eq!(names(&place), [segment_name(SegmentNumber(3)), spare_name(1)], "both were, in order");
+    }
+
+    #[test]
     fn freeing_what_is_not_there_is_told() {
         let place = tempfile::tempdir().unwrap();
         let bench = Bench::start(place.path(), BYTES);
@@ -561,6 +631,8 @@ mod tests {
             directory: Arc::new(Directory::open(place.path()).unwrap()),
             segment_bytes: BYTES,
             spares: BTreeSet::new(),
+            unfreed: BTreeMap::new(),
+            named: None,
             zeros: Zeros::new(),
             signals,
             sleep: Box::new(move |_| {
