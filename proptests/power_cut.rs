@@ -26,6 +26,8 @@ mod fault;
 mod history;
 #[path = "power_cut/image.rs"]
 mod image;
+#[path = "power_cut/latency.rs"]
+mod latency;
 #[path = "power_cut/law.rs"]
 mod law;
 #[path = "power_cut/ledger.rs"]

@@ -2,8 +2,8 @@
 //!
 //! * What was written to a file is durable once that file was flushed, and not before. Names are durable once their
 //!   directory was flushed, and not before; a flush of a file says nothing about its name.
-//! * A write with O_DSYNC is durable when it is answered. Another one that is on its way meanwhile is not, and no flush of the
-//!   file makes it durable.
+//! * A write with O_DSYNC is durable once its own flush was done, and no other that is on its way is durable with it, though it
+//!   was written: see `image.rs`.
 //! * At a cut, of what was not flushed any part may be there: each sector of 512 bytes, or each write, and each change of names
 //!   by itself, in any order. The request in the middle of which the power goes is one of these, and a flush may be done or not.
 //! * From then on every request is answered with EIO until the power is back.
@@ -16,7 +16,7 @@ use fuser::{Errno, FileType};
 use resolute::format::segment::{is_spare, segment_number};
 
 use super::fault::{Effect, Fault, Kind};
-use super::image::{Image, Own};
+use super::image::Image;
 use super::loss::Loss;
 use super::names::{Change, Names};
 use super::rng::Rng;
@@ -55,17 +55,6 @@ enum Fate {
         /// Whether a flush is done before.
         is_done: bool,
     },
-}
-
-impl Fate {
-    /// Whether a flush makes durable what it was asked for.
-    fn is_done(&self) -> bool {
-        match self {
-            Fate::Done => true,
-            Fate::Refused => false,
-            Fate::Last { is_done, .. } => *is_done,
-        }
-    }
 }
 
 /// The disk.
@@ -239,31 +228,13 @@ impl Disk {
         }
     }
 
-    pub fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
-        let fate = self.begin(Kind::Write, number)?;
-        self.file(number)?.write(offset as usize, bytes, None);
-        self.end(fate)
-    }
-
-    /// Begins a write with O_DSYNC.
-    pub fn begin_own(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<Own, Errno> {
+    /// `is_own`: a flush of its own follows.
+    pub fn write(&mut self, number: u64, offset: u64, bytes: &[u8], is_own: bool) -> Result<(), Errno> {
         let fate = self.begin(Kind::Write, number)?;
         if !self.file(number)?.is_flushed() && self.is_log(number) {
             self.tally.add("writes of the log at once", 1);
         }
-        self.next += 1;
-        let own = Own(self.next);
-        self.file(number)?.write(offset as usize, bytes, Some(own));
-        self.end(fate).map(|()| own)
-    }
-
-    /// Makes it durable.
-    pub fn end_own(&mut self, number: u64, own: Own) -> Result<(), Errno> {
-        let fate = self.begin(Kind::Flush, number)?;
-        if fate.is_done() {
-            let is_more = self.file(number)?.flush_own(own);
-            self.tally.add("writes durable while another was on its way", u64::from(is_more));
-        }
+        self.file(number)?.write(offset as usize, bytes, is_own);
         self.end(fate)
     }
 
@@ -273,15 +244,24 @@ impl Disk {
         self.end(fate)
     }
 
-    /// Flushes a file's content, or the names in a directory.
-    pub fn flush(&mut self, number: u64) -> Result<(), Errno> {
+    /// Flushes a file's content, or the names in a directory. `is_own`: it is the flush of a write with O_DSYNC.
+    pub fn flush(&mut self, number: u64, is_own: bool) -> Result<(), Errno> {
         let kind = match self.inode(number)?.kind() {
             FileType::Directory => Kind::FlushNames,
             _ => Kind::Flush,
         };
         let fate = self.begin(kind, number)?;
-        if fate.is_done() {
+        let is_done = match fate {
+            Fate::Done => true,
+            Fate::Refused => false,
+            Fate::Last { is_done, .. } => is_done,
+        };
+        if is_done {
             match self.inodes.get_mut(&number).map(|inode| &mut inode.content) {
+                Some(Content::File(image)) if is_own => {
+                    let is_more = image.flush_own();
+                    self.tally.add("flushes that another write did not share", u64::from(is_more));
+                }
                 Some(Content::File(image)) => image.flush(),
                 Some(Content::Directory(names)) => names.flush(),
                 None => return Err(Errno::ENOENT),

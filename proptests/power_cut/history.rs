@@ -104,9 +104,9 @@ impl History {
 
     async fn one_life(&mut self) -> Result<(), String> {
         let style = plan::style(&mut self.rng);
-        let flush_us = plan::flush_us(&mut self.rng);
-        self.power.flush_takes(flush_us).await?;
-        self.tell(format!("{style:?}, a flush takes {flush_us} us"));
+        let latency = plan::latency(&mut self.rng, style);
+        self.power.set_latency(latency).await?;
+        self.tell(format!("{style:?}, {latency:?}"));
         if let Some(fault) = plan::next(&mut self.rng, std::mem::take(&mut self.is_torn)) {
             self.tell(format!("armed: {fault}"));
             self.power.arm(fault).await?;

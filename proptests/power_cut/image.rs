@@ -1,5 +1,9 @@
 //! What one file holds: what would be there after a power cut, and what those see who read it before.
 
+use std::collections::VecDeque;
+
+use resolute::format::batch::BatchHeader;
+
 use super::loss::{Loss, Unit};
 use super::rng::Rng;
 use super::tally::Tally;
@@ -11,12 +15,13 @@ const SECTOR_BYTES: usize = 512;
 const LARGE_SECTORS: u64 = 256;
 const FEW_SECTORS: u64 = 32;
 
-/// A write with O_DSYNC: it is durable by itself, and not before it is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Own(pub u64);
-
 enum Change {
-    Write { offset: usize, bytes: Vec<u8>, own: Option<Own> },
+    /// `is_own`: it will be flushed by a request of its own, and begins here.
+    Write {
+        offset: usize,
+        bytes: Vec<u8>,
+        is_own: bool,
+    },
     Resize(usize),
 }
 
@@ -26,7 +31,7 @@ pub struct Image {
     durable: Vec<u8>,
     seen: Vec<u8>,
     /// What was done since the last flush, in its order.
-    unsynced: Vec<Change>,
+    unsynced: VecDeque<Change>,
 }
 
 impl Image {
@@ -45,29 +50,36 @@ impl Image {
         &self.seen[from..(offset + bytes).min(self.seen.len()).max(from)]
     }
 
-    pub fn write(&mut self, offset: usize, bytes: &[u8], own: Option<Own>) {
+    /// `is_own`: it was made with O_DSYNC, so a flush of its own follows.
+    pub fn write(&mut self, offset: usize, bytes: &[u8], is_own: bool) {
         place(&mut self.seen, offset, bytes);
-        self.unsynced.push(Change::Write { offset, bytes: bytes.to_vec(), own });
+        // The kernel may give a large write in parts; a batch of the log tells where it begins.
+        let is_own = is_own && BatchHeader::parse(bytes).is_ok();
+        self.unsynced.push_back(Change::Write { offset, bytes: bytes.to_vec(), is_own });
     }
 
     pub fn resize(&mut self, bytes: usize) {
         self.seen.resize(bytes, 0);
-        self.unsynced.push(Change::Resize(bytes));
+        self.unsynced.push_back(Change::Resize(bytes));
     }
 
-    /// Makes durable what was done so far, and not what is on its way.
+    /// Makes durable what was done so far.
     pub fn flush(&mut self) {
-        self.flush_those(|change| own_of(change).is_none());
+        self.flush_first(self.unsynced.len());
     }
 
-    /// A write with O_DSYNC is durable now. Says whether another one is on its way.
-    pub fn flush_own(&mut self, own: Own) -> bool {
-        self.flush_those(|change| own_of(change) == Some(own));
-        self.unsynced.iter().any(|change| own_of(change).is_some())
+    /// The flush that follows a write with O_DSYNC: it makes durable the oldest such write and what was done before it, and not
+    /// those on whose own flushes others still wait. Which of them asked is not known, but they are promised one by one, the
+    /// oldest first. Says whether any is left.
+    pub fn flush_own(&mut self) -> bool {
+        let mut own = (0..).zip(&self.unsynced).filter(|(_, change)| begins_own(change));
+        let next = own.nth(1).map(|(at, _)| at);
+        self.flush_first(next.unwrap_or(self.unsynced.len()));
+        next.is_some()
     }
 
-    fn flush_those(&mut self, is_flushed: impl Fn(&Change) -> bool) {
-        for change in self.unsynced.extract_if(.., |change| is_flushed(change)) {
+    fn flush_first(&mut self, count: usize) {
+        for change in self.unsynced.drain(..count) {
             match change {
                 Change::Write { offset, bytes, .. } => place(&mut self.durable, offset, &bytes),
                 Change::Resize(bytes) => self.durable.resize(bytes, 0),
@@ -77,17 +89,26 @@ impl Image {
 
     /// The power is gone, and of what was not flushed no more is there than the loss leaves.
     pub fn cut(&mut self, loss: Loss, is_log: bool, rng: &mut Rng, tally: &mut Tally) {
-        for change in std::mem::take(&mut self.unsynced) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let newest = unsynced.iter().rposition(begins_own).unwrap_or(unsynced.len().saturating_sub(1));
+        if loss.unit == Unit::Newest && is_log && newest > 0 {
+            tally.add("writes of the log that overtook lost ones", 1);
+        }
+        for (at, change) in unsynced.into_iter().enumerate() {
+            let is_kept = match loss.unit {
+                Unit::Newest => at >= newest,
+                Unit::Writes | Unit::Sectors => rng.chance(loss.keep),
+            };
             match change {
                 Change::Write { offset, bytes, .. } if loss.unit == Unit::Sectors => {
                     self.tear(offset, &bytes, loss.keep, rng, tally, is_log);
                 }
-                Change::Write { offset, bytes, .. } if rng.chance(loss.keep) => {
+                Change::Write { offset, bytes, .. } if is_kept => {
                     place(&mut self.durable, offset, &bytes);
                     tally.add("writes kept whole", 1);
                 }
                 Change::Write { .. } => tally.add("writes lost whole", 1),
-                Change::Resize(bytes) if rng.chance(loss.keep) => self.durable.resize(bytes, 0),
+                Change::Resize(bytes) if is_kept => self.durable.resize(bytes, 0),
                 Change::Resize(_) => {}
             }
         }
@@ -127,11 +148,9 @@ impl Image {
     }
 }
 
-fn own_of(change: &Change) -> Option<Own> {
-    match change {
-        Change::Write { own, .. } => *own,
-        Change::Resize(_) => None,
-    }
+/// Whether a write begins there that is flushed by itself.
+fn begins_own(change: &Change) -> bool {
+    matches!(change, Change::Write { is_own: true, .. })
 }
 
 fn place(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {

@@ -8,9 +8,11 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use resolute::format::batch::{BatchFacts, seal};
+use resolute::ids::{BatchNumber, Epoch, Lsn, SegmentNumber};
 
 use super::fault::{Effect, Fault, Kind};
-use super::image::{Image, Own};
+use super::image::Image;
 use super::loss::{Loss, Unit};
 use super::power::{Power, Stop};
 use super::rng::Rng;
@@ -28,7 +30,7 @@ pub async fn check(above: &Path) -> Result<(), Stop> {
     fs::create_dir(&at).map_err(|error| Stop::Failed(error.to_string()))?;
     let mut power = Power::start(&at).await?;
     let broken = |why: String| Stop::Failed(format!("the file system breaks its own law: {why}"));
-    own_writes().map_err(broken)?;
+    own_flushes().map_err(broken)?;
     files(&mut power).await.map_err(broken)?;
     names(&mut power).await.map_err(broken)?;
     refusals(&mut power).await.map_err(broken)
@@ -59,24 +61,44 @@ async fn cut(power: &mut Power) -> Result<(), String> {
     power.restore().await
 }
 
-/// Of three writes with O_DSYNC that are on their way at once, each is durable by itself.
-fn own_writes() -> Result<(), String> {
-    let left = |durable: &[u64], unit: Unit| {
+/// Each of two writes of the log that are on their way at once has a flush of its own; and what overtakes what.
+fn own_flushes() -> Result<(), String> {
+    let batch = |number: u64| {
+        let facts = BatchFacts {
+            log_id: 1,
+            epoch: Epoch(1),
+            nonce: 1,
+            batch_number: BatchNumber(number),
+            durable_batch: BatchNumber(0),
+            segment: SegmentNumber(1),
+            previous_header_crc: 0,
+            closing: false,
+        };
+        let mut bytes = vec![0; 4096];
+        seal(&mut bytes, 0, Lsn(number), 0, &[], &facts);
+        bytes
+    };
+    let after = |flushes: u64, unit: Unit| {
         let mut image = Image::default();
-        for number in 0..3 {
-            image.write(4096 * number, &BLOCK.0, Some(Own(number as u64)));
+        for number in 1..=3 {
+            // The second half of the first one comes as a request of its own.
+            image.write(8192 * (number as usize - 1), &batch(number), true);
+            image.write(8192 * (number as usize - 1) + 4096, &BLOCK.0, true);
         }
-        image.flush();
-        let is_more = durable.iter().fold(true, |_, own| image.flush_own(Own(*own)));
+        let left = (0..flushes).fold(true, |_, _| image.flush_own());
         let (mut rng, mut tally) = (Rng::new(1), Tally::default());
         image.cut(Loss { unit, keep: 0, seed: 1 }, true, &mut rng, &mut tally);
-        let there = |number: usize| image.read(4096 * number, 4096) == BLOCK.0;
-        (is_more, [there(0), there(1), there(2)])
+        let there = |number: u64| {
+            let at = 8192 * (number as usize - 1);
+            image.read(at, 4096) == batch(number) && image.read(at + 4096, 4096) == BLOCK.0
+        };
+        (left, (1..=3).map(there).collect::<Vec<bool>>(), image.bytes())
     };
-    must(left(&[], Unit::Sectors).1 == [false; 3], "a flush is for what was answered")?;
-    must(left(&[1], Unit::Sectors) == (true, [false, true, false]), "one is durable by itself")?;
-    must(left(&[2, 0], Unit::Writes) == (true, [true, false, true]), "in any order")?;
-    must(left(&[2, 0, 1], Unit::Sectors) == (false, [true; 3]), "and all in the end")
+    must(after(0, Unit::Sectors).1 == [false, false, false], "without a flush nothing is there")?;
+    must(after(1, Unit::Sectors) == (true, vec![true, false, false], 8192), "one flush is for one write")?;
+    must(after(2, Unit::Writes) == (true, vec![true, true, false], 16_384), "two are for two")?;
+    must(after(3, Unit::Sectors) == (false, vec![true, true, true], 24_576), "three are for all")?;
+    must(after(0, Unit::Newest).1 == [false, false, true], "the newest may be there alone")
 }
 
 async fn files(power: &mut Power) -> Result<(), String> {

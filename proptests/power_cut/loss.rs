@@ -10,10 +10,13 @@ pub enum Unit {
     Sectors,
     /// Each write.
     Writes,
+    /// Of each file the newest write is there, and none of those before it.
+    Newest,
 }
 
 impl Unit {
-    const ALL: [(Unit, &str); 2] = [(Unit::Sectors, "sectors"), (Unit::Writes, "writes")];
+    const ALL: [(Unit, &str); 3] =
+        [(Unit::Sectors, "sectors"), (Unit::Writes, "writes"), (Unit::Newest, "newest")];
 }
 
 /// See the module.

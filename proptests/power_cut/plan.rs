@@ -1,6 +1,7 @@
 //! What goes wrong next.
 
 use super::fault::{Effect, Fault, Kind};
+use super::latency::Latency;
 use super::loss::{Loss, Unit};
 use super::publishing::Style;
 use super::rng::Rng;
@@ -11,7 +12,11 @@ const KEEP: [u64; 10] = [0, 0, 0, 1, 10, 50, 50, 90, 99, 100];
 
 /// How much stays.
 pub fn loss(rng: &mut Rng) -> Loss {
-    let unit = if rng.chance(75) { Unit::Sectors } else { Unit::Writes };
+    let unit = match rng.below(10) {
+        0..=6 => Unit::Sectors,
+        7 => Unit::Writes,
+        _ => Unit::Newest,
+    };
     Loss { unit, keep: KEEP[rng.below(KEEP.len() as u64) as usize], seed: rng.number() }
 }
 
@@ -19,7 +24,7 @@ pub fn loss(rng: &mut Rng) -> Loss {
 pub fn next(rng: &mut Rng, is_behind_a_tear: bool) -> Option<Fault> {
     let cut = Effect::Cut(loss(rng));
     let (kind, first, last, effect) = match rng.below(22) {
-        // In the middle of the repair, or behind the first batches that are written over what was cut off.
+        // What an opening leaves of writes that were in flight shows if the next cut comes right behind its first batch.
         0..=13 if is_behind_a_tear => (Some(Kind::Flush), 3, 8, Effect::Cut(Loss { keep: 0, ..loss(rng) })),
         // While a node is opened, mostly.
         0..=4 => (None, 1, 40, cut),
@@ -40,9 +45,14 @@ pub fn style(rng: &mut Rng) -> Style {
     [Style::Mixed, Style::Mixed, Style::Large, Style::Small][rng.below(4) as usize]
 }
 
-/// How long a flush takes, and a write that is durable by itself: on some disks long enough for the next batch to be waiting.
-pub fn flush_us(rng: &mut Rng) -> u64 {
-    [0, 300, 2_000, 6_000][rng.below(4) as usize]
+/// How fast the disk is. The kernel lets the second of two writes pass the flush of the first one only if it has waited for
+/// some four milliseconds: on slow disks, two are nearly always on their way at once.
+pub fn latency(rng: &mut Rng, style: Style) -> Latency {
+    let slow = Latency { write_us: 6_000, flush_us: 2_000 };
+    let disks = [0, 300, 2_000].map(|flush_us| Latency { write_us: 0, flush_us });
+    let is_slow = rng.chance(if style == Style::Small { 75 } else { 35 });
+    let drawn = disks[rng.below(disks.len() as u64) as usize];
+    if is_slow { slow } else { drawn }
 }
 
 /// Bytes that are published before the power is cut in any case.

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use tokio::sync::{mpsc, watch};
 
 use super::fault::Fault;
+use super::latency::Latency;
 use super::loss::Loss;
 use super::server::MOUNT_POINT;
 use super::tally::Tally;
@@ -88,9 +89,9 @@ impl Power {
         self.order(&format!("arm {fault}")).await
     }
 
-    /// How long a flush of a file takes from now on, and a write with O_DSYNC, at least, in microseconds.
-    pub async fn flush_takes(&mut self, us: u64) -> Result<(), String> {
-        self.order(&format!("flush {us}")).await
+    /// How long requests take from now on.
+    pub async fn set_latency(&mut self, latency: Latency) -> Result<(), String> {
+        self.order(&format!("latency {latency}")).await
     }
 
     /// Cuts the power if it is on.

@@ -7,7 +7,6 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use super::disk::Disk;
+use super::latency::Latency;
 use super::volume::{Volume, lock};
 
 /// The name of the environment by which this process knows what it is, and where the file system is to be.
@@ -35,7 +35,7 @@ pub fn mount_point() -> Option<PathBuf> {
 
 /// Serves until the other process is gone or closes the way here.
 pub fn run(at: &Path) -> ExitCode {
-    let mut server = Server { disk: Arc::default(), flush_us: Arc::default(), mounted: None, at };
+    let mut server = Server { disk: Arc::default(), latency: Arc::default(), mounted: None, at };
     if let Err(why) = server.mount() {
         println!("unavailable {why}");
         return ExitCode::SUCCESS;
@@ -57,7 +57,7 @@ pub fn run(at: &Path) -> ExitCode {
 
 struct Server<'a> {
     disk: Arc<Mutex<Disk>>,
-    flush_us: Arc<AtomicU64>,
+    latency: Arc<Mutex<Latency>>,
     mounted: Option<BackgroundSession>,
     at: &'a Path,
 }
@@ -67,7 +67,7 @@ impl Server<'_> {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("power_cut".to_owned())];
         config.n_threads = Some(THREADS);
-        let volume = Volume { disk: Arc::clone(&self.disk), flush_us: Arc::clone(&self.flush_us) };
+        let volume = Volume { disk: Arc::clone(&self.disk), latency: Arc::clone(&self.latency) };
         let session = fuser::spawn_mount(volume, self.at, &config).map_err(|error| error.to_string())?;
         self.mounted = Some(session);
         Ok(())
@@ -79,7 +79,9 @@ impl Server<'_> {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
             ["arm", ..] => lock(&self.disk).arm(line["arm".len()..].parse().map_err(|()| nonsense())?),
             ["cut", ..] => lock(&self.disk).cut(line["cut".len()..].parse().map_err(|()| nonsense())?),
-            ["flush", us] => self.flush_us.store(us.parse().map_err(|_| nonsense())?, Ordering::Relaxed),
+            ["latency", ..] => {
+                *lock(&self.latency) = line["latency".len()..].parse().map_err(|()| nonsense())?;
+            }
             ["remount"] => self.remount()?,
             ["tally"] => return Ok(format!("tally {}", lock(&self.disk).tally())),
             _ => return Err(nonsense()),

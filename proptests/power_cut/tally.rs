@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What must happen in a whole run. If one of these never did, the run has shown less than it claims.
-const MUST_HAPPEN: [&str; 29] = [
+const MUST_HAPPEN: [&str; 30] = [
     "cuts in a write",
     "cuts in a flush",
     "cuts in a change of names",
@@ -17,6 +17,7 @@ const MUST_HAPPEN: [&str; 29] = [
     "cuts of both",
     "flushes of the log refused",
     "other flushes refused",
+    "writes of the log at once",
     "large writes of the log without a few sectors",
     "large writes of the log of which a few sectors stay",
     "writes kept whole",

@@ -3,7 +3,6 @@
 //! FOPEN_DIRECT_IO is never set: with it the kernel would not send the flush that O_DSYNC asks for.
 
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +16,7 @@ use nix::fcntl::OFlag;
 
 use super::disk::{Content, Disk, Inode};
 use super::image::Image;
+use super::latency::Latency;
 use super::names::Names;
 
 /// Nothing that was asked is remembered by the kernel.
@@ -25,7 +25,7 @@ const TTL: Duration = Duration::ZERO;
 const BLOCK_BYTES: u32 = 4096;
 
 /// How a file was opened that is written with O_DSYNC. Any other is 0.
-const WITH_DSYNC: FileHandle = FileHandle(1);
+const OWN_FLUSHES: FileHandle = FileHandle(1);
 
 /// More than any test needs.
 const FREE_BLOCKS: u64 = 1 << 20;
@@ -33,15 +33,11 @@ const FREE_BLOCKS: u64 = 1 << 20;
 /// The disk, mounted.
 pub struct Volume {
     pub disk: Arc<Mutex<Disk>>,
-    /// How long a flush of a file takes at least, and a write with O_DSYNC, in microseconds.
-    pub flush_us: Arc<AtomicU64>,
+    /// While one request takes so long, the next is on its way.
+    pub latency: Arc<Mutex<Latency>>,
 }
 
 impl Volume {
-    fn take_time(&self) {
-        std::thread::sleep(Duration::from_micros(self.flush_us.load(Ordering::Relaxed)));
-    }
-
     /// Does something with the disk. What went wrong meanwhile is told before the answer is.
     fn ask<T>(&self, what: impl FnOnce(&mut Disk) -> Result<T, Errno>) -> Result<T, Errno> {
         let mut disk = lock(&self.disk);
@@ -53,8 +49,8 @@ impl Volume {
     }
 }
 
-pub fn lock(disk: &Mutex<Disk>) -> MutexGuard<'_, Disk> {
-    disk.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn text(name: &OsStr) -> Result<&str, Errno> {
@@ -90,14 +86,8 @@ fn made(mode: u32, umask: u32, content: Content) -> Inode {
     Inode { mode: (mode & !umask & 0o7777) as u16, content }
 }
 
-/// A file that is opened for writes with O_DSYNC is not cached, and several of its writes may come at once, where the kernel has
-/// them: io_uring hands over those to one file one after another.
-fn opened(flags: i32) -> (FileHandle, FopenFlags) {
-    if OFlag::from_bits_truncate(flags).contains(OFlag::O_DSYNC) {
-        (WITH_DSYNC, FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES)
-    } else {
-        (FileHandle(0), FopenFlags::empty())
-    }
+fn handle(flags: i32) -> FileHandle {
+    if OFlag::from_bits_truncate(flags).contains(OFlag::O_DSYNC) { OWN_FLUSHES } else { FileHandle(0) }
 }
 
 fn empty(reply: ReplyEmpty, answer: Result<(), Errno>) {
@@ -186,8 +176,7 @@ impl Filesystem for Volume {
         });
         match answer {
             Ok(attributes) => {
-                let (handle, flags) = opened(flags);
-                reply.created(&TTL, &attributes, Generation(0), handle, flags);
+                reply.created(&TTL, &attributes, Generation(0), handle(flags), FopenFlags::empty());
             }
             Err(error) => reply.error(error),
         }
@@ -225,10 +214,7 @@ impl Filesystem for Volume {
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match self.ask(|disk| disk.inode(ino.0).map(drop)) {
-            Ok(()) => {
-                let (handle, flags) = opened(flags.0);
-                reply.opened(handle, flags);
-            }
+            Ok(()) => reply.opened(handle(flags.0), FopenFlags::empty()),
             Err(error) => reply.error(error),
         }
     }
@@ -262,28 +248,26 @@ impl Filesystem for Volume {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let answer = if handle == WITH_DSYNC {
-            self.ask(|disk| disk.begin_own(ino.0, offset, data)).and_then(|own| {
-                self.take_time();
-                self.ask(|disk| disk.end_own(ino.0, own))
-            })
-        } else {
-            self.ask(|disk| disk.write(ino.0, offset, data))
-        };
-        match answer {
+        let is_own = handle == OWN_FLUSHES;
+        if is_own {
+            let write_us = lock(&self.latency).write_us;
+            std::thread::sleep(Duration::from_micros(write_us));
+        }
+        match self.ask(|disk| disk.write(ino.0, offset, data, is_own)) {
             // The kernel counts the bytes of a request in 32 bits.
             Ok(()) => reply.written(data.len() as u32),
             Err(error) => reply.error(error),
         }
     }
 
-    fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.take_time();
-        empty(reply, self.ask(|disk| disk.flush(ino.0)));
+    fn fsync(&self, _: &Request, ino: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        let flush_us = lock(&self.latency).flush_us;
+        std::thread::sleep(Duration::from_micros(flush_us));
+        empty(reply, self.ask(|disk| disk.flush(ino.0, handle == OWN_FLUSHES)));
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        empty(reply, self.ask(|disk| disk.flush(ino.0)));
+        empty(reply, self.ask(|disk| disk.flush(ino.0, false)));
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
