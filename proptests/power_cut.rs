@@ -18,6 +18,10 @@
 // All of this is test code, though none of it stands in a test function.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "power_cut/addresses.rs"]
+mod addresses;
+#[path = "power_cut/causes.rs"]
+mod causes;
 #[path = "power_cut/disk.rs"]
 mod disk;
 #[path = "power_cut/fault.rs"]
@@ -26,6 +30,8 @@ mod fault;
 mod history;
 #[path = "power_cut/image.rs"]
 mod image;
+#[path = "power_cut/kind.rs"]
+mod kind;
 #[path = "power_cut/latency.rs"]
 mod latency;
 #[path = "power_cut/law.rs"]
@@ -60,6 +66,8 @@ mod server;
 mod snapshot;
 #[path = "power_cut/tally.rs"]
 mod tally;
+#[path = "power_cut/trouble.rs"]
+mod trouble;
 #[path = "power_cut/volume.rs"]
 mod volume;
 

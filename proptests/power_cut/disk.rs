@@ -17,20 +17,24 @@ use resolute::format::segment::{is_spare, segment_number};
 
 use super::fault::{Effect, Fault, Kind};
 use super::image::Image;
+use super::kind::Asked;
 use super::loss::Loss;
 use super::names::{Change, Names};
 use super::rng::Rng;
 use super::tally::Tally;
+use super::trouble::{Meeting, Troubles};
 
 /// The number of the directory at the top.
 pub const ROOT: u64 = 1;
 
+#[derive(Clone)]
 pub enum Content {
     File(Image),
     Directory(Names),
 }
 
 /// A file or directory.
+#[derive(Clone)]
 pub struct Inode {
     pub mode: u16,
     pub content: Content,
@@ -65,13 +69,26 @@ pub struct Disk {
     fault: Option<Fault>,
     news: Option<String>,
     tally: Tally,
+    /// What comes instead of what is asked for.
+    pub troubles: Troubles,
+    /// What was there when it was saved.
+    saved: BTreeMap<String, BTreeMap<u64, Inode>>,
 }
 
 impl Default for Disk {
     fn default() -> Disk {
         let root = Inode { mode: 0o755, content: Content::Directory(Names::default()) };
         let inodes = BTreeMap::from([(ROOT, root)]);
-        Disk { inodes, next: ROOT + 1, is_on: true, fault: None, news: None, tally: Tally::default() }
+        Disk {
+            inodes,
+            next: ROOT + 1,
+            is_on: true,
+            fault: None,
+            news: None,
+            tally: Tally::default(),
+            troubles: Troubles::default(),
+            saved: BTreeMap::new(),
+        }
     }
 }
 
@@ -228,14 +245,67 @@ impl Disk {
         }
     }
 
-    /// `is_own`: a flush of its own follows.
-    pub fn write(&mut self, number: u64, offset: u64, bytes: &[u8], is_own: bool) -> Result<(), Errno> {
+    /// Writes, and says how much of it. `is_own`: a flush of its own follows.
+    pub fn write(&mut self, number: u64, offset: u64, bytes: &[u8], is_own: bool) -> Result<usize, Errno> {
         let fate = self.begin(Kind::Write, number)?;
+        let meeting = self.meet(Asked::Write, number, None, bytes.len());
+        let written = match meeting {
+            Meeting::Done => bytes.len(),
+            Meeting::Short(written) => written,
+            Meeting::Refused(Errno::EINTR | Errno::EAGAIN) => 0,
+            Meeting::Refused(_) => bytes.len() / 2,
+        };
         if !self.file(number)?.is_flushed() && self.is_log(number) {
             self.tally.add("writes of the log at once", 1);
         }
-        self.file(number)?.write(offset as usize, bytes, is_own);
-        self.end(fate)
+        self.file(number)?.write(offset as usize, &bytes[..written], is_own);
+        self.end(fate)?;
+        match meeting {
+            Meeting::Refused(error) => Err(error),
+            _ => Ok(written),
+        }
+    }
+
+    /// What is to become of a request: about a file, or about a name in a directory.
+    pub fn meet(&mut self, asked: Asked, number: u64, name: Option<&str>, bytes: usize) -> Meeting {
+        if !self.troubles.is_armed() {
+            return Meeting::Done;
+        }
+        let file = match name {
+            Some(name) => format!("{}/{name}", self.name_of(number)),
+            None => self.name_of(number),
+        };
+        self.troubles.meet(asked, file, bytes)
+    }
+
+    /// Remembers all that is there, durable or not.
+    pub fn save(&mut self, name: &str) {
+        self.saved.insert(name.to_owned(), self.inodes.clone());
+    }
+
+    /// Nothing is there but what was saved under that name, if anything was. Files get new numbers: what the kernel still knows
+    /// of the old ones is not about them.
+    pub fn load(&mut self, name: &str) {
+        let base = self.next;
+        let renumbered = |number: u64| if number == ROOT { ROOT } else { number + base };
+        let mut saved = match self.saved.get(name) {
+            Some(saved) => saved.clone(),
+            None => Disk::default().inodes,
+        };
+        for inode in saved.values_mut() {
+            if let Content::Directory(names) = &mut inode.content {
+                names.renumber(renumbered);
+            }
+        }
+        self.inodes = saved.into_iter().map(|(number, inode)| (renumbered(number), inode)).collect();
+        self.next = self.inodes.keys().next_back().map_or(ROOT, |last| *last) + 1;
+        self.next = self.next.max(base);
+        self.is_on = true;
+    }
+
+    /// The names of all files.
+    pub fn all_names(&self) -> String {
+        self.named().map(|(name, _)| name + " ").collect()
     }
 
     pub fn resize(&mut self, number: u64, bytes: u64) -> Result<(), Errno> {

@@ -4,17 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use nix::errno::Errno;
 use resolute::{Bus, Error};
 
+use super::addresses::ABSENT;
+use super::causes::{chain, is_of_the_disk};
 use super::ledger::Ledger;
 use super::loss::Loss;
-use super::nodes::{Nodes, chain, is_of_the_disk, open_publisher, open_subscriber};
+use super::nodes::{Nodes, open_publisher, open_subscriber};
 use super::patience::within;
 use super::plan;
 use super::power::{Event, Power, Stop, gone_wrong};
 use super::publishing::{ASKING_TASK, Load, Style};
 use super::rng::Rng;
-use super::scene::{ABSENT, Layout, Scene, TOPIC};
+use super::scene::{Layout, Scene, TOPIC};
 use super::snapshot::Snapshots;
 use super::tally::Tally;
 
@@ -146,7 +149,7 @@ impl History {
         self.tell(format!("the {who} was not opened: {}", chain(error)));
         self.power.settle().await?;
         match self.power.event() {
-            Some(event) if is_mounted && is_of_the_disk(error) => {
+            Some(event) if is_mounted && is_of_the_disk(error, &[Errno::EIO]) => {
                 self.tally.add("cuts while opening", u64::from(matches!(event, Event::Cut { .. })));
                 Ok(false)
             }
@@ -262,7 +265,7 @@ impl History {
     }
 
     fn read_disks(&self) -> Result<Snapshots, String> {
-        Snapshots::read(&self.scene.publisher.directory, &self.scene.subscriber.directory)
+        Snapshots::read(&[&self.scene.publisher.directory], &[&self.scene.subscriber.directory])
     }
 
     /// With power that stays, everything arrives.

@@ -15,6 +15,7 @@ const SECTOR_BYTES: usize = 512;
 const LARGE_SECTORS: u64 = 256;
 const FEW_SECTORS: u64 = 32;
 
+#[derive(Clone)]
 enum Change {
     /// `is_own`: it will be flushed by a request of its own, and begins here.
     Write {
@@ -26,7 +27,7 @@ enum Change {
 }
 
 /// One file.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Image {
     durable: Vec<u8>,
     seen: Vec<u8>,

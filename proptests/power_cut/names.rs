@@ -6,13 +6,14 @@ use super::rng::Rng;
 use super::tally::Tally;
 
 /// One change, which happens whole or not at all: a rename takes a name and gives another.
+#[derive(Clone)]
 pub struct Change {
     pub takes: Option<(String, u64)>,
     pub gives: Option<(String, u64)>,
 }
 
 /// The names in one directory, and the files that they name.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Names {
     durable: BTreeMap<String, u64>,
     seen: BTreeMap<String, u64>,
@@ -27,6 +28,15 @@ impl Names {
 
     pub fn all(&self) -> &BTreeMap<String, u64> {
         &self.seen
+    }
+
+    /// The files have other numbers.
+    pub fn renumber(&mut self, renumbered: impl Fn(u64) -> u64) {
+        let changed = self.unsynced.iter_mut().flat_map(|change| [&mut change.takes, &mut change.gives]);
+        let changed = changed.flatten().map(|(_, number)| number);
+        for number in self.durable.values_mut().chain(self.seen.values_mut()).chain(changed) {
+            *number = renumbered(*number);
+        }
     }
 
     pub fn change(&mut self, change: Change) {

@@ -1,12 +1,12 @@
 //! The two nodes, as far as they are open.
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use resolute::{Bus, Envelope, Error, ErrorClass};
+use resolute::{Bus, Envelope, Error};
 use tokio::task::JoinHandle;
 
+use super::causes::{chain, is_of_the_disk};
 use super::ledger::Ledger;
 use super::patience::within;
 use super::scene::{Place, Scene};
@@ -79,31 +79,9 @@ async fn close(place: &Place, bus: &Bus) -> Result<(), String> {
 /// A node whose disk has no power cannot be closed in good order; any other can.
 fn lawful(place: &Place, what: &str, outcome: Result<(), Error>) -> Result<(), String> {
     match outcome {
-        Err(error) if !place.is_mounted || !is_of_the_disk(&error) => {
+        Err(error) if !place.is_mounted || !is_of_the_disk(&error, &[Errno::EIO]) => {
             Err(format!("{what} of {}: {}", place.directory.display(), chain(&error)))
         }
         _ => Ok(()),
     }
-}
-
-/// Whether the disk's EIO is the cause, and the node did not take what it found for damage.
-pub fn is_of_the_disk(error: &Error) -> bool {
-    error.class() != ErrorClass::Corrupt && causes(error).any(|cause| errno_of(cause) == Some(Errno::EIO))
-}
-
-fn errno_of(error: &(dyn StdError + 'static)) -> Option<Errno> {
-    let io = match error.downcast_ref::<Arc<std::io::Error>>() {
-        Some(shared) => Some(&**shared),
-        None => error.downcast_ref::<std::io::Error>(),
-    };
-    io.and_then(std::io::Error::raw_os_error).map(Errno::from_raw)
-}
-
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &(dyn StdError + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

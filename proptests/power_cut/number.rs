@@ -14,6 +14,9 @@ pub const LARGE_TASKS: u64 = 100;
 
 /// The tasks from this one on publish small messages only, of which a batch takes one block.
 pub const SMALL_TASKS: u64 = 200;
+/// The messages of this task fill segments.
+pub const FILLING_TASK: u64 = 90;
+const BYTES_FILLING: u64 = 150_000;
 
 /// A message: who published it, and the how manieth of theirs it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +36,7 @@ impl Number {
     pub fn payload(self) -> Vec<u8> {
         let mut rng = Rng::new(self.task << 40 | self.sequence);
         let (least, most) = match (self.task, rng.below(100)) {
+            (FILLING_TASK, _) => (BYTES_FILLING, BYTES_FILLING + 1),
             (SMALL_TASKS.., _) => (0, BYTES_OFTEN),
             (LARGE_TASKS.., _) => (BYTES_SOMETIMES / 2, BYTES_SOMETIMES),
             (_, 0) => (0, BYTES_SELDOM),

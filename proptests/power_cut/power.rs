@@ -108,8 +108,7 @@ impl Power {
 
     /// What has happened on the disk so far.
     pub async fn tally(&mut self) -> Result<Tally, String> {
-        self.write("tally")?;
-        let answer = self.answer().await?;
+        let answer = self.ask("tally").await?;
         let tally = answer.strip_prefix("tally ").and_then(Tally::parse);
         tally.ok_or_else(|| format!("the disk counts {answer:?}"))
     }
@@ -129,12 +128,18 @@ impl Power {
         self.event.subscribe()
     }
 
-    async fn order(&mut self, line: &str) -> Result<(), String> {
-        self.write(line)?;
-        match self.answer().await?.as_str() {
+    /// Has something done.
+    pub async fn order(&mut self, line: &str) -> Result<(), String> {
+        match self.ask(line).await?.as_str() {
             "done" => Ok(()),
             other => Err(format!("the disk was told {line:?} and says {other:?}")),
         }
+    }
+
+    /// Asks for something and says what is answered.
+    pub async fn ask(&mut self, line: &str) -> Result<String, String> {
+        self.write(line)?;
+        self.answer().await
     }
 
     fn write(&mut self, line: &str) -> Result<(), String> {

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use resolute::{Bus, Error, Receipt};
 use tokio::task::JoinSet;
 
+use super::addresses::ABSENT;
 use super::ledger::Ledger;
 use super::number::{LARGE_TASKS, Number, SMALL_TASKS};
 use super::rng::Rng;
-use super::scene::{ABSENT, TOPIC};
+use super::scene::TOPIC;
 
 /// So many tasks publish at once.
 const TASKS: u64 = 3;

@@ -83,6 +83,15 @@ impl Server<'_> {
                 *lock(&self.latency) = line["latency".len()..].parse().map_err(|()| nonsense())?;
             }
             ["remount"] => self.remount()?,
+            ["trouble", ..] => {
+                lock(&self.disk).troubles.arm(line["trouble".len()..].parse().map_err(|()| nonsense())?);
+            }
+            ["well"] => lock(&self.disk).troubles.disarm(),
+            ["met"] => return Ok(lock(&self.disk).troubles.to_string()),
+            ["trace"] => return Ok(lock(&self.disk).troubles.trace()),
+            ["names"] => return Ok(lock(&self.disk).all_names()),
+            ["save", name] => lock(&self.disk).save(name),
+            ["load", name] => lock(&self.disk).load(name),
             ["tally"] => return Ok(format!("tally {}", lock(&self.disk).tally())),
             _ => return Err(nonsense()),
         }

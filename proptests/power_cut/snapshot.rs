@@ -5,8 +5,9 @@ use std::path::Path;
 use resolute::MessageId;
 use resolute::inspect::{InspectError, Snapshot};
 
+use super::addresses::ABSENT;
+use super::causes::chain;
 use super::number::Number;
-use super::scene::ABSENT;
 
 /// The messages on the disks of both nodes.
 pub struct Snapshots {
@@ -21,10 +22,12 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    pub fn read(publisher: &Path, subscriber: &Path) -> Result<Snapshots, String> {
+    /// What is owed by `publishers`, and what lies in the inboxes of `subscribers`.
+    pub fn read(publishers: &[&Path], subscribers: &[&Path]) -> Result<Snapshots, String> {
         let mut read = Snapshots { owed: Vec::new(), absent: Vec::new(), inbox: Vec::new(), torn: 0 };
-        let failed = |error: InspectError| super::nodes::chain(&error);
-        if let Some(publisher) = snapshot(publisher)? {
+        let failed = |error: InspectError| chain(&error);
+        for publisher in publishers.iter().filter_map(|directory| snapshot(directory).transpose()) {
+            let publisher = publisher?;
             for message in publisher.outgoing() {
                 let message = message.map_err(failed)?;
                 let list = if message.address == ABSENT { &mut read.absent } else { &mut read.owed };
@@ -32,7 +35,8 @@ impl Snapshots {
             }
             read.torn += u64::from(publisher.torn().is_some());
         }
-        if let Some(subscriber) = snapshot(subscriber)? {
+        for subscriber in subscribers.iter().filter_map(|directory| snapshot(directory).transpose()) {
+            let subscriber = subscriber?;
             for message in subscriber.incoming() {
                 let message = message.map_err(failed)?.message;
                 read.inbox.push((Number::of_payload(message.payload())?, message.id()));
@@ -59,6 +63,6 @@ fn snapshot(directory: &Path) -> Result<Option<Snapshot>, String> {
     match Snapshot::read(directory) {
         Ok(snapshot) => Ok(Some(snapshot)),
         Err(InspectError::NoDirectory(_) | InspectError::NoLog(_)) => Ok(None),
-        Err(error) => Err(format!("what a cut left cannot be read: {}", super::nodes::chain(&error))),
+        Err(error) => Err(format!("what a cut left cannot be read: {}", chain(&error))),
     }
 }

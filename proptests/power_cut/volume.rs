@@ -16,8 +16,10 @@ use nix::fcntl::OFlag;
 
 use super::disk::{Content, Disk, Inode};
 use super::image::Image;
+use super::kind::Asked;
 use super::latency::Latency;
 use super::names::Names;
+use super::trouble::Meeting;
 
 /// Nothing that was asked is remembered by the kernel.
 const TTL: Duration = Duration::ZERO;
@@ -39,9 +41,21 @@ pub struct Volume {
 
 impl Volume {
     /// Does something with the disk. What went wrong meanwhile is told before the answer is.
-    fn ask<T>(&self, what: impl FnOnce(&mut Disk) -> Result<T, Errno>) -> Result<T, Errno> {
+    fn ask<T>(
+        &self,
+        (asked, number, name): (Asked, u64, Option<&OsStr>),
+        what: impl FnOnce(&mut Disk) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
         let mut disk = lock(&self.disk);
-        let answer = what(&mut disk);
+        let meeting = match asked {
+            // How much of it is done is up to the disk.
+            Asked::Write => Meeting::Done,
+            _ => disk.meet(asked, number, name.and_then(OsStr::to_str), 0),
+        };
+        let answer = match meeting {
+            Meeting::Refused(error) => Err(error),
+            _ => what(&mut disk),
+        };
         if let Some(news) = disk.take_news() {
             println!("{news}");
         }
@@ -106,7 +120,7 @@ fn entry(reply: ReplyEntry, answer: Result<FileAttr, Errno>) {
 
 impl Filesystem for Volume {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let answer = self.ask(|disk| {
+        let answer = self.ask((Asked::Look, parent.0, Some(name)), |disk| {
             let number = disk.names(parent.0)?.get(text(name)?).ok_or(Errno::ENOENT)?;
             attributes(disk, number)
         });
@@ -114,7 +128,7 @@ impl Filesystem for Volume {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.ask(|disk| attributes(disk, ino.0)) {
+        match self.ask((Asked::Look, ino.0, None), |disk| attributes(disk, ino.0)) {
             Ok(attributes) => reply.attr(&TTL, &attributes),
             Err(error) => reply.error(error),
         }
@@ -138,7 +152,7 @@ impl Filesystem for Volume {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let answer = self.ask(|disk| {
+        let answer = self.ask((Asked::Change, ino.0, None), |disk| {
             if let Some(bytes) = size {
                 disk.resize(ino.0, bytes)?;
             }
@@ -151,7 +165,7 @@ impl Filesystem for Volume {
     }
 
     fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        let answer = self.ask(|disk| {
+        let answer = self.ask((Asked::Change, parent.0, Some(name)), |disk| {
             let directory = made(mode, umask, Content::Directory(Names::default()));
             let number = disk.create(parent.0, text(name)?, directory)?;
             attributes(disk, number)
@@ -169,7 +183,7 @@ impl Filesystem for Volume {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let answer = self.ask(|disk| {
+        let answer = self.ask((Asked::Change, parent.0, Some(name)), |disk| {
             let file = made(mode, umask, Content::File(Image::default()));
             let number = disk.create(parent.0, text(name)?, file)?;
             attributes(disk, number)
@@ -183,7 +197,7 @@ impl Filesystem for Volume {
     }
 
     fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let answer = self.ask(|disk| {
+        let answer = self.ask((Asked::Change, parent.0, Some(name)), |disk| {
             disk.link(ino.0, parent.0, text(name)?)?;
             attributes(disk, ino.0)
         });
@@ -191,7 +205,10 @@ impl Filesystem for Volume {
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        empty(reply, self.ask(|disk| disk.unlink(parent.0, text(name)?)));
+        empty(
+            reply,
+            self.ask((Asked::Change, parent.0, Some(name)), |disk| disk.unlink(parent.0, text(name)?)),
+        );
     }
 
     fn rename(
@@ -204,16 +221,18 @@ impl Filesystem for Volume {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let answer = self.ask(|disk| match (parent == newparent, flags.is_empty()) {
-            (false, _) => Err(Errno::EXDEV),
-            (_, false) => Err(Errno::EINVAL),
-            _ => disk.rename(parent.0, text(name)?, text(newname)?),
+        let answer = self.ask((Asked::Change, parent.0, Some(newname)), |disk| {
+            match (parent == newparent, flags.is_empty()) {
+                (false, _) => Err(Errno::EXDEV),
+                (_, false) => Err(Errno::EINVAL),
+                _ => disk.rename(parent.0, text(name)?, text(newname)?),
+            }
         });
         empty(reply, answer);
     }
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match self.ask(|disk| disk.inode(ino.0).map(drop)) {
+        match self.ask((Asked::Open, ino.0, None), |disk| disk.inode(ino.0).map(drop)) {
             Ok(()) => reply.opened(handle(flags.0), FopenFlags::empty()),
             Err(error) => reply.error(error),
         }
@@ -230,7 +249,8 @@ impl Filesystem for Volume {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.ask(|disk| disk.read(ino.0, offset, size).map(<[u8]>::to_vec)) {
+        match self.ask((Asked::Read, ino.0, None), |disk| disk.read(ino.0, offset, size).map(<[u8]>::to_vec))
+        {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(error),
         }
@@ -253,9 +273,9 @@ impl Filesystem for Volume {
             let write_us = lock(&self.latency).write_us;
             std::thread::sleep(Duration::from_micros(write_us));
         }
-        match self.ask(|disk| disk.write(ino.0, offset, data, is_own)) {
+        match self.ask((Asked::Write, ino.0, None), |disk| disk.write(ino.0, offset, data, is_own)) {
             // The kernel counts the bytes of a request in 32 bits.
-            Ok(()) => reply.written(data.len() as u32),
+            Ok(written) => reply.written(written as u32),
             Err(error) => reply.error(error),
         }
     }
@@ -263,15 +283,15 @@ impl Filesystem for Volume {
     fn fsync(&self, _: &Request, ino: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
         let flush_us = lock(&self.latency).flush_us;
         std::thread::sleep(Duration::from_micros(flush_us));
-        empty(reply, self.ask(|disk| disk.flush(ino.0, handle == OWN_FLUSHES)));
+        empty(reply, self.ask((Asked::Flush, ino.0, None), |disk| disk.flush(ino.0, handle == OWN_FLUSHES)));
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        empty(reply, self.ask(|disk| disk.flush(ino.0, false)));
+        empty(reply, self.ask((Asked::FlushNames, ino.0, None), |disk| disk.flush(ino.0, false)));
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let answer = self.ask(|disk| {
+        let answer = self.ask((Asked::Look, ino.0, None), |disk| {
             let own = [(".".to_owned(), ino.0), ("..".to_owned(), ino.0)];
             let names = disk.names(ino.0)?.all().iter().map(|(name, number)| (name.clone(), *number));
             let entry = |(name, number)| Ok((disk.inode(number)?.kind(), name, number));
@@ -291,7 +311,7 @@ impl Filesystem for Volume {
     }
 
     fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        match self.ask(|disk| disk.inode(ino.0).map(drop)) {
+        match self.ask((Asked::Look, ino.0, None), |disk| disk.inode(ino.0).map(drop)) {
             Ok(()) => reply.statfs(
                 2 * FREE_BLOCKS,
                 FREE_BLOCKS,

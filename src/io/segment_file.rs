@@ -420,8 +420,29 @@ mod tests {
 
     #[test]
     fn any_other_error_is_final() {
-        let error = Progress::of(BLOCK).take(Err(io::Error::from(Errno::EIO))).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32));
+        /// The kernel has no greater one.
+        const ERRNO_MAX: i32 = 4095;
+        let continued: Vec<i32> = (1..=ERRNO_MAX)
+            .filter(|errno| match Progress::of(BLOCK).take(Err(io::Error::from_raw_os_error(*errno))) {
+                Ok(()) => true,
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(*errno), "it is told as the kernel said it");
+                    false
+                }
+            })
+            .collect();
+        assert_eq!(continued, [Errno::EINTR as i32, Errno::EAGAIN as i32]);
+    }
+
+    #[test]
+    fn after_any_answer_just_the_whole_blocks_are_done() {
+        const BYTES: usize = 3 * BLOCK;
+        for written in 0..=BYTES {
+            let mut progress = Progress::of(BYTES);
+            progress.take(Ok(written)).unwrap();
+            assert_eq!(progress.done, written / BLOCK * BLOCK, "{written} of {BYTES}");
+            assert_eq!(progress.fruitless, u32::from(written < BLOCK));
+        }
     }
 
     #[test]
