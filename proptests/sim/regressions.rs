@@ -84,6 +84,26 @@ fn a_wish_is_not_confirmed_before_the_publisher_has_it() {
     assert!(world.is_done(1, ids[1]));
 }
 
+// It was said when the subscription was on its way to the disk, and a power cut took it back.
+#[test]
+fn subscribers_that_were_told_of_are_still_there_after_a_crash() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 2, Weather::FAIR);
+        let told = Request::Subscribers { topic: "a".to_owned(), count: 1 };
+        let id = world.request_at_once(0, vec![told])[0];
+        world.subscribe(1, "n0", "a");
+        let is_told = (0..100_000).any(|_| {
+            world.run_us(10);
+            world.is_done(0, id)
+        });
+        assert!(is_told, "seed {seed}");
+        world.crash(0);
+        world.start(0);
+        assert!(world.publish(0, &["a"], 10).is_some(), "seed {seed}: it is forgotten");
+        world.settle();
+    }
+}
+
 // Wishes at another name of the node itself stayed open, and its commands waited for the next opening.
 #[test]
 fn a_node_is_its_own_peer_by_any_name() {
