@@ -4,6 +4,7 @@
 //! done here in the order in which the shell does it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use resolute::engine::state::State;
@@ -33,8 +34,11 @@ pub enum Death {
     PowerCut,
 }
 
+/// What one file holds. Copies of a disk share what they do not change.
+pub type Content = Arc<Vec<u8>>;
+
 /// The files of a log.
-pub type Files = BTreeMap<SegmentNumber, Vec<u8>>;
+pub type Files = BTreeMap<SegmentNumber, Content>;
 
 #[derive(Clone)]
 pub struct Disk {
@@ -42,7 +46,7 @@ pub struct Disk {
     /// As the kernel shows them.
     pub segments: Files,
     /// Files that were segments, as they were then.
-    pub spares: Vec<Vec<u8>>,
+    pub spares: Vec<Content>,
     pub in_flight: BTreeMap<BatchNumber, (BatchPlace, Vec<u8>)>,
     /// What a power cut may bring back in the place of what is shown: the sectors that nobody has synced.
     unsynced: BTreeMap<(SegmentNumber, usize), [u8; SECTOR]>,
@@ -57,7 +61,7 @@ pub struct Disk {
 #[derive(Clone, Default)]
 pub struct Names {
     /// Segments that were freed, in their order.
-    pub freed: Vec<(SegmentNumber, Vec<u8>)>,
+    pub freed: Vec<(SegmentNumber, Content)>,
     /// The segment that is being made.
     pub made: Option<SegmentNumber>,
 }
@@ -92,8 +96,8 @@ impl Disk {
     }
 
     /// What the next segment's file holds before anything is written to it.
-    pub fn next_file(&self) -> Vec<u8> {
-        self.spares.last().cloned().unwrap_or_else(|| vec![0; self.segment_bytes as usize])
+    pub fn next_file(&self) -> Content {
+        self.spares.last().cloned().unwrap_or_else(|| Arc::new(vec![0; self.segment_bytes as usize]))
     }
 
     pub fn prepare(&mut self, number: SegmentNumber) {
@@ -117,6 +121,10 @@ impl Disk {
         self.segments.len()
     }
 
+    fn file_mut(&mut self, number: SegmentNumber) -> &mut Vec<u8> {
+        Arc::make_mut(self.segments.get_mut(&number).unwrap())
+    }
+
     pub fn begin_write(&mut self, batch: BatchNumber, place: BatchPlace, bytes: &[u8]) {
         let free_from = self.free_from.get_mut(&place.segment).unwrap();
         assert!(*free_from <= place.offset, "no block is written twice");
@@ -128,19 +136,20 @@ impl Disk {
     pub fn end_write(&mut self, batch: BatchNumber) {
         let (place, bytes) = self.in_flight.remove(&batch).unwrap();
         let at = place.offset as usize;
-        self.segments.get_mut(&place.segment).unwrap()[at..at + bytes.len()].copy_from_slice(&bytes);
+        self.file_mut(place.segment)[at..at + bytes.len()].copy_from_slice(&bytes);
     }
 
     /// Bytes that reach the kernel's cache and, sector by sector or not at all, what is behind it.
     fn put_unsynced(&mut self, segment: SegmentNumber, offset: usize, bytes: &[u8]) {
-        let file = self.segments.get_mut(&segment).unwrap();
+        let Disk { segments, unsynced, .. } = self;
+        let file = Arc::make_mut(segments.get_mut(&segment).unwrap());
         for (number, new) in bytes.chunks(SECTOR).enumerate() {
             let at = offset + number * SECTOR;
             let old = &mut file[at..at + SECTOR];
             // Invariant: all that is written is whole blocks.
             let was: [u8; SECTOR] = (&*old).try_into().unwrap();
             if was != new {
-                self.unsynced.entry((segment, at / SECTOR)).or_insert(was);
+                unsynced.entry((segment, at / SECTOR)).or_insert(was);
                 old.copy_from_slice(new);
             }
         }
@@ -180,7 +189,7 @@ impl Disk {
             if rng.chance(percent) {
                 lost += 1;
                 let at = sector * SECTOR;
-                self.segments.get_mut(&segment).unwrap()[at..at + SECTOR].copy_from_slice(&old);
+                self.file_mut(segment)[at..at + SECTOR].copy_from_slice(&old);
             }
         }
         match lost {

@@ -1,6 +1,7 @@
 //! One moment of a node's life, the images of it, and how those that were recovered go on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::disk::{Disk, Files};
@@ -45,8 +46,10 @@ impl<'a> Moment<'a> {
                 .values()
                 .map(|(place, bytes)| Write::new(&medium, place.segment, place.offset, bytes))
                 .collect();
-            each_cut(&mut medium, &writes, &mut |medium| judge.power_cut(medium, &expected, depth, &go_on));
-            if depth < Depth::GoneOn {
+            each_cut(&mut medium, &writes, judge.share, &mut |medium| {
+                judge.power_cut(medium, &expected, depth, &go_on)
+            });
+            if depth == Depth::Found {
                 continue;
             }
             for shown in 1..1_u32 << writes.len() {
@@ -63,7 +66,7 @@ impl<'a> Moment<'a> {
         let mut written = self.life.written.clone();
         written.retain(|batch, _| *batch <= end.last);
         let mut life = Life::new(opened(before, files), Order::Together, written);
-        let look: &mut Look<'_> = &mut |life| Moment::of(life).judge(judge, Depth::Crashed);
+        let look: &mut Look<'_> = &mut |life| Moment::of(life).judge(judge, Depth::Found);
         life.look(look);
         let opened = |life: &Life| life.is_idle() && life.written.len() > written_at(life, end);
         life.advance_until(60_000, look, &mut |life| opened(life));
@@ -130,7 +133,7 @@ fn opened(before: &World, files: &Files) -> World {
         if old.index > 0 {
             // The peer is only killed: the kernel has what it wrote.
             for (place, bytes) in disk.in_flight.values() {
-                let file = node.disk.segments.get_mut(&place.segment).unwrap();
+                let file = Arc::make_mut(node.disk.segments.get_mut(&place.segment).unwrap());
                 file[place.offset as usize..][..bytes.len()].copy_from_slice(bytes);
             }
         }

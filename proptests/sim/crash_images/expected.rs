@@ -65,6 +65,9 @@ impl Expected<'_> {
         let Some(before) = self.states.get(&end.last) else {
             panic!("no state is known behind batch {}, which is not durable", end.last);
         };
+        if before == state {
+            return;
+        }
         // A segment that was freed may be there still, or be gone already.
         let [before, after] = [before, state].map(|state| {
             let mut state = state.clone();

@@ -12,7 +12,7 @@ use resolute::log::tail::{Stretch, Tail};
 use super::super::disk::{Files, SECTOR, scan};
 use super::expected::{End, Expected};
 use super::medium::Medium;
-use super::writes::{Undo, Write, each_cut};
+use super::writes::{Grain, Share, Undo, Write, each_cut};
 
 /// What was looked at, by all threads.
 #[derive(Default)]
@@ -53,22 +53,20 @@ fn count(count: &AtomicU64) {
 }
 
 /// How far an image is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
     /// It is recovered once.
     Found,
-    /// Its recovery is crashed too.
-    Crashed,
-    /// And the log that is left is gone on with.
+    /// Its recovery is crashed too, and the log that is left is gone on with.
     GoneOn,
 }
 
-#[derive(Default)]
 pub struct Judge {
     pub counts: Counts,
+    pub share: Share,
     known: Mutex<HashMap<u64, (End, Depth)>>,
     killed: Mutex<HashSet<u64>>,
-    recovered: Mutex<HashSet<(u64, Depth)>>,
+    recovered: Mutex<HashSet<u64>>,
 }
 
 /// Takes a log that was recovered, and goes on with it.
@@ -82,9 +80,20 @@ fn recover(medium: &Medium) -> (Tail, State) {
 }
 
 impl Judge {
+    pub fn new(share: Share) -> Judge {
+        Judge {
+            counts: Counts::default(),
+            share,
+            known: Mutex::default(),
+            killed: Mutex::default(),
+            recovered: Mutex::default(),
+        }
+    }
+
     /// An image that a power cut left: what it shows is what there is.
     pub fn power_cut(&self, medium: &mut Medium, expected: &Expected<'_>, depth: Depth, go_on: GoOn<'_>) {
         count(&self.counts.images);
+        let depth = if self.share.follows(medium.hash()) { depth } else { Depth::Found };
         if let Some((end, known)) = self.known(medium)
             && known >= depth
         {
@@ -93,7 +102,7 @@ impl Judge {
         let (tail, state) = recover(medium);
         self.check(medium, expected, (&tail, &state), depth);
         if depth > Depth::Found {
-            self.repair(medium, Vec::new(), &tail, expected, depth, go_on);
+            self.repair(medium, Vec::new(), &tail, expected, go_on);
         }
     }
 
@@ -113,7 +122,7 @@ impl Judge {
         }
         undo.undo(medium);
         if is_new {
-            self.repair(medium, pending, &tail, expected, Depth::GoneOn, go_on);
+            self.repair(medium, pending, &tail, expected, go_on);
         }
     }
 
@@ -156,7 +165,6 @@ impl Judge {
         pending: Vec<Write>,
         tail: &Tail,
         expected: &Expected<'_>,
-        depth: Depth,
         go_on: GoOn<'_>,
     ) {
         let end = End::of(tail);
@@ -168,18 +176,16 @@ impl Judge {
                 continue;
             }
             let pending = repair.pending.clone();
-            each_cut(repair.medium, &pending, &mut |medium| self.second(medium, expected, first));
+            each_cut(repair.medium, &pending, self.share, &mut |medium| self.second(medium, expected, first));
             if !pending.is_empty() {
                 repair.killed_again(&end, expected);
             }
         }
         assert!(repair.pending.is_empty(), "a power cut takes back what a recovery found and speaks of");
-        if self.recovered.lock().unwrap().insert((repair.medium.hash(), depth)) {
+        if self.recovered.lock().unwrap().insert(repair.medium.hash()) {
+            count(&self.counts.recovered);
             self.names(repair.medium, tail, expected, &end);
-            if depth == Depth::GoneOn {
-                count(&self.counts.recovered);
-                go_on(repair.medium.files(), &end);
-            }
+            go_on(repair.medium.files(), &end);
         }
         repair.undo.undo(repair.medium);
     }
@@ -246,7 +252,8 @@ impl Repair<'_> {
             sectors.clear();
         }
         sectors.extend(shown);
-        Write { segment, sectors: sectors.into_iter().map(|sector| (sector, ZEROS)).collect() }
+        let sectors = sectors.into_iter().map(|sector| (sector, ZEROS)).collect();
+        Write { segment, sectors, grain: Grain::ZEROS }
     }
 
     /// The recovery is killed here, and the next one sees all that was written.

@@ -2,6 +2,7 @@
 //! places are the same image, however they came there.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use resolute::ids::SegmentNumber;
 
@@ -57,7 +58,7 @@ impl Medium {
 
     /// Writes one sector, and gives back what it held.
     pub fn put(&mut self, place: Place, new: &Sector) -> Sector {
-        let file = self.files.get_mut(&place.0).unwrap();
+        let file = Arc::make_mut(self.files.get_mut(&place.0).unwrap());
         let there = &mut file[place.1 * SECTOR..][..SECTOR];
         // Invariant: a slice of just that length.
         let old: Sector = (&*there).try_into().unwrap();

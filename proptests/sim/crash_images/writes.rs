@@ -4,8 +4,7 @@
 //!
 //! - up to [`SUBSETS_MAX`] sectors: every subset of them;
 //! - more: everything up to one sector, everything from one sector on, everything but one, and one alone; each of these
-//!   for each sector, or, of writes with more than [`EACH_MAX`], for those within [`EDGE`] of either end and one in
-//!   [`EACH_MAX`] between.
+//!   for each sector, or, of long writes, for those near either end and some between: see [`Grain`].
 //!
 //! Several writes are put together in every combination of these ways, up to [`TOGETHER_MAX`]; beyond that, each write
 //! in every way while each of the others is there in full or not at all.
@@ -16,15 +15,49 @@ use super::super::disk::SECTOR;
 use super::medium::{Medium, Place, Sector};
 
 const SUBSETS_MAX: usize = 6;
-const EACH_MAX: usize = 128;
-const EDGE: usize = 16;
 const TOGETHER_MAX: usize = 1 << 10;
+
+/// How much of everything is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// So many images of one moment.
+    pub at_most: usize,
+    /// One in so many of them is followed into its recovery; the others are recovered, and that is all.
+    pub one_in: u64,
+    /// Which ones.
+    pub seed: u64,
+}
+
+impl Share {
+    pub const ALL: Share = Share { at_most: usize::MAX, one_in: 1, seed: 0 };
+
+    pub fn follows(self, hash: u64) -> bool {
+        (hash ^ self.seed).is_multiple_of(self.one_in)
+    }
+}
+
+/// Which sectors of a long write are looked at one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grain {
+    /// Of a write that is no longer than this, all; of a longer one, one in so many.
+    each: usize,
+    /// And so many at either end.
+    edge: usize,
+}
+
+impl Grain {
+    /// Batches.
+    pub const BATCH: Grain = Grain { each: 128, edge: 16 };
+    /// Zeros of a repair: over what was in flight, which comes first, and far more often over what a file held long ago.
+    pub const ZEROS: Grain = Grain { each: 16, edge: 4 };
+}
 
 /// The sectors of one write that differ from what is there, in their order.
 #[derive(Clone, Debug)]
 pub struct Write {
     pub segment: SegmentNumber,
     pub sectors: Vec<(usize, Sector)>,
+    pub grain: Grain,
 }
 
 /// Which sectors of a write arrived.
@@ -52,13 +85,13 @@ impl Kept {
     }
 
     /// All ways in which a write of so many sectors may arrive.
-    fn ways(sectors: usize) -> Vec<Kept> {
+    fn ways(sectors: usize, grain: Grain) -> Vec<Kept> {
         if sectors <= SUBSETS_MAX {
             return (0..1_u32 << sectors).map(Kept::Subset).collect();
         }
-        let is_looked_at = |at: &usize| {
-            sectors <= EACH_MAX || *at < EDGE || *at + EDGE > sectors || at.is_multiple_of(EACH_MAX)
-        };
+        let Grain { each, edge } = grain;
+        let is_looked_at =
+            |at: &usize| sectors <= each || *at < edge || *at + edge >= sectors || at.is_multiple_of(each);
         let mut ways = vec![Kept::NONE, Kept::ALL];
         for at in (0..sectors).filter(is_looked_at) {
             ways.extend([Kept::AllBut(at), Kept::Only(at)]);
@@ -77,7 +110,8 @@ impl Write {
         let sectors = bytes.chunks(SECTOR).enumerate().map(|(index, new)| (first + index, new));
         let changed = sectors.filter(|(sector, new)| medium.sector((segment, *sector)) != *new);
         // Invariant: whole blocks are written.
-        Write { segment, sectors: changed.map(|(sector, new)| (sector, new.try_into().unwrap())).collect() }
+        let sectors = changed.map(|(sector, new)| (sector, new.try_into().unwrap())).collect();
+        Write { segment, sectors, grain: Grain::BATCH }
     }
 
     fn put(&self, medium: &mut Medium, kept: Kept, undo: &mut Vec<(Place, Sector)>) {
@@ -108,7 +142,8 @@ impl Undo {
 
 /// The combinations of the ways in which writes may arrive.
 fn combinations(writes: &[Write]) -> Vec<Vec<Kept>> {
-    let ways: Vec<Vec<Kept>> = writes.iter().map(|write| Kept::ways(write.sectors.len())).collect();
+    let ways: Vec<Vec<Kept>> =
+        writes.iter().map(|write| Kept::ways(write.sectors.len(), write.grain)).collect();
     if ways.iter().map(Vec::len).product::<usize>() <= TOGETHER_MAX {
         return product(&ways);
     }
@@ -130,9 +165,12 @@ fn product(ways: &[Vec<Kept>]) -> Vec<Vec<Kept>> {
     })
 }
 
-/// Shows each image that a power cut may leave of `writes`, on top of `medium`.
-pub fn each_cut(medium: &mut Medium, writes: &[Write], look: &mut dyn FnMut(&mut Medium)) {
-    for kept in combinations(writes) {
+/// Shows each image that a power cut may leave of `writes`, on top of `medium`: all of them, or every so manyth.
+pub fn each_cut(medium: &mut Medium, writes: &[Write], share: Share, look: &mut dyn FnMut(&mut Medium)) {
+    let combinations = combinations(writes);
+    let step = combinations.len().div_ceil(share.at_most).max(1);
+    let first = share.seed as usize % step;
+    for kept in combinations.into_iter().skip(first).step_by(step) {
         let mut undo = Undo::default();
         for (write, kept) in writes.iter().zip(kept) {
             write.put(medium, kept, &mut undo.0);
@@ -144,10 +182,10 @@ pub fn each_cut(medium: &mut Medium, writes: &[Write], look: &mut dyn FnMut(&mut
 
 #[test]
 fn few_sectors_arrive_in_every_subset_and_many_in_pieces_and_with_gaps() {
-    assert_eq!(Kept::ways(3).len(), 8);
+    assert_eq!(Kept::ways(3, Grain::BATCH).len(), 8);
     let shown = |sectors: usize| -> std::collections::BTreeSet<Vec<bool>> {
         let kept = |way: &Kept| (0..sectors).map(|index| way.keeps(index)).collect();
-        Kept::ways(sectors).iter().map(kept).collect()
+        Kept::ways(sectors, Grain::BATCH).iter().map(kept).collect()
     };
     assert_eq!(shown(6).len(), 64);
     // None and all; seven each up to, from, without and alone. Of these, the first alone, all but the last, and so on, are
