@@ -16,7 +16,7 @@ use resolute::log::look_ahead::IN_FLIGHT_BYTES_MAX;
 use resolute::log::place::BatchPlace;
 use resolute::log::recovery::{Scan, ScanError, SegmentFile};
 use resolute::log::repair::RepairStep;
-use resolute::log::segments::Segment;
+use resolute::log::segments::Segments;
 use resolute::log::tail::{Stretch, Tail};
 
 use super::faults::{Fault, Tally};
@@ -75,8 +75,7 @@ impl Default for Disk {
 /// What a replay of a disk finds.
 pub struct Recovered {
     pub state: State,
-    pub segments: Vec<Segment>,
-    pub offset: u64,
+    pub segments: Segments,
     pub last_batch: BatchNumber,
     pub previous_header_crc: u32,
     pub next_lsn: Lsn,
@@ -257,20 +256,14 @@ impl Disk {
         // As the shell does it: the last one first, for a gap would be taken for a segment that is lost.
         unused.into_iter().rev().for_each(|number| self.free(number));
         self.names = Names::default();
-        let mut segments: Vec<Segment> = tail
-            .segments
-            .iter()
-            .map(|segment| Segment { number: segment.number, first_lsn: segment.first_lsn })
-            .collect();
-        if segments.is_empty() {
-            self.prepare(tail.active);
-            segments.push(Segment { number: tail.active, first_lsn: Lsn(1) });
-        }
         self.free_from.insert(tail.active, tail.append_at);
+        let (segments, wanted) = Segments::of_tail(self.segment_bytes, tail);
+        if let Some(number) = wanted {
+            self.prepare(number);
+        }
         Recovered {
             state,
             segments,
-            offset: tail.append_at,
             last_batch: BatchNumber(tail.next_batch.0 - 1),
             previous_header_crc: tail.last_header_crc,
             next_lsn: tail.next_lsn,

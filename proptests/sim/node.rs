@@ -12,7 +12,6 @@ use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, NodeId, SegmentNumber}
 use resolute::limits::BATCH_BYTES_MAX;
 use resolute::log::batch_builder::BatchBuilder;
 use resolute::log::group_commit::{GroupCommit, LogPosition};
-use resolute::log::segments::Segments;
 use resolute::time::{Monotonic, Now, Wall};
 
 use super::disk::{Disk, Recovered};
@@ -130,11 +129,11 @@ impl Node {
             if let Some(before) = snapshots.get(&found.last_batch) {
                 let mut before = before.clone();
                 // Segments that were freed since are no part of what is there.
-                before.index.free_through(SegmentNumber(found.segments[0].number.0 - 1));
+                before.index.free_through(SegmentNumber(found.segments.head().number.0 - 1));
                 assert_same(&before, &found.state, self.was_freed);
             }
         }
-        let Recovered { state, segments, offset, last_batch, previous_header_crc, next_lsn } = found;
+        let Recovered { state, segments, last_batch, previous_header_crc, next_lsn } = found;
         if let Some(own) = self.identity {
             model.crashed(own, next_lsn);
         }
@@ -147,8 +146,6 @@ impl Node {
             previous_header_crc,
             next_lsn,
         };
-        let segment_bytes = self.disk.segment_bytes;
-        let segments = Segments::new(segment_bytes, segments, segment_bytes, offset);
         let routing = Routing::of(&state);
         let snapshots = BTreeMap::from([(last_batch, state.clone())]);
         let engine = Engine::new(config, state, GroupCommit::new(position), segments, self.clock(now));

@@ -140,9 +140,6 @@ impl World {
 
     /// Stages, seals and begins the write, if there is something to write.
     fn seal(&mut self, node: usize, up: &mut Up) -> bool {
-        if up.engine.must_begin_segment() && up.engine.may_seal() == SealPermit::HereThenRoll {
-            stage(up, true);
-        }
         let permit = up.engine.may_seal();
         if permit == SealPermit::No {
             return false;

@@ -229,16 +229,14 @@ impl World {
 
     pub fn run_us(&mut self, us: u64) {
         let end = self.now + us * 1000;
-        while let Some(((time, _), event)) = self.queue.pop_first() {
+        // What is left keeps its place among what comes at the same time: bytes must not overtake each other.
+        while self.queue.first_key_value().is_some_and(|((time, _), _)| *time <= end) {
+            let Some(((time, _), event)) = self.queue.pop_first() else { break };
             assert!(
                 self.sequence < EVENTS_MAX,
                 "a history that never ends, at {} ms: {event:?}",
                 self.now / MS
             );
-            if time > end {
-                self.at(time, event);
-                break;
-            }
             self.now = time;
             self.happen(event);
         }

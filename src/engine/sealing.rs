@@ -47,13 +47,6 @@ impl Engine {
         self.segments.is_in_reserve()
     }
 
-    /// Whether the segment that was found has no room for a single batch, so that the log cannot go on but in a new
-    /// one: [`Engine::begin_segment`] is wanted before anything is staged.
-    #[must_use]
-    pub fn must_begin_segment(&self) -> bool {
-        self.segments.is_exhausted()
-    }
-
     /// Makes the batch whole, in its buffer. `closing` says that nothing follows.
     pub fn seal(
         &mut self,

@@ -38,7 +38,7 @@ use crate::ids::{Incarnation, Lsn, NodeId, SegmentNumber};
 use crate::limits::{BIND_PAUSE_MS, BIND_WAIT_MS, WRITES_IN_FLIGHT_MAX};
 use crate::log::chunk::{Chunk, ChunkDefect};
 use crate::log::group_commit::{GroupCommit, LogPosition};
-use crate::log::segments::{Segment, Segments};
+use crate::log::segments::Segments;
 
 /// What a node is opened with. The caller has checked it.
 #[derive(Clone, Debug)]
@@ -315,25 +315,14 @@ impl Opening<'_> {
             self.prewriter.free(number);
             self.answer()?;
         }
-        if tail.segments.is_empty() {
-            let number = SegmentNumber(1);
-            files.insert(number, self.make(number)?);
-            let first = Segment { number, first_lsn: Lsn(1) };
-            let bytes = self.options.segment_bytes;
-            return Ok((Segments::new(bytes, vec![first], bytes, 0), files));
+        let (segments, wanted) = Segments::of_tail(self.options.segment_bytes, tail);
+        if !tail.segments.is_empty() {
+            let path = self.directory.path_of(&segment_name(tail.active));
+            let file = SegmentFile::open(&path).map_err(|error| DirectoryError::io("open", &path, error))?;
+            files.insert(tail.active, file);
         }
-        let found =
-            tail.segments.iter().map(|s| Segment { number: s.number, first_lsn: s.first_lsn }).collect();
-        let active_bytes = tail.segments.last().map_or(0, |segment| segment.file_bytes);
-        let mut segments = Segments::new(self.options.segment_bytes, found, active_bytes, tail.append_at);
-        let path = self.directory.path_of(&segment_name(tail.active));
-        let file = SegmentFile::open(&path).map_err(|error| DirectoryError::io("open", &path, error))?;
-        files.insert(tail.active, file);
-        if segments.is_exhausted() {
-            // The node died between the last batch of this segment and the first of the next.
-            let number = tail.active.plus(1);
+        if let Some(number) = wanted {
             files.insert(number, self.make(number)?);
-            segments.begin(number, tail.next_lsn);
         }
         Ok((segments, files))
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::place::BatchPlace;
+use super::tail::Tail;
 use crate::ids::{Lsn, SegmentNumber};
 use crate::limits::{BATCH_BYTES_MAX, RESERVE_FRACTION};
 
@@ -53,6 +54,26 @@ impl Segments {
             next: Next::Wanted,
             was_full: false,
         }
+    }
+
+    /// The segments in which the log goes on that recovery found, and the number of the one whose file must be made before
+    /// anything is written: the first of a fresh log, or the next one if the last has no room for another batch, because
+    /// the node died before the first batch of that.
+    #[must_use]
+    pub fn of_tail(segment_bytes: u64, tail: &Tail) -> (Segments, Option<SegmentNumber>) {
+        let Some(active) = tail.segments.last() else {
+            let first = Segment { number: tail.active, first_lsn: tail.next_lsn };
+            return (Segments::new(segment_bytes, vec![first], segment_bytes, 0), Some(first.number));
+        };
+        let found = tail.segments.iter().map(|s| Segment { number: s.number, first_lsn: s.first_lsn });
+        let mut segments = Segments::new(segment_bytes, found.collect(), active.file_bytes, tail.append_at);
+        if !segments.is_exhausted() {
+            return (segments, None);
+        }
+        segments.next = Next::Ready;
+        segments.roll(tail.next_lsn);
+        let begun = segments.active().number;
+        (segments, Some(begun))
     }
 
     /// Bytes left in the segment that is written.
@@ -181,13 +202,6 @@ impl Segments {
         self.next = Next::Wanted;
     }
 
-    /// As [`Segments::roll`], while a log is opened: the file of segment `number` is there.
-    pub fn begin(&mut self, number: SegmentNumber, first_lsn: Lsn) {
-        assert!(number == self.active().number.plus(1));
-        self.next = Next::Ready;
-        self.roll(first_lsn);
-    }
-
     /// The place of a batch of `bytes`.
     pub fn place(&mut self, bytes: u32) -> BatchPlace {
         assert!(u64::from(bytes) <= self.room());
@@ -208,7 +222,10 @@ impl Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{BatchNumber, Epoch};
     use crate::limits::SEGMENT_BYTES_MIN;
+    use crate::log::tail::SegmentFacts;
+    use crate::log::verdict::Verdict;
 
     fn segments() -> Segments {
         let first = Segment { number: SegmentNumber(1), first_lsn: Lsn(1) };
@@ -261,5 +278,57 @@ mod tests {
         assert!(segments.is_in_reserve());
         segments.prepared(SegmentNumber(2));
         assert!(!segments.is_in_reserve());
+    }
+
+    fn tail(segments: &[u64], append_at: u64) -> Tail {
+        let facts = |number: &u64| SegmentFacts {
+            number: SegmentNumber(*number),
+            first_batch: BatchNumber(*number),
+            first_lsn: Lsn(*number * 10),
+            end_lsn: Lsn(*number * 10 + 10),
+            file_bytes: SEGMENT_BYTES_MIN,
+        };
+        Tail {
+            verdict: Verdict::Unclosed,
+            log_id: Some(7),
+            last_epoch: Epoch(1),
+            last_nonce: 5,
+            next_batch: BatchNumber(9),
+            last_header_crc: 1,
+            next_lsn: Lsn(77),
+            segments: segments.iter().map(facts).collect(),
+            active: SegmentNumber(segments.last().copied().unwrap_or(1)),
+            append_at,
+            closed: false,
+            blank: Vec::new(),
+            cut: None,
+            in_flight: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_log_goes_on_where_it_ended_or_in_a_new_segment() {
+        let (segments, wanted) = Segments::of_tail(2 * SEGMENT_BYTES_MIN, &tail(&[3, 4], 4096));
+        assert_eq!(
+            (segments.active().number, segments.room(), wanted),
+            (SegmentNumber(4), SEGMENT_BYTES_MIN - 4096, None)
+        );
+        assert_eq!(segments.head(), Segment { number: SegmentNumber(3), first_lsn: Lsn(30) });
+
+        let full = SEGMENT_BYTES_MIN - BATCH_BYTES_MAX as u64;
+        let (segments, wanted) = Segments::of_tail(SEGMENT_BYTES_MIN, &tail(&[3, 4], full));
+        assert_eq!((segments.active().number, wanted), (SegmentNumber(4), None), "one batch fits");
+        let (segments, wanted) = Segments::of_tail(2 * SEGMENT_BYTES_MIN, &tail(&[3, 4], full + 4096));
+        assert_eq!(wanted, Some(SegmentNumber(5)));
+        assert_eq!(segments.active(), Segment { number: SegmentNumber(5), first_lsn: Lsn(77) });
+        assert!(
+            segments.is_blank() && segments.room() == 2 * SEGMENT_BYTES_MIN,
+            "new ones have the size of today"
+        );
+
+        let (segments, wanted) =
+            Segments::of_tail(SEGMENT_BYTES_MIN, &Tail { next_lsn: Lsn(1), ..tail(&[], 0) });
+        assert_eq!(wanted, Some(SegmentNumber(1)));
+        assert_eq!(segments.active(), Segment { number: SegmentNumber(1), first_lsn: Lsn(1) });
     }
 }
