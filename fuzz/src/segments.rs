@@ -92,7 +92,7 @@ impl Log {
             0 => file.truncate(start + at % BLOCK_BYTES),
             1 if start < file.len() => file[start..].fill(0),
             2 if !file.is_empty() => {
-                let at = (start + at) % file.len();
+                let at = start.wrapping_add(at) % file.len();
                 file[at] ^= source.byte().max(1);
             }
             3 => drop(self.files.remove(&number)),
