@@ -11,9 +11,10 @@ use super::causes::chain;
 use super::ledger::Ledger;
 use super::met::Met;
 use super::node::{Node, Place, TOPIC};
-use super::number::Number;
+use super::number::{FILLING_TASK, Number};
 use super::patience::within;
 use super::power::Power;
+use super::scenario::Scenario;
 
 /// Messages of each of these tasks are in order.
 pub const ABSENT_TASK: u64 = 1;
@@ -33,6 +34,9 @@ pub const LOOKS_FOR_EVER: u32 = 200;
 
 /// After so many looks at something that must come, it will not.
 pub const LOOKS: u32 = 200_000;
+
+/// So many messages of the task that fills segments are more than one segment holds.
+const ONE_SEGMENT: u64 = 60;
 
 /// So often something is sent again to a disk that is full for a while.
 const TRIES: u32 = 20;
@@ -164,6 +168,11 @@ impl Stage<'_> {
             if let Some(error) = load.send(&to, ASKING_TASK, 2).await?.first() {
                 return Err(format!("nothing is wrong any more, and yet {}", chain(error)));
             }
+        }
+        if self.case.scenario == Scenario::Prewrite
+            && let Some(error) = load.send(&self.node_at.address(), FILLING_TASK, ONE_SEGMENT).await?.first()
+        {
+            return Err(format!("the next segment is never there: {}", chain(error)));
         }
         Ok(())
     }

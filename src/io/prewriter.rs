@@ -294,10 +294,13 @@ impl Workshop {
     /// A spare that can be used: others are removed, such as those of another size from before the options changed.
     fn find_spare(&mut self) -> Result<Option<String>, DirectoryError> {
         while let Some(name) = self.spares.first().cloned() {
-            if self.is_recyclable(&name)? {
-                return Ok(Some(name));
+            match self.is_recyclable(&name) {
+                Ok(true) => return Ok(Some(name)),
+                Ok(false) => self.directory.unlink(&name)?,
+                // Somebody took it away.
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error),
             }
-            self.directory.unlink(&name)?;
             self.spares.remove(&name);
         }
         Ok(None)
@@ -535,6 +538,16 @@ mod tests {
         fs::write(place.path().join(spare_name(5)), "short").unwrap();
         let bench = Bench::start(place.path(), BYTES);
         assert_eq!(bench.prepared(1).bytes().unwrap(), BYTES);
+        assert_eq!(names(&place), [segment_name(SegmentNumber(1))]);
+    }
+
+    #[test]
+    fn a_spare_that_somebody_took_away_is_not_missed() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(spare_name(5)), "short").unwrap();
+        let bench = Bench::start(place.path(), BYTES);
+        fs::remove_file(place.path().join(spare_name(5))).unwrap();
+        bench.prepared(1);
         assert_eq!(names(&place), [segment_name(SegmentNumber(1))]);
     }
 
