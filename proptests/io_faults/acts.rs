@@ -196,15 +196,21 @@ impl Stage<'_> {
         future: impl Future<Output = T>,
     ) -> Result<Option<T>, String> {
         let mut future = std::pin::pin!(within(what, future));
-        tokio::select! {
-            outcome = &mut future => outcome.map(Some),
-            gave_up = self.until(what, |_| false) => {
-                gave_up?;
-                // The log failed: then it must come.
-                let status = match &self.node { Some(node) => node.status().await?, None => return Ok(None) };
-                if status.failure.is_some() { future.await.map(Some) } else { Ok(None) }
+        let mut looks = 0;
+        // The disk is not asked in the same select: a question that is dropped leaves its answer to the next one.
+        while looks < LOOKS_FOR_EVER {
+            tokio::select! {
+                outcome = &mut future => return outcome.map(Some),
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+            let Some(node) = &self.node else { return Ok(None) };
+            // If the log failed, it must come.
+            let has_failed = node.status().await?.failure.is_some();
+            if !has_failed && self.is_for_ever() && self.met().await?.count > 0 {
+                looks += 1;
             }
         }
+        Ok(None)
     }
 
     async fn reopen(&mut self) -> Result<(), String> {
