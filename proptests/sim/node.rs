@@ -55,8 +55,8 @@ pub struct Node {
     pub index: usize,
     pub life: u32,
     pub disk: Disk,
-    /// An older copy of the directory.
-    pub copy: Option<Disk>,
+    /// An older copy of the directory, and whose it is.
+    pub copy: Option<(Disk, Option<NodeId>)>,
     pub up: Option<Up>,
     /// Handlers of each topic.
     pub handlers: BTreeMap<String, BTreeMap<String, Mood>>,

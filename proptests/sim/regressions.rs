@@ -264,6 +264,32 @@ fn a_subscriber_whose_copy_caught_up_is_noticed() {
     assert!(heard(&world, 1, "set back"), "{:?}", world.notes);
 }
 
+// The simulator took it for whoever was there last, and held it to what that log had been (seed 2156).
+#[test]
+fn a_copy_of_a_directory_that_was_deleted_since_is_who_it_was() {
+    let mut world = World::new(1, 1, Weather::FAIR);
+    world.handler(0, "a", "h", Mood::Fine);
+    world.subscribe(0, "n0", "a");
+    world.run_ms(500);
+    world.copy(0);
+    let publish = |world: &mut World| {
+        for _ in 0..5 {
+            assert!(world.publish(0, &["a"], 10).is_some());
+        }
+        world.run_ms(500);
+    };
+    publish(&mut world);
+    let was = world.nodes[0].identity;
+    world.wipe(0);
+    world.start(0);
+    assert_ne!(world.nodes[0].identity, was);
+    world.restore(0);
+    world.start(0);
+    assert_eq!(world.nodes[0].identity, was);
+    publish(&mut world);
+    world.settle();
+}
+
 // The goodbye of a session whose socket took nothing more was waited for, and so no other session was ever closed.
 #[test]
 fn a_socket_that_takes_nothing_keeps_no_other_from_being_closed() {

@@ -190,19 +190,21 @@ impl World {
     }
 
     pub fn copy(&mut self, node: usize) {
-        self.nodes[node].copy = Some(self.nodes[node].disk.clone());
+        let Node { disk, identity, .. } = &self.nodes[node];
+        self.nodes[node].copy = Some((disk.clone(), *identity));
     }
 
     /// An older copy of the directory takes its place.
     pub fn restore(&mut self, node: usize) {
-        let Some(mut disk) = self.nodes[node].copy.clone() else { return };
+        let Some((mut disk, identity)) = self.nodes[node].copy.clone() else { return };
         self.crash(node);
         // Nobody died: of the copy, as of any file, some was not written yet.
         disk.crash(Death::PowerCut, &mut self.rng, &mut Tally::default());
         self.tally.count(Fault::Restored);
         self.nodes[node].disk = disk;
         self.nodes[node].before = None;
-        let Some(own) = self.nodes[node].identity else { return };
+        self.nodes[node].identity = identity;
+        let Some(own) = identity else { return };
         let others: Vec<NodeId> = self.model.logs.keys().copied().collect();
         for other in others {
             self.model.broken.extend([(own, other), (other, own)]);
