@@ -104,11 +104,11 @@ use tally::Tally;
 use trial::Told;
 
 /// So many trials go on at once: most of the time is spent in waiting.
-const LANES: usize = 4;
+const LANES: usize = 3;
 
 /// Trials in each run beside those that are aimed at something: always the same ones, and new ones.
-const TRIALS: usize = 20;
-const NEW_TRIALS: usize = 40;
+const TRIALS: usize = 14;
+const NEW_TRIALS: usize = 30;
 
 /// So often it is tried to see what must be seen. What the machine does meanwhile moves the k-th request now and then.
 const ROUNDS: usize = 4;
