@@ -76,6 +76,7 @@ impl Engine {
         if self.pending.is_empty() {
             self.dispatch.all_applied();
             self.staged.clear();
+            self.staged_seen.clear();
             self.ended.clear();
             self.meeting.all_applied();
             self.requests.all_applied();
