@@ -17,6 +17,7 @@
 mod allowance;
 pub mod apply;
 pub mod backoff;
+pub mod bounds;
 pub mod config;
 pub mod dialing;
 pub mod dispatch;
