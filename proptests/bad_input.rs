@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind};
 use resolute::format::record::RECORD_HEADER_BYTES;
-use resolute::ids::{Position, StreamId};
+use resolute::ids::{Lsn, Position, StreamId};
 use resolute::wire::bodies::Body;
 use resolute::wire::goodbye::GoodbyeCode;
 use resolute::wire::hello::Hello;
@@ -237,7 +237,7 @@ async fn what_is_said_out_of_its_place_ends_the_session() {
     let early = [
         run_frame(1, 1, 1),
         body_frame(&interest(&["a"])),
-        body_frame(&Body::Ack { credit: 1, cursors: vec![] }),
+        body_frame(&Body::Ack { credit: 1, durable: Lsn(1), cursors: vec![] }),
     ];
     for frame in early {
         let mut stranger = house.knock();
@@ -263,7 +263,11 @@ async fn what_is_said_out_of_its_place_ends_the_session() {
             "gap",
         ),
         (unsorted_interest(), GoodbyeCode::BadFrame, "topics"),
-        (body_frame(&Body::Resume { cursors: vec![] }), GoodbyeCode::ProtocolError, "out of its place"),
+        (
+            body_frame(&Body::Resume { durable: Lsn(1), cursors: vec![] }),
+            GoodbyeCode::ProtocolError,
+            "out of its place",
+        ),
     ];
     for (index, (frame, code, word)) in late.into_iter().enumerate() {
         let mut stranger = house.knock();
@@ -302,7 +306,7 @@ async fn an_ack_of_what_was_never_sent_ends_the_session() {
     assert_eq!(within("publish", house.web.publish("b", "x")).await.unwrap().routed, 1);
     let run = stranger.until(FrameKind::Run);
     let stream = StreamId(u64::from_le_bytes(run[..8].try_into().unwrap()));
-    stranger.say(&Body::Ack { credit: 4 << 20, cursors: vec![(stream, Position(7))] });
+    stranger.say(&Body::Ack { credit: 4 << 20, durable: Lsn(1), cursors: vec![(stream, Position(7))] });
     assert_goodbye(&stranger.end(SOON), GoodbyeCode::ProtocolError, "never sent");
     assert_eq!(status(&house.web).await.outgoing, 1);
     // It comes back, claims to have everything, and is not believed either.
@@ -311,14 +315,14 @@ async fn an_ack_of_what_was_never_sent_ends_the_session() {
     let theirs = stranger.meet(&own);
     stranger.say(&Stranger::proof(&own, &theirs, [9; 16]));
     stranger.until(FrameKind::Resume);
-    stranger.say(&Body::Resume { cursors: vec![(stream, Position(1 << 40))] });
+    stranger.say(&Body::Resume { durable: Lsn(1), cursors: vec![(stream, Position(1 << 40))] });
     let end = stranger.end(SOON);
     assert!(matches!(end, End::Goodbye(..)), "{end:?}");
     drop(stranger);
     let mut stranger = house.knock();
     stranger.establish(1);
     stranger.until(FrameKind::Run);
-    stranger.say(&Body::Ack { credit: 4 << 20, cursors: vec![(stream, Position(1))] });
+    stranger.say(&Body::Ack { credit: 4 << 20, durable: Lsn(1), cursors: vec![(stream, Position(1))] });
     house.leave().await;
 }
 
@@ -364,7 +368,7 @@ async fn a_peer_that_never_reads_holds_nobody_up_and_costs_a_bounded_memory() {
     stranger.establish(1);
     stranger.say(&Body::Interest { generation: 1, topics: vec!["b".into()] });
     stranger.until(FrameKind::InterestConfirmed);
-    stranger.say(&Body::Ack { credit: 1 << 40, cursors: vec![] });
+    stranger.say(&Body::Ack { credit: 1 << 40, durable: Lsn(1), cursors: vec![] });
     let before = resident_bytes();
     for _ in 0..1000 {
         let ticket = within("publish", house.web.publish_nowait("b", vec![0; 100_000])).await.unwrap();

@@ -344,13 +344,13 @@ fn body(kind: FrameKind) -> Option<Body> {
             Body::Proof { mac: [0xa5; 32], proposed: Some(*b"0123456789abcdef"), met: Some(met()) }
         }
         FrameKind::Established => Body::Established { mac: [0x5a; 32] },
-        FrameKind::Resume => Body::Resume { cursors: cursors() },
+        FrameKind::Resume => Body::Resume { durable: Lsn(0x77), cursors: cursors() },
         FrameKind::Interest => Body::Interest {
             generation: 3,
             topics: vec!["orders.placed".to_owned(), "à la carte".to_owned()],
         },
         FrameKind::InterestConfirmed => Body::InterestConfirmed { generation: 3 },
-        FrameKind::Ack => Body::Ack { credit: 5 << 20, cursors: cursors() },
+        FrameKind::Ack => Body::Ack { credit: 5 << 20, durable: Lsn(0x77), cursors: cursors() },
         FrameKind::StreamEnd => Body::StreamEnd { stream: StreamId(5), last: Position(1000) },
         FrameKind::Gap => Body::Gap { stream: StreamId(5), first: Position(1001), count: 2 },
         FrameKind::Heartbeat => Body::Heartbeat,

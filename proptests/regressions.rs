@@ -354,7 +354,7 @@ fn read_frames(
 /// Speaks as a peer that was never met, up to its resume.
 fn meet(bus: &Bus, node: u128) -> Option<(std::net::TcpStream, Vec<u8>)> {
     use resolute::format::frame::FrameKind;
-    use resolute::ids::{Epoch, Incarnation, NodeId};
+    use resolute::ids::{Epoch, Incarnation, Lsn, NodeId};
     use resolute::wire::{bodies::Body, hello::Hello, proof};
     use std::io::Write;
     let mut stream = std::net::TcpStream::connect(bus.bound_address().trim_start_matches("tcp://")).unwrap();
@@ -392,7 +392,7 @@ fn meet(bus: &Bus, node: u128) -> Option<(std::net::TcpStream, Vec<u8>)> {
     stream.write_all(&out).unwrap();
     let met = read_frames(&mut stream, &mut buffer, |frame| frame.kind == FrameKind::Resume);
     let mut out = Vec::new();
-    Body::Resume { cursors: vec![] }.append_to(&mut out);
+    Body::Resume { durable: Lsn(0), cursors: vec![] }.append_to(&mut out);
     stream.write_all(&out).unwrap();
     met.then_some((stream, buffer))
 }

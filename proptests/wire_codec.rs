@@ -56,10 +56,14 @@ fn body() -> impl Strategy<Value = Body> {
             met
         }),
         any::<[u8; 32]>().prop_map(|mac| Body::Established { mac }),
-        cursors().prop_map(|cursors| Body::Resume { cursors }),
+        (any::<u64>(), cursors()).prop_map(|(lsn, cursors)| Body::Resume { durable: Lsn(lsn), cursors }),
         (any::<u64>(), topics).prop_map(|(generation, topics)| Body::Interest { generation, topics }),
         any::<u64>().prop_map(|generation| Body::InterestConfirmed { generation }),
-        (any::<u64>(), cursors()).prop_map(|(credit, cursors)| Body::Ack { credit, cursors }),
+        (any::<(u64, u64)>(), cursors()).prop_map(|((credit, lsn), cursors)| Body::Ack {
+            credit,
+            durable: Lsn(lsn),
+            cursors
+        }),
         (1..=u64::MAX, 0..=POSITION_MAX)
             .prop_map(|(stream, last)| Body::StreamEnd { stream: StreamId(stream), last: Position(last) }),
         gap(),

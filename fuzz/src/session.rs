@@ -84,13 +84,14 @@ fn frames(node: &mut Node, at: usize, source: &mut Source<'_>) -> Vec<u8> {
         0 => hello(source).append_to(&mut out),
         1 => proof(node, at, source).append_to(&mut out),
         2 => established(node, at).append_to(&mut out),
-        3 => Body::Resume { cursors: cursors(source) }.append_to(&mut out),
+        3 => Body::Resume { durable: Lsn(source.number()), cursors: cursors(source) }.append_to(&mut out),
         4 => {
             let mut topics: Vec<String> = TOPICS.iter().map(|topic| (*topic).to_owned()).collect();
             topics.truncate(source.below(4));
             Body::Interest { generation: source.number(), topics }.append_to(&mut out);
         }
-        5 => Body::Ack { credit: source.number(), cursors: cursors(source) }.append_to(&mut out),
+        5 => Body::Ack { credit: source.number(), durable: Lsn(source.number()), cursors: cursors(source) }
+            .append_to(&mut out),
         6 => {
             let last = Position(source.number() >> 2);
             Body::StreamEnd { stream: stream(source), last }.append_to(&mut out);

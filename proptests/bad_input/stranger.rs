@@ -200,7 +200,7 @@ impl Stranger {
         self.say(&Self::proof(own, &theirs, [9; 16]));
         self.try_until(FrameKind::Established)?;
         self.try_until(FrameKind::Resume)?;
-        self.say(&Body::Resume { cursors: vec![] });
+        self.say(&Body::Resume { durable: Lsn(0), cursors: vec![] });
         Ok(theirs)
     }
 }

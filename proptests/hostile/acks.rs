@@ -1,7 +1,7 @@
 //! Peers that never acknowledge, or take none of what is acknowledged to them.
 
 use resolute::format::frame::FrameKind;
-use resolute::ids::{Position, StreamId};
+use resolute::ids::{Lsn, Position, StreamId};
 use resolute::limits::INBOUND_STREAMS_PER_PEER_MAX;
 use resolute::wire::bodies::Body;
 
@@ -15,7 +15,7 @@ async fn subscriber(house: &House, node: u128) -> Stranger {
     stranger.establish(node);
     stranger.say(&Body::Interest { generation: 1, topics: vec!["b".into()] });
     stranger.until(FrameKind::InterestConfirmed);
-    stranger.say(&Body::Ack { credit: 1 << 40, cursors: vec![] });
+    stranger.say(&Body::Ack { credit: 1 << 40, durable: Lsn(1), cursors: vec![] });
     stranger
 }
 
@@ -63,7 +63,11 @@ async fn a_peer_that_reads_all_and_acknowledges_nothing_costs_the_log_and_no_mem
     let stream = StreamId(u64::from_le_bytes(run[..8].try_into().unwrap()));
     house.stands().await;
     // What it never got it cannot have.
-    again.say(&Body::Ack { credit: 0, cursors: vec![(stream, Position(MESSAGES as u64 + 1))] });
+    again.say(&Body::Ack {
+        credit: 0,
+        durable: Lsn(1),
+        cursors: vec![(stream, Position(MESSAGES as u64 + 1))],
+    });
     assert!(again.try_until(FrameKind::Hello).is_err());
     house.stands().await;
     owes(&house, MESSAGES).await;

@@ -16,10 +16,10 @@ pub fn samples() -> Vec<Vec<u8>> {
     let bodies = [
         Body::Proof { mac: [1; 32], proposed: Some([2; 16]), met: None },
         Body::Established { mac: [3; 32] },
-        Body::Resume { cursors: cursors.clone() },
+        Body::Resume { durable: Lsn(1), cursors: cursors.clone() },
         Body::Interest { generation: 1, topics: vec!["a".into(), "b".into()] },
         Body::InterestConfirmed { generation: 1 },
-        Body::Ack { credit: 4 << 20, cursors },
+        Body::Ack { credit: 4 << 20, durable: Lsn(1), cursors },
         Body::StreamEnd { stream: StreamId(1), last: Position(3) },
         Body::Gap { stream: StreamId(2), first: Position(1), count: 7 },
         Body::Heartbeat,

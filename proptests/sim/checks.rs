@@ -76,8 +76,9 @@ pub fn transmit(model: &Model, up: &Up, transmit: &Transmit) {
 
 fn control(log: Option<(&super::model::Log, Lsn)>, up: &Up, peer: Option<PeerSlot>, body: &Body) {
     match body {
-        Body::Resume { cursors } | Body::Ack { cursors, .. } => {
+        Body::Resume { durable, cursors } | Body::Ack { durable, cursors, .. } => {
             let (slot, (log, mark)) = (peer.unwrap(), log.unwrap());
+            assert!(*durable <= mark, "record {durable} is not durable here");
             for (stream, position) in cursors {
                 let accepted = log.accepted_up_to((slot, *stream), mark);
                 assert!(*position <= accepted, "position {position} of stream {stream} is not durable here");

@@ -289,6 +289,22 @@ fn a_copy_made_in_the_opening_that_was_met_last_is_noticed() {
     assert_eq!(world.accepted_numbers(1).len(), 5, "nothing of the other history is taken in");
 }
 
+// The stream of a command that was acknowledged is gone at its sender, and nobody missed the command (seed 363).
+#[test]
+fn a_receiver_that_was_set_back_behind_all_that_it_acknowledged_is_noticed() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.copy(1);
+    world.send(0, "n1", 10);
+    world.run_ms(500);
+    assert_eq!(world.accepted_numbers(1).len(), 1);
+    world.restore(1);
+    world.start(1);
+    world.run_ms(20_000);
+    assert!(heard(&world, 1, "set back"), "{:?}", world.notes);
+}
+
 /// A copy of node 0 is opened while the original goes on, and both meet node 1.
 #[test]
 fn a_double_of_a_live_node_is_noticed() {

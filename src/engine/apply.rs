@@ -169,11 +169,10 @@ impl State {
         Ok(())
     }
 
-    /// That record came from a peer, or one that it wrote before.
+    /// The log of a peer has that record, and those before it.
     fn seen(&mut self, slot: PeerSlot, new: Seen) {
-        let seen = self.seen.entry(slot).or_insert(new);
-        if seen.incarnation != new.incarnation || seen.lsn < new.lsn {
-            *seen = new;
+        if self.peers.get(&slot).is_some_and(|peer| !peer.removed) {
+            self.seen.entry(slot).or_insert(new).take_in(new);
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::allowance::SEGMENTS_TOO_SMALL;
 use super::effect::{Event, Note, SessionId};
 use super::session::{Phase, Session};
+use super::state::Seen;
 use super::{Engine, Pending};
 use crate::format::control::{Control, PeerRecord};
 use crate::ids::{Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
@@ -48,7 +49,7 @@ impl Engine {
         hello.append_to(&mut frame);
         // That there is such a node, and this opening of its log, must be durable before anyone hears of it: a peer
         // that remembers an opening which a crash took would take the next one for a copy of an older log.
-        self.pending.push_back(Pending::Frame { session: id, frame, opens: false });
+        self.pending.push_back(Pending::Frame { session: id, frame });
     }
 
     pub(super) fn handle_hello(&mut self, id: SessionId, body: &[u8]) -> Result<(), Refused> {
@@ -151,9 +152,11 @@ impl Engine {
     /// What is remembered of a node's log.
     fn met(&self, node: NodeId) -> Option<Met> {
         let PeerRecord { slot, incarnation, epoch, nonce, .. } = self.known_peer(node)?;
-        let seen = self.state.seen.get(&slot).filter(|seen| seen.incarnation == incarnation);
+        let of_this_life =
+            |seen: Option<&Seen>| seen.filter(|seen| seen.incarnation == incarnation).map(|seen| seen.lsn);
+        let known = of_this_life(self.state.seen.get(&slot)).max(of_this_life(self.heard.get(&slot)));
         let staged = self.staged_seen.get(&slot).copied().unwrap_or_default();
-        Some(Met { incarnation, epoch, nonce, seen: seen.map_or(staged, |seen| seen.lsn.max(staged)) })
+        Some(Met { incarnation, epoch, nonce, seen: known.unwrap_or_default().max(staged) })
     }
 
     fn is_other_than_bound(&self, address: &str, node: NodeId) -> bool {
@@ -209,7 +212,7 @@ impl Engine {
         let mac = proof::prove(&secret, &hello.challenge, own, hello.node, Role::Acceptor);
         let mut frame = Vec::new();
         Body::Established { mac }.append_to(&mut frame);
-        self.pending.push_back(Pending::Frame { session: id, frame, opens: false });
+        self.pending.push_back(Pending::Frame { session: id, frame });
         self.establish(id, slot, secret);
         Ok(())
     }
@@ -303,9 +306,7 @@ impl Engine {
             .collect();
         let cursors =
             streams.into_iter().map(|stream| (stream, Position(self.expected(slot, stream).0 - 1))).collect();
-        let mut frame = Vec::new();
-        Body::Resume { cursors }.append_to(&mut frame);
-        self.pending.push_back(Pending::Frame { session: id, frame, opens: true });
+        self.pending.push_back(Pending::Resume { session: id, cursors });
         // Only one of an earlier opening of the peer can be left here.
         if let Some(other) =
             self.sessions.of_peer(slot).map(|session| session.id).filter(|other| *other != id)

@@ -58,7 +58,7 @@ use effect::{Event, RequestId, SessionId};
 use entropy::Entropy;
 use ranges::LsnSet;
 use session::Phase;
-use state::{Identity, Opening, State};
+use state::{Identity, Opening, Seen, State};
 
 /// Something that waits to be logged, in its order with the rest.
 #[derive(Clone, Debug)]
@@ -75,8 +75,13 @@ enum Pending {
         session: SessionId,
         /// The frame.
         frame: Vec<u8>,
-        /// Whether it is the one before which nothing else is said.
-        opens: bool,
+    },
+    /// How far streams of a peer are accepted, to be said once the records before it are durable. Nothing else is said before.
+    Resume {
+        /// To whom.
+        session: SessionId,
+        /// The last position of each stream that was accepted.
+        cursors: Vec<(StreamId, Position)>,
     },
 }
 
@@ -119,6 +124,8 @@ pub struct Engine {
     checkpoint_end: Lsn,
     /// Acks heard and not yet logged.
     acks: BTreeMap<StreamId, Position>,
+    /// How far the logs of those reach who said so, where that is not logged yet.
+    heard: BTreeMap<PeerSlot, Seen>,
     /// Messages handled and not yet logged.
     handled: LsnSet,
     /// Messages parked and not yet logged.
@@ -196,6 +203,7 @@ impl Engine {
             checkpoint_bytes: 0,
             checkpoint_end: Lsn(0),
             acks: BTreeMap::new(),
+            heard: BTreeMap::new(),
             handled: LsnSet::default(),
             parked: LsnSet::default(),
             has_unapplied: false,

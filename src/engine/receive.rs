@@ -4,6 +4,7 @@ use super::allowance::{SEGMENTS_TOO_SMALL, topics_bytes};
 use super::effect::{Event, Note, SessionId};
 use super::handshake::{Refused, refused};
 use super::session::{Phase, SendCursor};
+use super::state::Seen;
 use super::{Engine, Pending};
 use crate::format::control::{Control, IntentState};
 use crate::format::frame::{FrameDefect, FrameKind, FrameView};
@@ -75,14 +76,19 @@ impl Engine {
             return protocol("nothing may be said before both sides know each other");
         };
         match body {
-            Body::Resume { cursors } if phase == Phase::AwaitResume => self.handle_resume(id, slot, &cursors),
+            Body::Resume { durable, cursors } if phase == Phase::AwaitResume => {
+                self.handle_resume(id, slot, durable, &cursors)
+            }
             _ if phase == Phase::AwaitResume => protocol("the peer must say first how far it is"),
             Body::Interest { generation, topics } => self.handle_interest(id, slot, generation, topics),
             Body::InterestConfirmed { generation } => {
                 self.handle_interest_confirmed(id, slot, generation);
                 Ok(())
             }
-            Body::Ack { credit, cursors } => self.handle_ack(id, credit, &cursors),
+            Body::Ack { credit, durable, cursors } => {
+                self.hear(slot, durable, &cursors);
+                self.handle_ack(id, credit, &cursors)
+            }
             Body::StreamEnd { stream, .. } => {
                 self.handle_stream_end(slot, stream);
                 Ok(())
@@ -107,9 +113,11 @@ impl Engine {
         &mut self,
         id: SessionId,
         slot: PeerSlot,
+        durable: Lsn,
         cursors: &[(StreamId, Position)],
     ) -> Result<(), Refused> {
         self.confirm_secret(slot);
+        self.hear(slot, durable, cursors);
         let mut frames = Vec::new();
         let mut ends = Vec::new();
         for (stream, _) in cursors.iter().filter(|(id, _)| !self.state.streams.contains_key(id)) {
@@ -191,7 +199,7 @@ impl Engine {
         }
         let mut frame = Vec::new();
         Body::InterestConfirmed { generation }.append_to(&mut frame);
-        self.pending.push_back(Pending::Frame { session: id, frame, opens: false });
+        self.pending.push_back(Pending::Frame { session: id, frame });
         Ok(())
     }
 
@@ -221,6 +229,14 @@ impl Engine {
         }
         for (address, topic, state) in settled {
             self.write_intent(&address, &topic, state);
+        }
+    }
+
+    /// What is acknowledged is forgotten here, so it is remembered how far the log reaches that has it now.
+    fn hear(&mut self, slot: PeerSlot, durable: Lsn, cursors: &[(StreamId, Position)]) {
+        if !cursors.is_empty() {
+            let new = Seen { incarnation: self.incarnation_of(slot), lsn: durable };
+            self.heard.entry(slot).or_insert(new).take_in(new);
         }
     }
 

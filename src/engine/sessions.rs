@@ -6,7 +6,7 @@ use slab::Slab;
 
 use super::Engine;
 use super::effect::{Close, Note, SessionId};
-use super::session::{Phase, SendCursor, Session};
+use super::session::{Phase, Said, SendCursor, Session};
 use crate::format::control::StreamOwner;
 use crate::ids::{Lsn, PeerSlot, StreamId};
 use crate::limits::{
@@ -48,6 +48,13 @@ impl Sessions {
 
     pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.table.get_mut(id.key).filter(|session| session.id == id)
+    }
+
+    /// Puts a frame into its session's queue, unless that is over.
+    pub(super) fn say(&mut self, id: SessionId, said: Said) {
+        if let Some(session) = self.get_mut(id).filter(|session| session.phase != Phase::Over) {
+            session.frames.push_back(said);
+        }
     }
 
     /// The session with a peer.

@@ -3,13 +3,15 @@
 
 use super::effect::{Event, RequestId};
 use super::routing::Routing;
-use super::session::{Phase, Said};
+use super::session::Said;
+use super::state::Seen;
 use super::{Engine, Pending, Unspoken};
 use crate::format::control::{Control, LIST_ENTRIES_MAX};
 use crate::format::record::{RECORD_HEADER_BYTES, RecordKind};
 use crate::ids::{Lsn, LsnRange, Position, StreamId};
 use crate::limits::INBOUND_STREAMS_PER_PEER_MAX;
 use crate::log::batch_builder::BatchBuilder;
+use crate::wire::bodies::Body;
 
 /// The batch that is being filled, and the routing that changes with it.
 #[derive(Debug)]
@@ -109,7 +111,10 @@ impl Engine {
     /// Whether [`Engine::stage`] has something to put in.
     #[must_use]
     pub fn wants_to_stage(&self) -> bool {
-        let marks = !self.acks.is_empty() || self.handled.count() > 0 || self.parked.count() > 0;
+        let marks = !self.acks.is_empty()
+            || !self.heard.is_empty()
+            || self.handled.count() > 0
+            || self.parked.count() > 0;
         self.has_decided() || self.can_carry() || marks && !self.marks_rest()
     }
 
@@ -133,12 +138,14 @@ impl Engine {
                     let (request, after) = (*request, stager.last_lsn());
                     self.drain_sees(request, after);
                 }
-                Pending::Frame { session, frame, opens } => {
-                    let (after, frame, opens) = (stager.last_lsn(), frame.clone(), *opens);
-                    if let Some(session) = self.sessions.get_mut(*session).filter(|s| s.phase != Phase::Over)
-                    {
-                        session.frames.push_back(Said { after, frame, opens });
-                    }
+                Pending::Frame { session, frame } => {
+                    let said = Said { after: stager.last_lsn(), frame: frame.clone(), opens: false };
+                    self.sessions.say(*session, said);
+                }
+                Pending::Resume { session, cursors } => {
+                    let (after, mut frame) = (stager.last_lsn(), Vec::new());
+                    Body::Resume { durable: after, cursors: cursors.clone() }.append_to(&mut frame);
+                    self.sessions.say(*session, Said { after, frame, opens: true });
                 }
             }
             self.pending.pop_front();
@@ -146,6 +153,16 @@ impl Engine {
     }
 
     fn stage_acks(&mut self, stager: &mut Stager<'_>) {
+        // No later than the acks themselves, which let the messages go.
+        while let Some((slot, Seen { incarnation, lsn })) =
+            self.heard.first_key_value().map(|(slot, seen)| (*slot, *seen))
+        {
+            let control = Control::Seen { slot, incarnation, lsn };
+            if !stager.push(control.kind(), &control.encode()) {
+                return;
+            }
+            self.heard.remove(&slot);
+        }
         while !self.acks.is_empty() {
             let cursors: Vec<(StreamId, Position)> =
                 self.acks.iter().take(LIST_ENTRIES_MAX).map(|(id, position)| (*id, *position)).collect();

@@ -54,13 +54,22 @@ pub struct Inbound {
     pub lost: u64,
 }
 
-/// The last record of a peer's log that was accepted here.
+/// The last record of a peer's log that is known of: it was accepted here, or its log reached there when it acknowledged something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The life of that log.
     pub incarnation: Incarnation,
     /// The record.
     pub lsn: Lsn,
+}
+
+impl Seen {
+    /// What is seen of another life of that log takes the place of this.
+    pub(super) fn take_in(&mut self, new: Seen) {
+        if self.incarnation != new.incarnation || self.lsn < new.lsn {
+            *self = new;
+        }
+    }
 }
 
 /// The durable state of a node.

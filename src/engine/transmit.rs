@@ -77,6 +77,7 @@ impl Engine {
     fn acks_of(&mut self, id: SessionId) -> Option<Bytes> {
         let session = self.sessions.get(id).filter(|s| s.phase == Phase::Established && s.opened)?;
         let credit = self.credit_after(session.accepted_bytes).unwrap_or(session.granted);
+        let durable = self.commit.durable();
         let session = self.sessions.get_mut(id)?;
         let grants = credit >= session.granted + CREDIT_BYTES / 4;
         if session.acks.is_empty() && !grants {
@@ -88,7 +89,7 @@ impl Engine {
         session.acks.retain(|stream, _| self.state.inbound.contains_key(&(slot, *stream)));
         let cursors = std::mem::take(&mut session.acks).into_iter().collect();
         let mut frame = Vec::new();
-        Body::Ack { credit: session.granted, cursors }.append_to(&mut frame);
+        Body::Ack { credit: session.granted, durable, cursors }.append_to(&mut frame);
         Some(frame.into())
     }
 

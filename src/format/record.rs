@@ -371,6 +371,6 @@ mod tests {
             assert_eq!(RecordKind::from_number(*kind as u8), Some(*kind));
         }
         assert_eq!(RecordKind::from_number(0), None);
-        assert_eq!(RecordKind::from_number(26), None);
+        assert_eq!(RecordKind::from_number(27), None);
     }
 }

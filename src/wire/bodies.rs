@@ -4,10 +4,10 @@
 //! ```text
 //!  Proof              mac (32), 0 | 1, [ proposed secret (16) ], 0 | 1, [ met (24) ]
 //!  Established        mac (32)
-//!  Resume             cursors
+//!  Resume             durable (8), cursors
 //!  Interest           generation (8), topics: for each 1 byte length, then the topic; rising, none twice
 //!  InterestConfirmed  generation (8)
-//!  Ack                credit (8), cursors
+//!  Ack                credit (8), durable (8), cursors
 //!  StreamEnd          stream (8), last position (8)
 //!  Gap                stream (8), first position (8), count (8)
 //!  Heartbeat          nothing
@@ -22,7 +22,7 @@
 use crate::format::body::{BodyDefect, BodyReader, BodyWriter};
 use crate::format::frame::{self, FrameKind};
 use crate::format::message::check_topic;
-use crate::ids::{Position, StreamId};
+use crate::ids::{Lsn, Position, StreamId};
 use crate::limits::{INBOUND_STREAMS_PER_PEER_MAX, INTEREST_BYTES_MAX, POSITION_MAX, REASON_BYTES_MAX};
 
 use super::goodbye::GoodbyeCode;
@@ -47,6 +47,8 @@ pub enum Body {
     },
     /// How far I have accepted each of your streams, on stable storage.
     Resume {
+        /// The last record of my log that is durable: all of this is in it.
+        durable: Lsn,
         /// Rising streams, each with the last position accepted; at most [`INBOUND_STREAMS_PER_PEER_MAX`].
         cursors: Vec<(StreamId, Position)>,
     },
@@ -66,6 +68,8 @@ pub enum Body {
     Ack {
         /// Bytes of run frames, their headers counted, that you may have sent since this session began.
         credit: u64,
+        /// The last record of my log that is durable: all of this is in it.
+        durable: Lsn,
         /// Rising streams, each with the last position accepted; at most [`INBOUND_STREAMS_PER_PEER_MAX`]. Streams
         /// about which there is nothing new may be left out.
         cursors: Vec<(StreamId, Position)>,
@@ -137,7 +141,10 @@ impl Body {
             Body::Established { mac } => {
                 out.bytes(mac);
             }
-            Body::Resume { cursors } => put_cursors(&mut out, cursors),
+            Body::Resume { durable, cursors } => {
+                out.u64(durable.0);
+                put_cursors(&mut out, cursors);
+            }
             Body::Interest { generation, topics } => {
                 out.u64(*generation);
                 put_topics(&mut out, topics);
@@ -145,8 +152,8 @@ impl Body {
             Body::InterestConfirmed { generation } => {
                 out.u64(*generation);
             }
-            Body::Ack { credit, cursors } => {
-                out.u64(*credit);
+            Body::Ack { credit, durable, cursors } => {
+                out.u64(*credit).u64(durable.0);
                 put_cursors(&mut out, cursors);
             }
             Body::StreamEnd { stream, last } => put_cursor(&mut out, *stream, *last),
@@ -179,10 +186,12 @@ impl Body {
                 met: if r.flag("met")? { Some(Met::read(&mut r)?) } else { None },
             },
             FrameKind::Established => Body::Established { mac: mac(&mut r)? },
-            FrameKind::Resume => Body::Resume { cursors: cursors(&mut r)? },
+            FrameKind::Resume => Body::Resume { durable: Lsn(r.u64()?), cursors: cursors(&mut r)? },
             FrameKind::Interest => Body::Interest { generation: r.u64()?, topics: topics(&mut r)? },
             FrameKind::InterestConfirmed => Body::InterestConfirmed { generation: r.u64()? },
-            FrameKind::Ack => Body::Ack { credit: r.u64()?, cursors: cursors(&mut r)? },
+            FrameKind::Ack => {
+                Body::Ack { credit: r.u64()?, durable: Lsn(r.u64()?), cursors: cursors(&mut r)? }
+            }
             FrameKind::StreamEnd => {
                 let (stream, last) = cursor(&mut r)?;
                 Body::StreamEnd { stream, last }
@@ -298,7 +307,6 @@ fn cut(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Lsn;
     use crate::ids::{Epoch, Incarnation};
 
     fn one_of_each() -> [Body; 11] {
@@ -311,10 +319,10 @@ mod tests {
                 met: Some(Met { incarnation: Incarnation(2), epoch: Epoch(3), nonce: 4, seen: Lsn(5) }),
             },
             Body::Established { mac: [3; 32] },
-            Body::Resume { cursors: cursors.clone() },
+            Body::Resume { durable: Lsn(3), cursors: cursors.clone() },
             Body::Interest { generation: 4, topics: vec!["a".to_owned(), "ä".to_owned()] },
             Body::InterestConfirmed { generation: 5 },
-            Body::Ack { credit: 6, cursors },
+            Body::Ack { credit: 6, durable: Lsn(7), cursors },
             Body::StreamEnd { stream: StreamId(7), last: Position(0) },
             Body::Gap { stream: StreamId(8), first: Position(1), count: POSITION_MAX },
             Body::Heartbeat,
@@ -344,8 +352,9 @@ mod tests {
             [[7; 32].as_slice(), &[0, 0]].concat()
         );
         let cursors = vec![(StreamId(2), Position(3))];
-        let expected = [9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(Body::Ack { credit: 9, cursors }.encode(), expected);
+        let numbers = [9_u64.to_le_bytes(), 8_u64.to_le_bytes()].concat();
+        let expected = [&numbers[..], &[1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(Body::Ack { credit: 9, durable: Lsn(8), cursors }.encode(), expected);
         let interest = Body::Interest { generation: 1, topics: vec!["ab".to_owned(), "c".to_owned()] };
         assert_eq!(interest.encode(), [1, 0, 0, 0, 0, 0, 0, 0, 2, b'a', b'b', 1, b'c']);
         let goodbye = Body::Goodbye { code: GoodbyeCode::Closing, reason: "x".to_owned() };
@@ -360,7 +369,7 @@ mod tests {
 
     fn resume(count: u16, cursors: &[(u64, u64)]) -> Result<Body, BodyDefect> {
         let mut out = BodyWriter::new();
-        out.u16(count);
+        out.u64(4).u16(count);
         for (stream, position) in cursors {
             out.u64(*stream).u64(*position);
         }

@@ -282,6 +282,7 @@ mod tests {
             },
             Control::StreamClosed { id: StreamId(1), dropped: 2 },
             Control::StreamEnded { id: StreamId(1) },
+            Control::Seen { slot: PeerSlot(1), incarnation: Incarnation(2), lsn: Lsn(3) },
             Control::Inbound {
                 slot: PeerSlot(1),
                 stream: StreamId(2),
