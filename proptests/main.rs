@@ -13,6 +13,7 @@ mod hostile;
 mod lifecycle;
 mod manual;
 mod mesh;
+mod mutants;
 mod nodes;
 mod recovery;
 mod regressions;
