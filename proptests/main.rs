@@ -4,6 +4,7 @@
 
 mod backlog;
 mod bad_input;
+mod claims;
 mod codec;
 mod directories;
 mod fuzz_targets;
