@@ -30,13 +30,9 @@ fn marks_that_find_no_room_in_a_batch_come_with_the_next() {
         (engine.is_write_idle(), engine.state().inbox.waiting())
     };
     assert_eq!(engine(&world), (true, 1));
-    let before = world.fill_batch(0, "b");
+    let others = world.fill_batch(0, "b");
     world.happen(handled);
-    assert_eq!(
-        engine(&world),
-        (false, 1 + before),
-        "the full batch is on its way, and says nothing of what was handled"
-    );
+    assert_eq!(engine(&world), (false, others), "the mark is behind the full batch");
     // Whoever serves is not asked again, so only the mark itself makes it handled.
     world.run_ms(1000);
     assert_eq!(engine(&world), (true, 0));
