@@ -130,12 +130,17 @@ impl Prewriter {
         }
         let signals = Arc::new(Signals::default());
         let (requests, inbound) = mpsc::channel();
-        let sleep = move |_| {
-            if count.fetch_add(1, Ordering::Relaxed) == 3 {
-                hurried.hurry(SegmentNumber(2));
-            }
+        let workshop = Workshop {
+            spares: listing.spares.into_iter().collect(),
+            unfreed: BTreeMap::new(),
+            named: None,
+            zeros: Zeros::new(),
+            signals: Arc::clone(&signals),
+            directory: Arc::clone(&directory),
+            segment_bytes,
+            sleep: Box::new(thread::sleep),
+            flush_names: Box::new(Directory::sync),
         };
-        let workshop = Workshop { signals, sleep: Box::new(sleep), ..workshop(place.path()) };
         let thread = thread::Builder::new()
             .name("resolute-prewrite".to_owned())
             .spawn(move || workshop.run(&inbound, &answer))
@@ -668,20 +673,12 @@ mod tests {
         let pauses = Arc::new(AtomicU64::new(0));
         let (count, signals) = (Arc::clone(&pauses), Arc::new(Signals::default()));
         let hurried = Arc::clone(&signals);
-        let workshop = Workshop {
-            directory: Arc::new(Directory::open(place.path()).unwrap()),
-            segment_bytes: BYTES,
-            spares: BTreeSet::new(),
-            unfreed: BTreeMap::new(),
-            named: None,
-            zeros: Zeros::new(),
-            signals,
-            sleep: Box::new(move |_| {
-                if count.fetch_add(1, Ordering::Relaxed) == 3 {
-                    hurried.hurry(SegmentNumber(2));
-                }
-            }),
+        let sleep = move |_| {
+            if count.fetch_add(1, Ordering::Relaxed) == 3 {
+                hurried.hurry(SegmentNumber(2));
+            }
         };
+        let workshop = Workshop { signals, sleep: Box::new(sleep), ..workshop(place.path()) };
         let paused_for = |number, speed| {
             pauses.store(0, Ordering::Relaxed);
             assert!(workshop.prewrite("x", SegmentNumber(number), speed).is_ok());
@@ -727,8 +724,8 @@ mod tests {
         let mut workshop = workshop_with_failures(place.path(), &failures, &flushes);
         for number in 1..=2 {
             assert!(workshop.prepare(SegmentNumber(number), Speed::Full).is_ok());
-            workshop.unfreed.insert(SegmentNumber(number), None);
         }
+        workshop.unfreed.extend([1, 2].map(|number| (SegmentNumber(number), None)));
         failures.store(2, Ordering::Relaxed);
         let freed = [(); 3].map(|()| {
             let freed = workshop.free_all().is_ok();
