@@ -218,6 +218,8 @@ impl From<DirectoryError> for Refusal {
     }
 }
 
+type FlushNames = dyn Fn(&Directory) -> Result<(), DirectoryError> + Send;
+
 /// What the thread works with.
 struct Workshop {
     directory: Arc<Directory>,
@@ -233,7 +235,7 @@ struct Workshop {
     /// How the thread waits.
     sleep: Box<dyn Fn(Duration) + Send>,
     /// How names are made durable.
-    flush_names: Box<dyn Fn(&Directory) -> Result<(), DirectoryError> + Send>,
+    flush_names: Box<FlushNames>,
 }
 
 impl Workshop {
