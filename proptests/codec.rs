@@ -101,8 +101,9 @@ fn control_of_state() -> impl Strategy<Value = Control> {
         (any::<(u64, u64, u64)>(), text(), text()).prop_map(|((epoch, nonce, at), name, address)| {
             Control::Opened { epoch: Epoch(epoch), nonce, at: Wall(at), name, address }
         }),
-        vec(any::<(u64, u64)>(), 0..40).prop_map(|openings| {
-            Control::Openings(openings.into_iter().map(|(epoch, nonce)| (Epoch(epoch), nonce)).collect())
+        vec(any::<(u64, u64, u64)>(), 0..40).prop_map(|openings| {
+            let openings = openings.into_iter().map(|(epoch, nonce, lsn)| (Epoch(epoch), nonce, Lsn(lsn)));
+            Control::Openings(openings.collect())
         }),
         (any::<(u64, bool)>(), owner, positions).prop_map(|((id, ended), owner, (next, acked))| {
             Control::Stream { id: StreamId(id), owner, next: Position(next), acked: Position(acked), ended }
@@ -132,6 +133,11 @@ fn control_of_peers() -> impl Strategy<Value = Control> {
     ];
     prop_oneof![
         peer().prop_map(Control::Peer),
+        any::<(u32, u64, u64)>().prop_map(|(slot, incarnation, lsn)| Control::Seen {
+            slot: PeerSlot(slot),
+            incarnation: Incarnation(incarnation),
+            lsn: Lsn(lsn),
+        }),
         any::<(u32, u64, u64, u64, bool)>().prop_map(|(slot, stream, accepted, lost, ended)| {
             Control::Inbound {
                 slot: PeerSlot(slot),
@@ -162,7 +168,7 @@ fn control() -> impl Strategy<Value = Control> {
 prop_compose! {
     fn accepted()(
         (slot, incarnation, stream, first, bytes) in any::<(u32, u64, u64, u64, u32)>(),
-        count in 1..=u32::MAX,
+        (count, last) in (1..=u32::MAX, any::<u64>()),
     ) -> Accepted {
         Accepted {
             slot: PeerSlot(slot),
@@ -171,6 +177,7 @@ prop_compose! {
             first_position: Position(first),
             count,
             bytes,
+            last_lsn: Lsn(last),
         }
     }
 }

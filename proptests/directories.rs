@@ -331,6 +331,44 @@ async fn a_full_disk_drains(directory: &Path) {
     drop(within("serve", serving).await);
 }
 
+// What had been staged behind the last batch of a full segment waited for ever, and so did whoever wanted to stage more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_segment_that_cannot_be_made_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let bus = small(directory.path()).await;
+    // A file takes longer to be made than this segment to be filled, and then cannot get its name.
+    let next = directory.path().join(segment_name(SegmentNumber(2)));
+    until("the next file is begun", async || unfinished(directory.path())).await;
+    std::fs::create_dir(&next).unwrap();
+    let publishing = (0..100).map(|_| {
+        let bus = bus.clone();
+        tokio::spawn(async move { bus.send(ABSENT, "a", vec![b'x'; 200_000]).await })
+    });
+    let publishing: Vec<_> = publishing.collect();
+    let (mut stored, mut refused) = (0, 0);
+    for one in publishing {
+        match within("an outcome", one).await.unwrap() {
+            Ok(_) => stored += 1,
+            Err(Error::DiskFull) => refused += 1,
+            Err(other) => panic!("{}", chain(&other)),
+        }
+    }
+    assert!(stored > 20 && refused > 20, "{stored} stored, {refused} refused");
+    assert!(matches!(within("send", bus.send(ABSENT, "a", "y")).await, Err(Error::DiskFull)));
+    std::fs::remove_dir(&next).unwrap();
+    until("room again", async || !status(&bus).await.disk_full).await;
+    within("send", bus.send(ABSENT, "a", "y")).await.unwrap();
+    close(&bus).await;
+}
+
+/// Whether a file is being prepared.
+fn unfinished(directory: &Path) -> bool {
+    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+    names
+        .into_iter()
+        .any(|name| name.to_string_lossy().contains("2.") && !name.to_string_lossy().ends_with(".log"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_in_memory_publishing_is_refused_and_draining_goes_on() {
     let Some(mount) = Mount::in_memory("size=52m") else { return };

@@ -143,6 +143,7 @@ fn accepted() -> Accepted {
         first_position: Position(1001),
         count: 1,
         bytes: 99,
+        last_lsn: Lsn(0x77),
     }
 }
 
@@ -185,7 +186,9 @@ fn control(kind: RecordKind) -> Option<Control> {
             Control::Node { id: NodeId(1 << 100 | 7), incarnation: Incarnation(11), created: at }
         }
         RecordKind::Opened => Control::Opened { epoch: Epoch(4), nonce: 0xfeed, at, name, address },
-        RecordKind::Openings => Control::Openings(vec![(Epoch(3), 0xfeec), (Epoch(4), 0xfeed)]),
+        RecordKind::Openings => {
+            Control::Openings(vec![(Epoch(3), 0xfeec, Lsn(61)), (Epoch(4), 0xfeed, Lsn(62))])
+        }
         RecordKind::Peer => Control::Peer(PeerRecord {
             slot: PeerSlot(3),
             node: NodeId(0xabc << 64),
@@ -206,6 +209,11 @@ fn control(kind: RecordKind) -> Option<Control> {
             ended: true,
         },
         RecordKind::StreamClosed => Control::StreamClosed { id: StreamId(7), dropped: 19 },
+        RecordKind::Seen => Control::Seen {
+            slot: PeerSlot(3),
+            incarnation: Incarnation(0x0123_4567_89ab_cdef),
+            lsn: Lsn(0x77),
+        },
         RecordKind::Inbound => Control::Inbound {
             slot: PeerSlot(3),
             stream: StreamId(5),
@@ -306,7 +314,7 @@ fn batch() -> Pinned {
 }
 
 fn met() -> Met {
-    Met { incarnation: Incarnation(13), epoch: Epoch(6), nonce: 0xfaded }
+    Met { incarnation: Incarnation(13), epoch: Epoch(6), nonce: 0xfaded, seen: Lsn(0x5ee) }
 }
 
 fn hello() -> Hello {

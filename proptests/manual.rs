@@ -288,8 +288,8 @@ fn put_log_type(sample: &mut Sample, kind: &str) -> Vec<String> {
             return vec![format!("[(StreamId({value}), Position(7))]")];
         }
         "openings" => {
-            out.u32(1).u64(value).u64(7);
-            return vec![format!("[(Epoch({value}), 7)]")];
+            out.u32(1).u64(value).u64(7).u64(8);
+            return vec![format!("[(Epoch({value}), 7, Lsn(8))]")];
         }
         "streams" => drop(out.u32(1).u64(value)),
         "texts" => {
@@ -311,9 +311,9 @@ fn put_wire_type(sample: &mut Sample, kind: &str) -> Vec<String> {
         "u64" => drop(out.u64(value)),
         "mac" => drop(out.bytes(&[value as u8; 32])),
         "met" => {
-            out.u8(1).u64(value).u64(7).u64(8);
+            out.u8(1).u64(value).u64(7).u64(8).u64(9);
             return vec![format!(
-                "Some(Met {{ incarnation: Incarnation({value}), epoch: Epoch(7), nonce: 8 }})"
+                "Some(Met {{ incarnation: Incarnation({value}), epoch: Epoch(7), nonce: 8, seen: Lsn(9) }})"
             )];
         }
         "secret" => drop(out.u8(1).bytes(&[value as u8; 16])),

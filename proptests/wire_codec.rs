@@ -41,9 +41,9 @@ fn gap() -> impl Strategy<Value = Body> {
 }
 
 fn met() -> impl Strategy<Value = Option<Met>> {
-    any::<Option<(u64, u64, u64)>>().prop_map(|met| {
-        let (incarnation, epoch, nonce) = met?;
-        Some(Met { incarnation: Incarnation(incarnation), epoch: Epoch(epoch), nonce })
+    any::<Option<(u64, u64, u64, u64)>>().prop_map(|met| {
+        let (incarnation, epoch, nonce, seen) = met?;
+        Some(Met { incarnation: Incarnation(incarnation), epoch: Epoch(epoch), nonce, seen: Lsn(seen) })
     })
 }
 

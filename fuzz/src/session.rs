@@ -165,7 +165,8 @@ fn proof(node: &Node, at: usize, source: &mut Source<'_>) -> Body {
     let secret = if source.below(8) == 7 { [8; 16] } else { SECRET };
     let mac = prove(&secret, &challenge, peer, own, Role::Dialler);
     let how = source.byte();
-    let met = Met { incarnation: node.engine.state().identity.incarnation, epoch: Epoch(2), nonce: 3 };
+    let incarnation = node.engine.state().identity.incarnation;
+    let met = Met { incarnation, epoch: Epoch(2), nonce: 3, seen: Lsn(4) };
     Body::Proof { mac, proposed: (how % 4 != 3).then_some(secret), met: (how >= 128).then_some(met) }
 }
 

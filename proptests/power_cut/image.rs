@@ -56,7 +56,20 @@ impl Image {
         place(&mut self.seen, offset, bytes);
         // The kernel may give a large write in parts; a batch of the log tells where it begins.
         let is_own = is_own && BatchHeader::parse(bytes).is_ok();
+        if is_own {
+            self.disown(offset);
+        }
         self.unsynced.push_back(Change::Write { offset, bytes: bytes.to_vec(), is_own });
+    }
+
+    /// A write is made again whose flush was refused: no flush of the first one is on its way any more.
+    fn disown(&mut self, again: usize) {
+        for change in &mut self.unsynced {
+            match change {
+                Change::Write { offset, is_own, .. } if *offset == again => *is_own = false,
+                Change::Write { .. } | Change::Resize(_) => {}
+            }
+        }
     }
 
     pub fn resize(&mut self, bytes: usize) {

@@ -98,7 +98,14 @@ fn own_flushes() -> Result<(), String> {
     must(after(1, Unit::Sectors) == (true, vec![true, false, false], 8192), "one flush is for one write")?;
     must(after(2, Unit::Writes) == (true, vec![true, true, false], 16_384), "two are for two")?;
     must(after(3, Unit::Sectors) == (false, vec![true, true, true], 24_576), "three are for all")?;
-    must(after(0, Unit::Newest).1 == [false, false, true], "the newest may be there alone")
+    must(after(0, Unit::Newest).1 == [false, false, true], "the newest may be there alone")?;
+    // The flush of the first write was refused, so it is written again, behind the second one.
+    let mut image = Image::default();
+    for number in [1, 2, 1] {
+        image.write(8192 * (number as usize - 1), &batch(number), true);
+    }
+    let are_left = [image.flush_own(), image.flush_own()];
+    must(are_left == [true, false], "a write that is made again takes the place of what it was before")
 }
 
 async fn files(power: &mut Power) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! What must hold at every step, and what must hold when all is quiet.
 
-use resolute::engine::effect::{Dispatch, Transmit};
+use resolute::engine::effect::{Dispatch, Note, Transmit};
 use resolute::engine::inbox::HandlerState;
 use resolute::engine::session::Phase;
 use resolute::engine::state::State;
@@ -13,7 +13,7 @@ use resolute::wire::bodies::Body;
 use super::faults::Faults;
 use super::model::{Entry, Model};
 use super::net::Weather;
-use super::node::{RETRY, Up};
+use super::node::{Node, RETRY, Up};
 use super::turn::handlers_of;
 use super::world::World;
 
@@ -25,6 +25,13 @@ pub fn state(model: &Model, up: &Up) {
     let held =
         state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)).flat_map(|run| run.range.first.0..run.range.end().0);
     assert!(waiting.map(|lsn| lsn.0).eq(held), "the inbox is not what was accepted and not handled");
+}
+
+/// After each turn: nothing takes more memory than it may.
+pub fn bounds(up: &Up) {
+    for bound in up.engine.bounds() {
+        assert!(bound.held <= bound.most, "too much of what is bounded: {bound:?}");
+    }
 }
 
 /// The durable state: that after the last batch that is.
@@ -121,6 +128,11 @@ pub fn progress(model: &Model, own: NodeId, lsn: Lsn, dispatch: &Dispatch) {
     }
 }
 
+/// Whether a session ended because two sides do not remember the same.
+fn is_of_two_logs(reason: &str) -> bool {
+    ["set back", "never sent", "one identity"].iter().any(|words| reason.contains(words))
+}
+
 impl World {
     /// Heals everything, lets all come to rest, and looks at the end of it.
     pub fn settle(&mut self) {
@@ -128,13 +140,16 @@ impl World {
         self.disks_full = false;
         self.faults = Faults::NONE;
         self.weather = Weather::FAIR;
+        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].is_clone).collect::<Vec<_>>() {
+            self.crash(node);
+        }
         for node in 0..self.nodes.len() {
             if self.nodes[node].up.as_ref().is_some_and(|up| up.failed) {
                 self.crash(node);
             }
         }
         self.net.apart.clear();
-        for node in 0..self.nodes.len() {
+        for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].is_clone).collect::<Vec<_>>() {
             self.start(node);
             self.serve(node, true);
         }
@@ -160,11 +175,16 @@ impl World {
                 .sum();
             up.engine.is_quiet() && up.builder.is_empty() && state.inbox.waiting() == 0 && owed == 0
         };
-        self.nodes.iter().all(|node| node.up.as_ref().is_some_and(rest))
+        self.originals().all(|node| node.up.as_ref().is_some_and(rest))
+    }
+
+    /// All nodes but those that run on a copy of another's directory, of which nothing is asked in the end.
+    fn originals(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| !node.is_clone)
     }
 
     pub fn check_settled(&self) {
-        for node in &self.nodes {
+        for node in self.originals() {
             let up = node.up.as_ref().unwrap();
             let state = up.engine.state();
             let own = state.identity.id;
@@ -179,24 +199,29 @@ impl World {
     }
 
     fn check_delivered(&self) {
-        let live: Vec<NodeId> = self.nodes.iter().filter_map(|node| node.identity).collect();
+        let live: Vec<NodeId> = self.originals().filter_map(|node| node.identity).collect();
         for from in &live {
             for to in &live {
-                if from == to
-                    || !self.model.logs.contains_key(from)
-                    || self.model.broken.contains(&(*to, *from))
-                {
+                if from == to || !self.model.logs.contains_key(from) {
                     continue;
                 }
                 let missing = self.model.missing(*from, *to);
+                if self.model.broken.contains(&(*to, *from)) {
+                    self.check_told(*from, *to, &missing);
+                    continue;
+                }
+                if self.is_full(*to) {
+                    continue;
+                }
                 assert!(missing.is_empty(), "{to} lacks {missing:?} of {from}");
             }
         }
-        for node in &self.nodes {
+        for node in self.originals() {
             let state = node.up.as_ref().unwrap().engine.state();
             for (id, stream) in &state.streams {
                 let StreamOwner::Peer(slot) = stream.owner else { continue };
                 let alive = live.contains(&state.node_of(slot))
+                    && !self.is_full(state.node_of(slot))
                     && !self.model.broken.contains(&(state.node_of(slot), state.identity.id));
                 assert!(
                     !alive || stream.owed() == 0,
@@ -206,6 +231,43 @@ impl World {
                 );
             }
         }
+    }
+
+    /// Whether a node takes nothing more, because of what nobody handles there.
+    fn is_full(&self, own: NodeId) -> bool {
+        let mut nodes = self.originals().filter(|node| node.identity == Some(own));
+        let is_full = |node: &Node| {
+            let bytes = node.up.as_ref().unwrap().engine.state().inbox.bytes();
+            bytes >= node.inbox_bytes_max
+        };
+        nodes.any(is_full)
+    }
+
+    /// What a node that was set back, or has a double, lacks or left out is told of, or is still owed.
+    fn check_told(&self, from: NodeId, to: NodeId, missing: &[(Lsn, u64)]) {
+        let about = |at: NodeId, of: NodeId| {
+            let nodes =
+                self.nodes.iter().filter(move |node| node.identity == Some(at)).map(|node| node.index);
+            let indices: Vec<usize> = nodes.collect();
+            self.notes.iter().any(|(index, note)| {
+                let names = match note {
+                    Note::Gap { node, .. } => *node == of,
+                    Note::Ended { node, reason } => *node == Some(of) && is_of_two_logs(reason),
+                    _ => false,
+                };
+                names && indices.contains(index)
+            })
+        };
+        let publisher = self.originals().find(|node| node.identity == Some(from)).unwrap();
+        let state = publisher.up.as_ref().unwrap().engine.state();
+        let theirs =
+            |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(slot) if state.node_of(*slot) == to);
+        let owed: u64 = state.streams.values().filter(|s| theirs(&s.owner)).map(|s| s.owed()).sum();
+        let is_told = about(from, to) || about(to, from);
+        assert!(
+            missing.is_empty() || is_told || owed > 0,
+            "{to} lacks {missing:?} of {from}, and nobody was told"
+        );
     }
 
     /// Each handler of each message succeeded or gave up; what has no handler is parked.

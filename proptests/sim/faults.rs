@@ -17,7 +17,11 @@
 //!
 //! **A wall clock** jumps, forwards and backwards, by up to a day. The monotonic clock does not.
 //!
-//! **A directory** is deleted, or replaced by an older copy of itself.
+//! **A directory** is deleted, or replaced by an older copy of itself, or a copy is opened on another machine, beside its live
+//! original.
+//!
+//! A write that the kernel does in part is gone on with by the shell, and nobody else hears of it. A death in between leaves what
+//! one in the middle of a whole write may leave.
 //!
 //! Which of these may happen is drawn for each seed, so that rare combinations are not drowned by common ones. How often each did
 //! happen is counted: one that never does is a failure of the simulation.
@@ -48,10 +52,11 @@ pub enum Fault {
     ClockJumped,
     Wiped,
     Restored,
+    Cloned,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 18] = [
+    pub const ALL: [Fault; 19] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -70,6 +75,7 @@ impl Fault {
         Fault::ClockJumped,
         Fault::Wiped,
         Fault::Restored,
+        Fault::Cloned,
     ];
 }
 

@@ -67,6 +67,10 @@ pub struct Node {
     /// The states that a crash may leave behind, and the last batch that was durable.
     pub before: Option<(BTreeMap<BatchNumber, State>, BatchNumber)>,
     pub identity: Option<NodeId>,
+    /// What its log calls itself.
+    pub log_id: u64,
+    /// It runs on a copy of another's directory, and the model knows nothing of it.
+    pub is_clone: bool,
     /// By how much its wall clock is wrong, in nanoseconds.
     pub wall_offset: i64,
     /// What its inbox may hold before peers get no more credit; counts from its next opening.
@@ -86,6 +90,8 @@ impl Node {
             was_freed: false,
             before: None,
             identity: None,
+            log_id: index as u64,
+            is_clone: false,
             wall_offset: 0,
             inbox_bytes_max: 64 << 20,
         }
@@ -134,12 +140,12 @@ impl Node {
             }
         }
         let Recovered { state, segments, last_batch, previous_header_crc, next_lsn } = found;
-        if let Some(own) = self.identity {
+        if let Some(own) = self.identity.filter(|_| !self.is_clone) {
             model.crashed(own, next_lsn);
         }
         let config = self.config(&state, rng);
         let position = LogPosition {
-            log_id: self.index as u64,
+            log_id: self.log_id,
             epoch: config.epoch,
             nonce: config.nonce,
             next_batch: last_batch.plus(1),

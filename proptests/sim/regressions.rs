@@ -264,6 +264,59 @@ fn a_subscriber_whose_copy_caught_up_is_noticed() {
     assert!(heard(&world, 1, "set back"), "{:?}", world.notes);
 }
 
+// Nothing told the copy from the original when it was made in the opening that the peer had met last.
+#[test]
+fn a_copy_made_in_the_opening_that_was_met_last_is_noticed() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.copy(0);
+    for _ in 0..5 {
+        world.publish(0, &["a"], 10);
+    }
+    world.run_ms(500);
+    world.part(0, 1, true);
+    world.restore(0);
+    world.start(0);
+    for _ in 0..20 {
+        world.publish(0, &["a"], 10);
+    }
+    world.run_ms(500);
+    world.part(0, 1, false);
+    world.run_ms(20_000);
+    assert!(heard(&world, 0, "set back") || heard(&world, 1, "set back"), "{:?}", world.notes);
+    assert_eq!(world.accepted_numbers(1).len(), 5, "nothing of the other history is taken in");
+}
+
+/// A copy of node 0 is opened while the original goes on, and both meet node 1.
+#[test]
+fn a_double_of_a_live_node_is_noticed() {
+    for published_apart in [0, 20] {
+        let mut world = World::new(1, 2, Weather::FAIR);
+        world.handler(1, "a", "h", Mood::Fine);
+        world.subscribe(1, "n0", "a");
+        world.subscribe(0, "n1", "b");
+        world.run_ms(500);
+        world.part(1, 2, true);
+        world.clone_beside(0);
+        for _ in 0..published_apart {
+            world.publish(0, &["a"], 10);
+            world.publish(2, &["a"], 10);
+        }
+        world.run_ms(500);
+        world.part(1, 2, false);
+        world.run_ms(30_000);
+        let told = (0..3).any(|node| heard(&world, node, "set back") || heard(&world, node, "one identity"));
+        assert!(told, "{:?}", world.notes);
+        assert_eq!(
+            world.accepted_numbers(1).len(),
+            published_apart,
+            "nothing of the other history is taken in"
+        );
+    }
+}
+
 // The simulator took it for whoever was there last, and held it to what that log had been (seed 2156).
 #[test]
 fn a_copy_of_a_directory_that_was_deleted_since_is_who_it_was() {

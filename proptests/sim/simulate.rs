@@ -28,6 +28,8 @@ struct Plan {
     clocks_jump: bool,
     wipes: bool,
     restores: bool,
+    clones: bool,
+    small_inboxes: bool,
 }
 
 impl Plan {
@@ -43,6 +45,8 @@ impl Plan {
             // A stream that has ended is forgotten, and so is how far it was accepted: what comes again then is new.
             wipes: !is_foul && rng.chance(15),
             restores: !is_foul && rng.chance(15),
+            clones: !is_foul && rng.chance(10),
+            small_inboxes: rng.chance(20),
         }
     }
 
@@ -57,6 +61,9 @@ fn history(seed: u64) -> World {
     let plan = Plan::draw(&mut rng);
     let mut world = steps::world(rng.number(), plan.weather);
     world.faults = plan.faults;
+    if plan.small_inboxes {
+        world.nodes.iter_mut().for_each(|node| node.inbox_bytes_max = 50_000);
+    }
     for _ in 0..plan.steps {
         step(&plan, &mut rng, &mut world);
     }
@@ -105,6 +112,15 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
                 world.start(node);
             }
         }
+        28..=29 if plan.clones => match world.nodes.get(3) {
+            None => world.clone_beside(node),
+            Some(double) if double.up.is_none() => world.open(3),
+            Some(_) => match rng.below(4) {
+                0 => world.step(&Step::Subscribe { node: 3, address, topic }),
+                1 => world.crash(3),
+                _ => world.step(&Step::Publish { node: 3, topics: (topic, topic), count: 3, bytes: 300 }),
+            },
+        },
         _ => {
             let most = [2_000, 50_000, 3_000_000][rng.below(3) as usize];
             world.step(&Step::Run { us: rng.below(most) });

@@ -113,7 +113,8 @@ impl World {
         let now = self.now;
         let up = self.nodes[node].up.as_mut()?;
         let most = payload_bytes + beside;
-        if up.engine.is_in_checkpoint() || up.engine.is_disk_full() || !up.builder.has_room(most) {
+        let waits = up.engine.is_in_checkpoint() || up.engine.awaits_segment();
+        if waits || up.engine.is_disk_full() || !up.builder.has_room(most) {
             return None;
         }
         let mut records = Vec::new();

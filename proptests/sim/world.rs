@@ -101,9 +101,15 @@ impl World {
     }
 
     pub fn start(&mut self, node: usize) {
-        if self.nodes[node].up.is_none() {
-            self.open(node);
-            self.serve(node, true);
+        let Node { up, is_clone, .. } = &self.nodes[node];
+        match (up.is_none(), is_clone) {
+            (true, false) => {
+                self.open(node);
+                self.serve(node, true);
+            }
+            // In the end it is gone.
+            (true, true) if !self.is_calm => self.open(node),
+            _ => {}
         }
     }
 
@@ -204,7 +210,29 @@ impl World {
         self.nodes[node].disk = disk;
         self.nodes[node].before = None;
         self.nodes[node].identity = identity;
-        let Some(own) = identity else { return };
+        if let Some(own) = identity {
+            self.set_apart(own);
+        }
+    }
+
+    /// A copy of a directory is opened beside its original, at another address. Its user publishes and subscribes, and handles
+    /// nothing.
+    pub fn clone_beside(&mut self, node: usize) {
+        let Some(own) = self.nodes[node].identity else { return };
+        self.tally.count(Fault::Cloned);
+        let mut copy = Node::new(self.nodes.len(), true);
+        copy.disk = self.nodes[node].disk.clone();
+        copy.disk.crash(Death::PowerCut, &mut self.rng, &mut Tally::default());
+        (copy.identity, copy.log_id, copy.is_clone) = (Some(own), self.nodes[node].log_id, true);
+        copy.was_freed = self.nodes[node].was_freed;
+        let index = copy.index;
+        self.nodes.push(copy);
+        self.set_apart(own);
+        self.open(index);
+    }
+
+    /// One of that identity is not who the others know: between it and them messages may come twice or not at all.
+    fn set_apart(&mut self, own: NodeId) {
         let others: Vec<NodeId> = self.model.logs.keys().copied().collect();
         for other in others {
             self.model.broken.extend([(own, other), (other, own)]);

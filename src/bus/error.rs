@@ -164,7 +164,7 @@ impl Error {
     pub(super) fn of_gate(gate: Gate, shared: &Shared) -> Error {
         match gate {
             Gate::DiskFull => Error::DiskFull,
-            Gate::Open | Gate::Checkpoint => Error::Full,
+            Gate::Open | Gate::Pause => Error::Full,
             Gate::Failed | Gate::Closed => Error::ended(shared),
         }
     }

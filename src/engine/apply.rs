@@ -1,7 +1,7 @@
 //! The only code that changes the durable state, live and at replay.
 
 use super::inbox::{HandlerState, Origin};
-use super::state::{Address, Identity, InCheckpoint, Inbound, Opening, State};
+use super::state::{Address, Identity, InCheckpoint, Inbound, Opening, Seen, State};
 use super::stream::Stream;
 use crate::format::body::BodyDefect;
 use crate::format::control::{Accepted, Carried, Control, IntentState, StreamOwner};
@@ -162,10 +162,19 @@ impl State {
         let count = u64::from(run.count);
         inbound.accepted = inbound.accepted.plus(count);
         let last = inbound.accepted;
+        self.seen(run.slot, Seen { incarnation: run.incarnation, lsn: run.last_lsn });
         let (range, bytes) = (LsnRange { first: lsn.plus(1), count }, u64::from(run.bytes));
         self.inbox.add(range, bytes, Origin { slot: run.slot, incarnation: run.incarnation });
         applied.push(Applied::Run { slot: run.slot, stream: run.stream, last, lsn: range.last(), bytes });
         Ok(())
+    }
+
+    /// That record came from a peer, or one that it wrote before.
+    fn seen(&mut self, slot: PeerSlot, new: Seen) {
+        let seen = self.seen.entry(slot).or_insert(new);
+        if seen.incarnation != new.incarnation || seen.lsn < new.lsn {
+            *seen = new;
+        }
     }
 
     fn apply_carried(&mut self, lsn: Lsn, carried: &Carried<'_>) -> Result<(), ApplyDefect> {
@@ -245,10 +254,11 @@ impl State {
             }
             Control::Opened { epoch, nonce, at, name, address } => {
                 self.opening = Opening { epoch, nonce, at, name, address };
-                self.openings.add(epoch, nonce);
+                self.openings.add(epoch, nonce, lsn);
             }
             Control::Openings(openings) => {
-                openings.into_iter().for_each(|(epoch, nonce)| self.openings.add(epoch, nonce));
+                // In a checkpoint, behind the newest of them, which does not stand there where it was first said.
+                openings.into_iter().for_each(|(epoch, nonce, lsn)| self.openings.add(epoch, nonce, lsn));
             }
             Control::CheckpointBegin { .. } | Control::CheckpointEnd => {}
             other => self.apply_peer_control(other, applied),
@@ -283,6 +293,7 @@ impl State {
                     self.inbound.insert((slot, stream), Inbound { accepted, lost });
                 }
             }
+            Control::Seen { slot, incarnation, lsn } => self.seen(slot, Seen { incarnation, lsn }),
             Control::Subscriber { slot, added, topics } => self.subscriber(slot, added, topics),
             Control::Intent { address, topic, state } => {
                 let known = self.addresses.entry(address).or_default();
@@ -402,6 +413,7 @@ impl State {
         self.dropped = before;
         self.subscribers.remove(&slot);
         self.inbound.retain(|(from, _), _| *from != slot);
+        self.seen.remove(&slot);
         if let Some(peer) = self.peers.get_mut(&slot) {
             peer.removed = true;
         }

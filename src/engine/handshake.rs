@@ -132,13 +132,17 @@ impl Engine {
         Ok(())
     }
 
-    /// A peer that met this node at an opening which this log never had met another log: this one is an older copy of it.
+    /// A peer that met this node at an opening which this log never had, or was sent a record by it that was never written
+    /// there, met another log: this one is an older copy of it.
     fn check_own_log(&self, met: Option<Met>) -> Result<(), Refused> {
         let Some(met) = met.filter(|met| met.incarnation == self.state.identity.incarnation) else {
             return Ok(());
         };
-        // Each opening was durable before anyone heard of it, so no crash can have taken it.
-        if self.state.openings.may_include(met.epoch, met.nonce) {
+        // Each opening, and each record, was durable before anyone heard of it, so no crash can have taken it.
+        let openings = &self.state.openings;
+        if openings.may_include(met.epoch, met.nonce)
+            && openings.may_reach(met.epoch, met.seen, self.state.index.end())
+        {
             return Ok(());
         }
         refused(GoodbyeCode::ProtocolError, "this node's log was set back to an older copy")
@@ -146,8 +150,10 @@ impl Engine {
 
     /// What is remembered of a node's log.
     fn met(&self, node: NodeId) -> Option<Met> {
-        let PeerRecord { incarnation, epoch, nonce, .. } = self.known_peer(node)?;
-        Some(Met { incarnation, epoch, nonce })
+        let PeerRecord { slot, incarnation, epoch, nonce, .. } = self.known_peer(node)?;
+        let seen = self.state.seen.get(&slot).filter(|seen| seen.incarnation == incarnation);
+        let staged = self.staged_seen.get(&slot).copied().unwrap_or_default();
+        Some(Met { incarnation, epoch, nonce, seen: seen.map_or(staged, |seen| seen.lsn.max(staged)) })
     }
 
     fn is_other_than_bound(&self, address: &str, node: NodeId) -> bool {

@@ -47,6 +47,11 @@ impl Meeting {
         self.leaving.clear();
     }
 
+    /// Secrets that were proposed and are not known to both sides yet.
+    pub(super) fn proposals(&self) -> usize {
+        self.proposed.len()
+    }
+
     pub(super) fn propose(&mut self, node: NodeId, fresh: [u8; 16]) -> [u8; 16] {
         // Only meetings that go on at the same time must agree; what came of old ones is known, or nothing did.
         if self.proposed.len() >= SESSIONS_UNESTABLISHED_MAX && !self.proposed.contains_key(&node) {

@@ -17,6 +17,7 @@
 mod allowance;
 pub mod apply;
 pub mod backoff;
+pub mod bounds;
 pub mod config;
 pub mod dialing;
 pub mod dispatch;
@@ -128,6 +129,8 @@ pub struct Engine {
     unspoken: VecDeque<Unspoken>,
     /// How far runs were staged, where that is not applied yet.
     staged: BTreeMap<(PeerSlot, StreamId), Position>,
+    /// The last record of each peer that was staged, where that is not applied yet.
+    staged_seen: BTreeMap<PeerSlot, Lsn>,
     /// Peers' streams whose end is written down and not applied yet.
     ended: BTreeSet<(PeerSlot, StreamId)>,
     /// What each peer wants, once what is pending is applied.
@@ -167,7 +170,7 @@ impl Engine {
         if is_fresh {
             let Config { fresh_id: id, fresh_incarnation: incarnation, .. } = config;
             state.identity = Identity { id, incarnation, created: now.wall };
-            state.openings.add(opening.epoch, opening.nonce);
+            state.openings.add(opening.epoch, opening.nonce, Lsn(1));
             state.opening = opening;
         } else {
             let Opening { epoch, nonce, at, name, address } = opening;
@@ -199,6 +202,7 @@ impl Engine {
             done: VecDeque::new(),
             unspoken: VecDeque::new(),
             staged: BTreeMap::new(),
+            staged_seen: BTreeMap::new(),
             ended: BTreeSet::new(),
             wanted: BTreeMap::new(),
             meeting,

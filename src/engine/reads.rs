@@ -21,6 +21,11 @@ pub struct Reads {
 }
 
 impl Reads {
+    /// Reads that were begun and are not done.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     fn is_idle(&self) -> bool {
         self.wanted.is_empty() && self.in_flight.is_empty()
     }

@@ -47,6 +47,19 @@ impl Engine {
         self.segments.is_in_reserve()
     }
 
+    /// Whether this segment is full and the next one is not there: what is staged now is not written before it is, and if the
+    /// disk has no room, never.
+    #[must_use]
+    pub fn awaits_segment(&self) -> bool {
+        self.segments.must_roll() && !self.segments.may_roll()
+    }
+
+    /// Whether that may be so behind the next batch.
+    #[must_use]
+    pub fn may_await_segment(&self) -> bool {
+        self.segments.room() < 3 * BATCH_BYTES_MAX as u64 && !self.segments.may_roll()
+    }
+
     /// Makes the batch whole, in its buffer. `closing` says that nothing follows.
     pub fn seal(
         &mut self,
@@ -76,6 +89,7 @@ impl Engine {
         if self.pending.is_empty() {
             self.dispatch.all_applied();
             self.staged.clear();
+            self.staged_seen.clear();
             self.ended.clear();
             self.meeting.all_applied();
             self.requests.all_applied();

@@ -6,7 +6,7 @@ use super::inbox::Inbox;
 use super::openings::Openings;
 use super::stream::Stream;
 use crate::format::control::{Control, IntentState, PeerRecord};
-use crate::ids::{Epoch, Incarnation, NodeId, PeerSlot, Position, SetId, StreamId};
+use crate::ids::{Epoch, Incarnation, Lsn, NodeId, PeerSlot, Position, SetId, StreamId};
 use crate::log::index::LogIndex;
 use crate::time::Wall;
 
@@ -54,6 +54,15 @@ pub struct Inbound {
     pub lost: u64,
 }
 
+/// The last record of a peer's log that was accepted here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The life of that log.
+    pub incarnation: Incarnation,
+    /// The record.
+    pub lsn: Lsn,
+}
+
 /// The durable state of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
@@ -73,6 +82,8 @@ pub struct State {
     pub sets: BTreeMap<SetId, Vec<StreamId>>,
     /// What it was sent.
     pub inbound: BTreeMap<(PeerSlot, StreamId), Inbound>,
+    /// How far the log of each peer was seen.
+    pub seen: BTreeMap<PeerSlot, Seen>,
     /// Who wants which topics of it.
     pub subscribers: BTreeMap<PeerSlot, BTreeSet<String>>,
     /// What is not yet handled.
@@ -186,6 +197,10 @@ impl State {
         for ((slot, stream), inbound) in &self.inbound {
             let Inbound { accepted, lost } = *inbound;
             out.push(Control::Inbound { slot: *slot, stream: *stream, accepted, lost, ended: false });
+        }
+        for (slot, seen) in &self.seen {
+            let Seen { incarnation, lsn } = *seen;
+            out.push(Control::Seen { slot: *slot, incarnation, lsn });
         }
         for (slot, topics) in &self.subscribers {
             let topics: Vec<String> = topics.iter().cloned().collect();

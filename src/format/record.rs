@@ -103,11 +103,13 @@ pub enum RecordKind {
     AddressRemoved = 24,
     /// The openings that the log went through.
     Openings = 25,
+    /// How far a peer's log was seen.
+    Seen = 26,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [RecordKind; 25] = [
+    pub const ALL: [RecordKind; 26] = [
         RecordKind::Message,
         RecordKind::Accepted,
         RecordKind::Handled,
@@ -133,6 +135,7 @@ impl RecordKind {
         RecordKind::StreamEnded,
         RecordKind::AddressRemoved,
         RecordKind::Openings,
+        RecordKind::Seen,
     ];
 
     /// The kind of that number, if it is one.

@@ -24,6 +24,7 @@ use super::mailbox::Reply;
 use super::prewriter::Prewriter;
 use super::segment_files::SegmentFiles;
 use super::shared::Shared;
+use super::staging::Gate;
 use crate::engine::Engine;
 use crate::engine::effect::{RequestId, SessionId};
 use crate::engine::sealing::SealPermit;
@@ -88,6 +89,8 @@ pub struct Driver {
     /// Segments that are freed once nobody reads them.
     to_free: Vec<SegmentNumber>,
     closing: Closing,
+    /// As it was set last.
+    gate: Gate,
     /// Reads and writes of the log that the kernel has.
     operations: usize,
     /// Bytes of batches written.
@@ -112,6 +115,7 @@ impl Driver {
             replies: BTreeMap::new(),
             to_free: Vec::new(),
             closing: Closing::No,
+            gate: Gate::Pause,
             operations: 0,
             written_bytes: 0,
             serving: 0,
@@ -223,7 +227,8 @@ impl Driver {
         self.parts.shared.durable.fail();
         // Marks of what is handled from now on could not be written: whoever handles is told.
         self.parts.shared.handoff.end();
-        self.parts.shared.staging.lock().set_gate(super::staging::Gate::Failed);
+        self.gate = Gate::Failed;
+        self.parts.shared.staging.lock().set_gate(self.gate);
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

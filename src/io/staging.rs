@@ -25,8 +25,8 @@ use crate::time::Wall;
 pub enum Gate {
     /// It is.
     Open,
-    /// A checkpoint is being written; it opens again in a moment.
-    Checkpoint,
+    /// A checkpoint is being written, or the next segment is being made; it opens again in a moment, unless the disk is full.
+    Pause,
     /// The disk has no room for another segment.
     DiskFull,
     /// The log can no longer be written.
@@ -123,7 +123,7 @@ impl Staging {
             builder: BatchBuilder::new(next),
             routing,
             generation: 0,
-            gate: Gate::Checkpoint,
+            gate: Gate::Pause,
             ring: false,
         };
         Staging {
@@ -236,7 +236,7 @@ impl Locked<'_> {
     fn check_room(&self, bytes: usize) -> Result<(), NotStaged> {
         match self.inner.gate {
             Gate::Open if self.inner.builder.has_room(bytes) => Ok(()),
-            Gate::Open | Gate::Checkpoint => Err(NotStaged::Full),
+            Gate::Open | Gate::Pause => Err(NotStaged::Full),
             gate => Err(NotStaged::Gate(gate)),
         }
     }

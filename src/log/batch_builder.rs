@@ -206,6 +206,7 @@ mod tests {
             first_position: Position(1),
             count: 2,
             bytes: records.len() as u32,
+            last_lsn: Lsn(91),
         };
         assert_eq!(builder.push_run(&mut buffer, &accepted, &records), Lsn(10));
         push(&mut builder, &mut buffer, b"three", 2);

@@ -24,6 +24,12 @@ impl Resident {
         self.read.iter().find(|chunk| chunk.first() <= lsn && lsn < chunk.end())
     }
 
+    /// How many chunks there are: those written last, and those read back.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.recent.len(), self.read.len())
+    }
+
     /// A batch was sealed.
     pub fn sealed(&mut self, chunk: Chunk) {
         assert!(self.recent.back().is_none_or(|last| last.end() == chunk.first()));

@@ -298,6 +298,7 @@ fn cut(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Lsn;
     use crate::ids::{Epoch, Incarnation};
 
     fn one_of_each() -> [Body; 11] {
@@ -307,7 +308,7 @@ mod tests {
             Body::Proof {
                 mac: [1; 32],
                 proposed: None,
-                met: Some(Met { incarnation: Incarnation(2), epoch: Epoch(3), nonce: 4 }),
+                met: Some(Met { incarnation: Incarnation(2), epoch: Epoch(3), nonce: 4, seen: Lsn(5) }),
             },
             Body::Established { mac: [3; 32] },
             Body::Resume { cursors: cursors.clone() },

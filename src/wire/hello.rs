@@ -260,6 +260,7 @@ fn put_text(out: &mut BodyWriter, tag: u8, text: &str, most: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Lsn;
 
     fn hello() -> Hello {
         Hello {
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_hello_reads_back() {
-        let met = Some(Met { incarnation: Incarnation(7), epoch: Epoch(8), nonce: 9 });
+        let met = Some(Met { incarnation: Incarnation(7), epoch: Epoch(8), nonce: 9, seen: Lsn(10) });
         let full = Hello { address: "tcp://ü:1".to_owned(), met, ..hello() };
         assert_eq!(Hello::decode(&full.encode()), Ok(full));
     }
@@ -340,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_was_met_is_there_once_and_whole() {
-        let met = Met { incarnation: Incarnation(7), epoch: Epoch(8), nonce: 9 };
+        let met = Met { incarnation: Incarnation(7), epoch: Epoch(8), nonce: 9, seen: Lsn(10) };
         let mut body = Hello { met: Some(met), ..hello() }.encode();
         body.extend([extension::MET, Met::BYTES as u8, 0]);
         body.extend([0; Met::BYTES]);

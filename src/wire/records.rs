@@ -7,7 +7,7 @@ use crate::format::body::BodyDefect;
 use crate::format::frame::RunHeader;
 use crate::format::message::MessageView;
 use crate::format::record::{FLAG_ATOMIC_MORE, FLAG_COMMAND, RecordDefect, RecordKind, RecordView, Records};
-use crate::ids::StreamId;
+use crate::ids::{Lsn, StreamId};
 use crate::limits::{POSITION_MAX, RECORD_BYTES_MAX, RUN_BYTES_MAX};
 
 /// A run that was verified whole.
@@ -17,6 +17,8 @@ pub struct RunFacts {
     pub count: u32,
     /// Their bytes; at most [`RUN_BYTES_MAX`].
     pub bytes: u32,
+    /// The last of them in the sender's log.
+    pub last_lsn: Lsn,
 }
 
 /// Why a run is not stored. Each of these ends the session: what the sender has and what it says differ.
@@ -89,7 +91,7 @@ pub fn verify_run(run: &RunHeader, records: &[u8]) -> Result<RunFacts, RunDefect
     if records.len() > RUN_BYTES_MAX {
         return Err(RunDefect::LongRun(records.len()));
     }
-    let mut found = 0;
+    let (mut found, mut last_lsn) = (0, Lsn(0));
     for record in Records::new(records) {
         let index = found;
         let record = record.map_err(|defect| RunDefect::Record { index, defect })?;
@@ -99,11 +101,12 @@ pub fn verify_run(run: &RunHeader, records: &[u8]) -> Result<RunFacts, RunDefect
             return Err(RunDefect::Count { said, found });
         }
         verify_record(index, &record)?;
+        last_lsn = record.lsn();
     }
     if found != said || found == 0 {
         return Err(RunDefect::Count { said, found });
     }
-    Ok(RunFacts { count: found, bytes: records.len() as u32 })
+    Ok(RunFacts { count: found, bytes: records.len() as u32, last_lsn })
 }
 
 fn verify_record(index: u32, record: &RecordView<'_>) -> Result<(), RunDefect> {
@@ -172,7 +175,10 @@ mod tests {
     #[test]
     fn a_good_run_is_as_many_records_and_bytes_as_it_is() {
         let bytes = records(&[b"a", b"", b"ccc"]);
-        assert_eq!(verify_run(&run(3), &bytes), Ok(RunFacts { count: 3, bytes: bytes.len() as u32 }));
+        assert_eq!(
+            verify_run(&run(3), &bytes),
+            Ok(RunFacts { count: 3, bytes: bytes.len() as u32, last_lsn: Lsn(3) })
+        );
     }
 
     #[test]
@@ -238,7 +244,10 @@ mod tests {
         body.resize(body.len() + largest, 7);
         let mut bytes = Vec::new();
         record::append(&mut bytes, Lsn(1), RecordKind::Message, 0, &body);
-        assert_eq!(verify_run(&run(1), &bytes), Ok(RunFacts { count: 1, bytes: RUN_BYTES_MAX as u32 }));
+        assert_eq!(
+            verify_run(&run(1), &bytes),
+            Ok(RunFacts { count: 1, bytes: RUN_BYTES_MAX as u32, last_lsn: Lsn(1) })
+        );
         bytes.extend(records(&[b""]));
         assert_eq!(verify_run(&run(2), &bytes), Err(RunDefect::LongRun(bytes.len())));
     }

@@ -57,7 +57,7 @@ impl Engine {
         if sent > granted {
             return protocol(format!("{sent} bytes of runs were sent, and {granted} were granted"));
         }
-        let RunFacts { count, .. } =
+        let RunFacts { count, last_lsn, .. } =
             verify_run(run, records).map_err(|defect| (GoodbyeCode::BadFrame, describe(&defect)))?;
         let (stream, first) = (StreamId(run.stream.get()), Position(run.first_position.get()));
         self.check_not_ended(slot, stream)?;
@@ -79,6 +79,7 @@ impl Engine {
             first_position: expected,
             count: count - known as u32,
             bytes: (records.len() - skip) as u32,
+            last_lsn,
         };
         Ok(RunVerdict::Accept { accepted, skip })
     }
@@ -88,6 +89,8 @@ impl Engine {
     pub fn run_staged(&mut self, accepted: &Accepted, skip: usize) {
         let last = accepted.first_position.plus(u64::from(accepted.count) - 1);
         self.staged.insert((accepted.slot, accepted.stream), last);
+        let seen = self.staged_seen.entry(accepted.slot).or_default();
+        *seen = accepted.last_lsn.max(*seen);
         self.took_run(accepted.slot, frame_bytes(skip + accepted.bytes as usize), frame_bytes(skip));
     }
 

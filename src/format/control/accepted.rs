@@ -1,7 +1,7 @@
 //! The header of a run that was accepted.
 
 use crate::format::body::{BodyDefect, BodyReader, BodyWriter};
-use crate::ids::{Incarnation, PeerSlot, Position, StreamId};
+use crate::ids::{Incarnation, Lsn, PeerSlot, Position, StreamId};
 
 /// The record before a run of records of another node, which follow it as they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Accepted {
     pub count: u32,
     /// Their bytes.
     pub bytes: u32,
+    /// The last of them in the sender's log.
+    pub last_lsn: Lsn,
 }
 
 impl Accepted {
@@ -26,7 +28,7 @@ impl Accepted {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = BodyWriter::new();
         out.u32(self.slot.0).u64(self.incarnation.0).u64(self.stream.0);
-        out.u64(self.first_position.0).u32(self.count).u32(self.bytes);
+        out.u64(self.first_position.0).u32(self.count).u32(self.bytes).u64(self.last_lsn.0);
         out.finish()
     }
 
@@ -40,6 +42,7 @@ impl Accepted {
             first_position: Position(reader.u64()?),
             count: reader.u32()?,
             bytes: reader.u32()?,
+            last_lsn: Lsn(reader.u64()?),
         };
         reader.end()?;
         if accepted.count == 0 { Err(BodyDefect::Value("count")) } else { Ok(accepted) }

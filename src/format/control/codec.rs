@@ -31,8 +31,8 @@ impl Control {
             Control::Opened { epoch, nonce, at, name, address } => {
                 out.u64(epoch.0).u64(*nonce).u64(at.0).text(name).text(address);
             }
-            Control::Openings(openings) => put_list(&mut out, openings, |out, (epoch, nonce)| {
-                out.u64(epoch.0).u64(*nonce);
+            Control::Openings(openings) => put_list(&mut out, openings, |out, (epoch, nonce, lsn)| {
+                out.u64(epoch.0).u64(*nonce).u64(lsn.0);
             }),
             Control::Peer(peer) => put_peer(&mut out, peer),
             Control::Stream { id, owner, next, acked, ended } => {
@@ -48,6 +48,9 @@ impl Control {
             }
             Control::Inbound { slot, stream, accepted, lost, ended } => {
                 out.u32(slot.0).u64(stream.0).u64(accepted.0).u64(*lost).flag(*ended);
+            }
+            Control::Seen { slot, incarnation, lsn } => {
+                out.u32(slot.0).u64(incarnation.0).u64(lsn.0);
             }
             Control::Subscriber { slot, added, topics } => {
                 out.u32(slot.0).flag(*added);
@@ -133,6 +136,9 @@ fn stream_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, B
             Control::DestinationSet { id: SetId(r.u32()?), streams: list(r, |r| Ok(StreamId(r.u64()?)))? }
         }
         RecordKind::Acked => Control::Acked(cursors(r)?),
+        RecordKind::Seen => {
+            Control::Seen { slot: PeerSlot(r.u32()?), incarnation: Incarnation(r.u64()?), lsn: Lsn(r.u64()?) }
+        }
         RecordKind::Inbound => Control::Inbound {
             slot: PeerSlot(r.u32()?),
             stream: StreamId(r.u64()?),
@@ -180,7 +186,9 @@ fn node_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, Bod
             name: r.text()?.to_owned(),
             address: r.text()?.to_owned(),
         },
-        RecordKind::Openings => Control::Openings(list(r, |r| Ok((Epoch(r.u64()?), r.u64()?)))?),
+        RecordKind::Openings => {
+            Control::Openings(list(r, |r| Ok((Epoch(r.u64()?), r.u64()?, Lsn(r.u64()?))))?)
+        }
         RecordKind::CheckpointBegin => Control::CheckpointBegin {
             slots: PeerSlot(r.u32()?),
             streams: StreamId(r.u64()?),

@@ -89,8 +89,8 @@ pub enum Control {
         /// Where peers can reach it.
         address: String,
     },
-    /// The newest openings of the log up to here, each with its nonce, in a checkpoint.
-    Openings(Vec<(Epoch, u64)>),
+    /// The newest openings of the log up to here, each with its nonce and its record, in a checkpoint.
+    Openings(Vec<(Epoch, u64, Lsn)>),
     /// A peer was met, or something about it changed.
     Peer(PeerRecord),
     /// A stream was minted or, in a checkpoint, is described.
@@ -117,6 +117,15 @@ pub enum Control {
     StreamEnded {
         /// Its id.
         id: StreamId,
+    },
+    /// How far a peer's log was seen, in a checkpoint.
+    Seen {
+        /// The peer.
+        slot: PeerSlot,
+        /// The life of its log.
+        incarnation: Incarnation,
+        /// The last of its records that was accepted.
+        lsn: Lsn,
     },
     /// How far a stream of a peer was accepted here.
     Inbound {
@@ -207,6 +216,7 @@ impl Control {
             Control::StreamClosed { .. } => RecordKind::StreamClosed,
             Control::StreamEnded { .. } => RecordKind::StreamEnded,
             Control::Inbound { .. } => RecordKind::Inbound,
+            Control::Seen { .. } => RecordKind::Seen,
             Control::Subscriber { .. } => RecordKind::Subscriber,
             Control::Intent { .. } => RecordKind::Intent,
             Control::AddressBound { .. } => RecordKind::AddressBound,
@@ -254,7 +264,7 @@ mod tests {
             Control::Parked(vec![range, range]),
             Control::Node { id: NodeId(1), incarnation: Incarnation(2), created: Wall(3) },
             Control::Opened { epoch: Epoch(1), nonce: 2, at: Wall(3), name: "n".into(), address: "a".into() },
-            Control::Openings(vec![(Epoch(1), 2), (Epoch(2), 3)]),
+            Control::Openings(vec![(Epoch(1), 2, Lsn(3)), (Epoch(2), 3, Lsn(4))]),
             Control::Peer(peer),
             Control::Stream {
                 id: StreamId(1),
@@ -341,6 +351,7 @@ mod tests {
             first_position: Position(1),
             count: 0,
             bytes: 0,
+            last_lsn: Lsn(1),
         };
         assert_eq!(Accepted::decode(&empty.encode()), Err(BodyDefect::Value("count")));
     }
@@ -354,6 +365,7 @@ mod tests {
             first_position: Position(3),
             count: 4,
             bytes: 5,
+            last_lsn: Lsn(6),
         };
         assert_eq!(Accepted::decode(&accepted.encode()), Ok(accepted));
         let carried = Carried {

@@ -19,6 +19,7 @@ impl Driver {
             let permit = self.parts.engine.may_seal();
             if permit == SealPermit::No {
                 self.stage_decisions();
+                self.move_gate();
                 return wrote;
             }
             if !self.write_batch(permit) {
@@ -37,29 +38,44 @@ impl Driver {
         }
     }
 
+    /// Nothing is written that would move the gate on its way, but what the gate depends on may have changed.
+    fn move_gate(&mut self) {
+        let gate = gate_of(&self.parts.engine, self.closing);
+        if gate != self.gate {
+            self.gate = gate;
+            self.parts.shared.staging.lock().set_gate(gate);
+        }
+    }
+
     fn write_batch(&mut self, permit: SealPermit) -> bool {
         let empty = self.spare.take().unwrap_or_else(|| self.parts.pool.take());
         let engine = &mut self.parts.engine;
         let mut locked = self.parts.shared.staging.lock();
         locked.with_stager(|stager| engine.stage(stager));
         if locked.is_empty() {
-            locked.set_gate(gate_of(engine, self.closing));
+            self.gate = gate_of(engine, self.closing);
+            locked.set_gate(self.gate);
             self.spare = Some(empty);
             return false;
         }
         let filled = locked.swap(empty);
-        let (sealed, submit) = if permit == SealPermit::HereThenRoll || engine.segments().is_disk_full() {
-            // Publishers wait meanwhile: a checkpoint says what lies before it and nothing else, and what is left of a
-            // full disk is not theirs.
+        let must_wait = permit == SealPermit::HereThenRoll
+            || engine.segments().is_disk_full()
+            || engine.may_await_segment();
+        let (sealed, submit) = if must_wait {
+            // Publishers wait meanwhile: a checkpoint says what lies before it and nothing else, what is left of a full disk
+            // is not theirs, and behind the last batch of a segment nobody may stage what might never be written.
             let sealed = Self::seal(engine, &mut self.owed, filled, false);
             if permit == SealPermit::HereThenRoll {
                 locked.with_stager(|stager| engine.begin_segment(stager));
             }
-            locked.set_gate(gate_of(engine, self.closing));
+            self.gate = gate_of(engine, self.closing);
+            locked.set_gate(self.gate);
             drop(locked);
             sealed
         } else {
-            locked.set_gate(gate_of(engine, self.closing));
+            self.gate = gate_of(engine, self.closing);
+            locked.set_gate(self.gate);
             // They go on while the batch is made whole.
             drop(locked);
             Self::seal(engine, &mut self.owed, filled, false)
@@ -149,8 +165,8 @@ fn gate_of(engine: &crate::engine::Engine, closing: Closing) -> Gate {
         Gate::Closed
     } else if engine.is_disk_full() {
         Gate::DiskFull
-    } else if engine.is_in_checkpoint() {
-        Gate::Checkpoint
+    } else if engine.is_in_checkpoint() || engine.awaits_segment() {
+        Gate::Pause
     } else {
         Gate::Open
     }

@@ -60,7 +60,8 @@ impl Driver {
             Mail::Close => {
                 if self.closing == Closing::No {
                     self.closing = Closing::Flushing;
-                    self.parts.shared.staging.lock().set_gate(Gate::Closed);
+                    self.gate = Gate::Closed;
+                    self.parts.shared.staging.lock().set_gate(self.gate);
                     // Whoever serves ends; what is reported until the closing batch is still written.
                     self.parts.shared.handoff.end();
                     engine.handle_close(now);
