@@ -4,6 +4,7 @@
 
 mod backlog;
 mod bad_input;
+mod claims;
 mod codec;
 mod directories;
 mod fuzz_targets;
@@ -13,6 +14,7 @@ mod hostile;
 mod lifecycle;
 mod manual;
 mod mesh;
+mod mutants;
 mod nodes;
 mod recovery;
 mod regressions;

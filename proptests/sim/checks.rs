@@ -39,6 +39,19 @@ fn durable(up: &Up) -> &State {
     up.snapshots.first_key_value().unwrap().1
 }
 
+/// A segment goes only when nothing in it is wanted in the state that a crash would bring back.
+pub fn freed(up: &Up) {
+    let (state, end) = (durable(up), up.engine.segments().head().first_lsn);
+    let inbox = state.inbox.runs_in(Lsn(0), end).map(|run| (run.range.first, run.range.count));
+    let owed = state.streams.values().flat_map(|stream| stream.owed_in(Lsn(0), end));
+    for (first, count) in inbox.chain(owed.map(|run| (run.lsn, run.count))) {
+        for lsn in (0..count).map(|index| first.plus(index)) {
+            let lies_in = state.index.bearer(lsn);
+            assert!(lies_in >= end, "{lsn} is wanted after a crash, and lies in {lies_in}, which is freed");
+        }
+    }
+}
+
 /// Nothing is said that is not durable.
 pub fn transmit(model: &Model, up: &Up, transmit: &Transmit) {
     let state = up.engine.state();

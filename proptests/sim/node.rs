@@ -195,7 +195,7 @@ pub fn assert_same(before: &State, after: &State, was_freed: bool) {
             (
                 (
                     state.identity,
-                    state.opening.clone(),
+                    (state.opening.clone(), state.openings.clone()),
                     state.peers.clone(),
                     state.addresses.clone(),
                     streams

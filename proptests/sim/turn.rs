@@ -67,6 +67,7 @@ impl World {
                     self.after_us(1000, 20_000, Event::Prepared(node, life, number))
                 }
                 EngineEvent::Free(number) => {
+                    checks::freed(up);
                     self.nodes[node].disk.free(number);
                     self.nodes[node].was_freed = true;
                 }

@@ -4,10 +4,14 @@ use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
 use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{FLAG_ATOMIC_MORE, FLAG_COMMAND};
+use resolute::limits::BATCH_RECORD_BYTES_MAX;
 use resolute::time::Wall;
 
 use super::model::{MessageNumber, Sent};
 use super::world::{Event, World};
+
+/// What publishers leave free of a batch, so that the records of a new route find room.
+const ROUTE_BYTES: usize = 4096;
 
 impl World {
     pub fn request(&mut self, node: usize, request: Request) -> RequestId {
@@ -57,6 +61,27 @@ impl World {
         self.put(node, Sent::Event(topics), payload_bytes, 0)
     }
 
+    /// Publishes until the batch that is being filled has not one byte left. Says how many messages that took.
+    pub fn fill_batch(&mut self, node: usize, topic: &str) -> u64 {
+        let first = self.numbers;
+        let used = |world: &World| world.nodes[node].up.as_ref().unwrap().builder.record_bytes();
+        let beside_payload = [0, 1].map(|_| {
+            let before = used(self);
+            assert!(self.publish(node, &[topic], 8).is_some());
+            used(self) - before - 8
+        });
+        // The first one may have brought its route.
+        let beside_payload = beside_payload[1];
+        while BATCH_RECORD_BYTES_MAX - used(self) > 200_000 {
+            assert!(self.publish(node, &[topic], 100_000).is_some());
+        }
+        let payload_bytes = BATCH_RECORD_BYTES_MAX - used(self) - beside_payload;
+        let sent = Sent::Event([topic.to_owned()].into());
+        assert!(self.put_leaving(node, sent, payload_bytes, 0, beside_payload).is_some());
+        assert_eq!(used(self), BATCH_RECORD_BYTES_MAX);
+        self.numbers - first
+    }
+
     /// Messages that recovery keeps all or none of.
     pub fn publish_batch(&mut self, node: usize, topics: &[&str], payload_bytes: &[usize]) {
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
@@ -71,11 +96,23 @@ impl World {
         self.put(node, Sent::Command(address.to_owned()), payload_bytes, 0)
     }
 
-    /// As publishers do it, in one critical section: route, stage what the routing needs, stage the message.
     fn put(&mut self, node: usize, sent: Sent, payload_bytes: usize, more: u8) -> Option<MessageNumber> {
+        self.put_leaving(node, sent, payload_bytes, more, ROUTE_BYTES)
+    }
+
+    /// As publishers do it, in one critical section: route, stage what the routing needs, stage the message. Beside the
+    /// payload there must be room for `beside` bytes.
+    fn put_leaving(
+        &mut self,
+        node: usize,
+        sent: Sent,
+        payload_bytes: usize,
+        more: u8,
+        beside: usize,
+    ) -> Option<MessageNumber> {
         let now = self.now;
         let up = self.nodes[node].up.as_mut()?;
-        let most = payload_bytes + 4096;
+        let most = payload_bytes + beside;
         let waits = up.engine.is_in_checkpoint() || up.engine.awaits_segment();
         if waits || up.engine.is_disk_full() || !up.builder.has_room(most) {
             return None;

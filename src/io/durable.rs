@@ -122,8 +122,22 @@ impl DurableMark {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+    use std::time::Duration;
+
     use super::*;
     use futures_util::task::noop_waker_ref;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Sleeper(AtomicU64);
+
+    impl Wake for Sleeper {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn poll(mark: &DurableMark, lsn: u64) -> Poll<Result<(), OutcomeUnknown>> {
         mark.poll(Lsn(lsn), &mut None, &Context::from_waker(noop_waker_ref()))
@@ -156,5 +170,40 @@ mod tests {
         mark.fail();
         assert_eq!(poll(&mark, 5), Poll::Ready(Ok(())));
         assert_eq!(poll(&mark, 6), Poll::Ready(Err(OutcomeUnknown)));
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_when_the_mark_rises_far_enough_or_never_will() {
+        let mark = DurableMark::default();
+        let sleepers = [5, 6].map(|lsn| {
+            let sleeper = Arc::new(Sleeper::default());
+            let waker = Waker::from(Arc::clone(&sleeper));
+            assert!(mark.poll(Lsn(lsn), &mut None, &Context::from_waker(&waker)).is_pending());
+            sleeper
+        });
+        let woken = || sleepers.each_ref().map(|sleeper| sleeper.0.load(Ordering::Relaxed));
+        mark.rise(Lsn(4));
+        assert_eq!(woken(), [0, 0]);
+        mark.rise(Lsn(5));
+        assert_eq!(woken(), [1, 0]);
+        mark.fail();
+        assert_eq!(woken(), [1, 1]);
+    }
+
+    #[test]
+    fn a_mark_that_rises_while_somebody_joins_the_list_is_seen() {
+        for _ in 0..20 {
+            let mark = DurableMark::default();
+            let list = mark.waiters();
+            std::thread::scope(|scope| {
+                let asking = scope.spawn(|| poll(&mark, 5));
+                // By then the other has looked at the mark and waits for the list; if not, this round shows nothing.
+                std::thread::sleep(Duration::from_millis(2));
+                // What `rise` does, where nobody is in the list yet.
+                mark.mark.store(5, Ordering::Release);
+                drop(list);
+                assert_eq!(asking.join().unwrap(), Poll::Ready(Ok(())));
+            });
+        }
     }
 }

@@ -139,6 +139,7 @@ impl Prewriter {
             directory: Arc::clone(&directory),
             segment_bytes,
             sleep: Box::new(thread::sleep),
+            flush_names: Box::new(Directory::sync),
         };
         let thread = thread::Builder::new()
             .name("resolute-prewrite".to_owned())
@@ -217,6 +218,8 @@ impl From<DirectoryError> for Refusal {
     }
 }
 
+type FlushNames = dyn Fn(&Directory) -> Result<(), DirectoryError> + Send;
+
 /// What the thread works with.
 struct Workshop {
     directory: Arc<Directory>,
@@ -231,6 +234,8 @@ struct Workshop {
     signals: Arc<Signals>,
     /// How the thread waits.
     sleep: Box<dyn Fn(Duration) + Send>,
+    /// How names are made durable.
+    flush_names: Box<FlushNames>,
 }
 
 impl Workshop {
@@ -270,7 +275,7 @@ impl Workshop {
             self.give_name(&name, number, speed)?;
             self.named = Some(number);
         }
-        self.directory.sync()?;
+        (self.flush_names)(&self.directory)?;
         let path = self.directory.path_of(&name);
         let file = SegmentFile::open(&path).map_err(|error| DirectoryError::io("open", &path, error))?;
         self.named = None;
@@ -365,7 +370,7 @@ impl Workshop {
                 None => self.take_name(number)?,
             };
             self.unfreed.insert(number, Some(recycled));
-            self.directory.sync()?;
+            (self.flush_names)(&self.directory)?;
             self.unfreed.remove(&number);
         }
         Ok(recycled)
@@ -458,6 +463,36 @@ mod tests {
         fn inode(&self, number: u64) -> u64 {
             fs::metadata(self.path(number)).unwrap().ino()
         }
+    }
+
+    fn workshop(path: &Path) -> Workshop {
+        Workshop {
+            directory: Arc::new(Directory::open(path).unwrap()),
+            segment_bytes: BYTES,
+            spares: BTreeSet::new(),
+            unfreed: BTreeMap::new(),
+            named: None,
+            zeros: Zeros::new(),
+            signals: Arc::default(),
+            sleep: Box::new(thread::sleep),
+            flush_names: Box::new(Directory::sync),
+        }
+    }
+
+    /// A workshop in which so many flushes of names fail, and which counts them all.
+    fn workshop_with_failures(path: &Path, failures: &Arc<AtomicU64>, flushes: &Arc<AtomicU64>) -> Workshop {
+        let (failures, flushes) = (Arc::clone(failures), Arc::clone(flushes));
+        let flush_names = move |directory: &Directory| {
+            flushes.fetch_add(1, Ordering::Relaxed);
+            let left = failures.load(Ordering::Relaxed);
+            failures.store(left.saturating_sub(1), Ordering::Relaxed);
+            if left > 0 {
+                let error = io::Error::from(nix::errno::Errno::EIO);
+                return Err(DirectoryError::io("flush", directory.path(), error));
+            }
+            directory.sync()
+        };
+        Workshop { flush_names: Box::new(flush_names), ..workshop(path) }
     }
 
     fn names(directory: &TempDir) -> Vec<String> {
@@ -640,20 +675,12 @@ mod tests {
         let pauses = Arc::new(AtomicU64::new(0));
         let (count, signals) = (Arc::clone(&pauses), Arc::new(Signals::default()));
         let hurried = Arc::clone(&signals);
-        let workshop = Workshop {
-            directory: Arc::new(Directory::open(place.path()).unwrap()),
-            segment_bytes: BYTES,
-            spares: BTreeSet::new(),
-            unfreed: BTreeMap::new(),
-            named: None,
-            zeros: Zeros::new(),
-            signals,
-            sleep: Box::new(move |_| {
-                if count.fetch_add(1, Ordering::Relaxed) == 3 {
-                    hurried.hurry(SegmentNumber(2));
-                }
-            }),
+        let sleep = move |_| {
+            if count.fetch_add(1, Ordering::Relaxed) == 3 {
+                hurried.hurry(SegmentNumber(2));
+            }
         };
+        let workshop = Workshop { signals, sleep: Box::new(sleep), ..workshop(place.path()) };
         let paused_for = |number, speed| {
             pauses.store(0, Ordering::Relaxed);
             assert!(workshop.prewrite("x", SegmentNumber(number), speed).is_ok());
@@ -674,5 +701,39 @@ mod tests {
         signals.hurry(SegmentNumber(7));
         signals.hurry(SegmentNumber(3));
         assert!(signals.is_wanted_at_once(SegmentNumber(7)) && !signals.is_wanted_at_once(SegmentNumber(8)));
+    }
+
+    #[test]
+    fn a_name_is_used_once_it_was_flushed_and_not_before() {
+        let place = tempfile::tempdir().unwrap();
+        let (failures, flushes) = (Arc::new(AtomicU64::new(2)), Arc::default());
+        let mut workshop = workshop_with_failures(place.path(), &failures, &flushes);
+        let prepared = [(); 3].map(|()| workshop.prepare(SegmentNumber(1), Speed::Full).is_ok());
+        assert_eq!(
+            prepared,
+            [false, false, true],
+            "the second time it has its name, and perhaps not for good"
+        );
+        assert_eq!(flushes.load(Ordering::Relaxed), 3);
+        assert!(workshop.prepare(SegmentNumber(2), Speed::Full).is_ok());
+        assert_eq!(flushes.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn a_segment_is_gone_once_that_was_flushed_and_not_before() {
+        let place = tempfile::tempdir().unwrap();
+        let (failures, flushes) = (Arc::default(), Arc::default());
+        let mut workshop = workshop_with_failures(place.path(), &failures, &flushes);
+        for number in 1..=2 {
+            assert!(workshop.prepare(SegmentNumber(number), Speed::Full).is_ok());
+        }
+        workshop.unfreed.extend([1, 2].map(|number| (SegmentNumber(number), None)));
+        failures.store(2, Ordering::Relaxed);
+        let freed = [(); 3].map(|()| {
+            let freed = workshop.free_all().is_ok();
+            (freed, names(&place).contains(&segment_name(SegmentNumber(2))))
+        });
+        assert_eq!(freed, [(false, true), (false, true), (true, false)], "the younger one stays as long");
+        assert_eq!(flushes.load(Ordering::Relaxed), 2 + 2 + 2);
     }
 }

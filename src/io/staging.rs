@@ -380,7 +380,9 @@ fn drop_lsn(_: Lsn) {}
 mod tests {
     use super::*;
     use crate::engine::state::State;
+    use crate::format::batch::BATCH_HEADER_BYTES;
     use crate::format::message::MessageHead;
+    use crate::format::record::{RecordKind, Records};
     use crate::ids::PeerSlot;
     use crate::io::buffer_pool::BufferPool;
 
@@ -409,6 +411,29 @@ mod tests {
         assert_eq!(staging.stamp(), first);
         drop(staging.lock().swap(pool.take()));
         assert!(staging.stamp() > first);
+    }
+
+    #[test]
+    fn messages_of_an_atomic_batch_lie_in_the_log_in_their_order() {
+        let pool = BufferPool::new();
+        let staging = staging(&pool);
+        let head = MessageHead::with_topics(Wall(1), ["wanted"]).unwrap();
+        let payloads = [[1; 9], [2; 9], [3; 9]];
+        let messages = payloads.each_ref().map(|payload| {
+            let parts = MessageParts::new(&head, payload).unwrap();
+            Prepared { target: Target::Subscribers(head.topics()), parts, flags: 0 }
+        });
+        let staged = staging.stage_atomic(&messages).unwrap();
+        let filled = staging.lock().swap(pool.take());
+        let records = &filled.buffer[BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + filled.builder.record_bytes()];
+        let records: Vec<_> = Records::new(records).map(|record| record.unwrap()).collect();
+        let found = records.iter().filter(|record| record.kind == RecordKind::Message).map(|record| {
+            let more = record.header.flags & FLAG_ATOMIC_MORE != 0;
+            (record.lsn(), record.body[record.body.len() - 1], more)
+        });
+        let expected =
+            staged.iter().zip(payloads).map(|(one, payload)| (one.lsn, payload[0], payload[0] < 3));
+        assert!(found.eq(expected), "{staged:?}");
     }
 
     #[test]
