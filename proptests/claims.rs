@@ -1,7 +1,7 @@
 //! What a peer may claim, and is not believed.
 
 use resolute::format::frame::FrameKind;
-use resolute::ids::{Epoch, Position, StreamId};
+use resolute::ids::{Epoch, Lsn, Position, StreamId};
 use resolute::wire::bodies::Body;
 use resolute::wire::goodbye::GoodbyeCode;
 use resolute::wire::hello::Hello;
@@ -25,7 +25,7 @@ async fn who_acknowledges_what_it_is_owed_and_was_not_sent_yet_is_sent_away() {
     let stream = StreamId(u64::from_le_bytes(run[..8].try_into().unwrap()));
     // For this one it granted nothing, so it cannot have come.
     within("publish", house.web.publish("b", vec![0; 2 * CREDIT as usize])).await.unwrap();
-    stranger.say(&Body::Ack { credit: CREDIT, cursors: vec![(stream, Position(2))] });
+    stranger.say(&Body::Ack { credit: CREDIT, durable: Lsn(1), cursors: vec![(stream, Position(2))] });
     assert_goodbye(&stranger.end(SOON), GoodbyeCode::ProtocolError, "never sent");
     assert_eq!(status(&house.web).await.outgoing, 2);
     house.stands().await;
