@@ -107,6 +107,8 @@ fn draw(file: &Path, what: &str, points: &[(u32, Report)]) -> Result<(), Box<dyn
         .build_cartesian_2d(range(rates).log_scale(), range(latencies).log_scale())?;
     chart
         .configure_mesh()
+        // On a logarithmic scale they run together.
+        .light_line_style(TRANSPARENT)
         .x_desc("messages a second")
         .y_desc("latency, us")
         .x_label_formatter(&label)
@@ -127,7 +129,13 @@ fn draw(file: &Path, what: &str, points: &[(u32, Report)]) -> Result<(), Box<dyn
                 + Text::new(outstanding.to_string(), (5, -14), ("sans-serif", 12))
         }))?;
     }
-    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    // Latency rises with the rate, so that corner is free.
+    let series_labels = &mut chart.configure_series_labels();
+    series_labels
+        .position(SeriesLabelPosition::UpperLeft)
+        .border_style(BLACK)
+        .background_style(WHITE)
+        .draw()?;
     root.present()?;
     Ok(())
 }
