@@ -131,7 +131,9 @@ pub fn progress(model: &Model, own: NodeId, lsn: Lsn, dispatch: &Dispatch) {
 
 /// Whether a session ended because two sides do not remember the same.
 fn is_of_two_logs(reason: &str) -> bool {
-    ["set back", "never sent", "one identity"].iter().any(|words| reason.contains(words))
+    ["set back", "never sent", "one identity", "never met", "under this identity"]
+        .iter()
+        .any(|words| reason.contains(words))
 }
 
 impl World {
