@@ -1,4 +1,4 @@
-//! What an engine holds in memory because of others, and the most that it may be.
+//! What an engine holds in memory because of others, and the most that it may be. The simulator looks after each turn.
 
 use super::Engine;
 use super::session::{Phase, Session};

@@ -54,7 +54,8 @@ pub struct Inbound {
     pub lost: u64,
 }
 
-/// The last record of a peer's log that is known of: it was accepted here, or its log reached there when it acknowledged something.
+/// The last record of a peer's log that is known of: it was accepted here, or the log reached there when the peer acknowledged
+/// something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The life of that log.
@@ -91,7 +92,7 @@ pub struct State {
     pub sets: BTreeMap<SetId, Vec<StreamId>>,
     /// What it was sent.
     pub inbound: BTreeMap<(PeerSlot, StreamId), Inbound>,
-    /// How far the log of each peer was seen.
+    /// How far the log of each peer reaches.
     pub seen: BTreeMap<PeerSlot, Seen>,
     /// Who wants which topics of it.
     pub subscribers: BTreeMap<PeerSlot, BTreeSet<String>>,

@@ -103,7 +103,7 @@ pub enum RecordKind {
     AddressRemoved = 24,
     /// The openings that the log went through.
     Openings = 25,
-    /// How far a peer's log was seen.
+    /// How far the log of a peer reaches.
     Seen = 26,
 }
 

@@ -118,13 +118,13 @@ pub enum Control {
         /// Its id.
         id: StreamId,
     },
-    /// How far a peer's log was seen, in a checkpoint.
+    /// How far the log of a peer reaches, as far as is known.
     Seen {
         /// The peer.
         slot: PeerSlot,
         /// The life of its log.
         incarnation: Incarnation,
-        /// The last of its records that was accepted.
+        /// The last of its records that was accepted here, or that it had when it acknowledged something.
         lsn: Lsn,
     },
     /// How far a stream of a peer was accepted here.
