@@ -185,17 +185,27 @@ fn an_inbox_that_is_full_grows_by_no_session_and_honest_peers_are_never_ended() 
     }
 }
 
-// It was taken for an ack of what was published after the copy was made, which was lost.
-#[test]
-fn a_node_that_was_set_back_loses_nothing_in_silence() {
+/// Node 1 wants a topic of node 0, and has said so.
+fn one_subscriber() -> World {
     let mut world = World::new(1, 2, Weather::FAIR);
     world.handler(1, "a", "h", Mood::Fine);
     world.subscribe(1, "n0", "a");
     world.run_ms(500);
-    world.copy(0);
-    for _ in 0..5 {
+    world
+}
+
+fn publish(world: &mut World, count: usize) {
+    for _ in 0..count {
         world.publish(0, &["a"], 10);
     }
+}
+
+// It was taken for an ack of what was published after the copy was made, which was lost.
+#[test]
+fn a_node_that_was_set_back_loses_nothing_in_silence() {
+    let mut world = one_subscriber();
+    world.copy(0);
+    publish(&mut world, 5);
     world.run_ms(500);
     // A second opening, so that the peer remembers a later one than the copy.
     world.crash(0);
@@ -203,9 +213,7 @@ fn a_node_that_was_set_back_loses_nothing_in_silence() {
     world.run_ms(500);
     world.restore(0);
     world.start(0);
-    for _ in 0..20 {
-        world.publish(0, &["a"], 10);
-    }
+    publish(&mut world, 20);
     world.run_ms(20_000);
     let set_back = |note: &Note| matches!(note, Note::Ended { reason, .. } if reason.contains("set back"));
     assert!(world.notes.iter().any(|(node, note)| *node == 1 && set_back(note)));
@@ -215,17 +223,12 @@ fn a_node_that_was_set_back_loses_nothing_in_silence() {
 /// A copy of node 0 or 1 that was opened again as often as the original and more, and published as much and more,
 /// before it met the other.
 fn a_copy_that_caught_up(set_back: usize) -> World {
-    let mut world = World::new(1, 2, Weather::FAIR);
-    world.handler(1, "a", "h", Mood::Fine);
-    world.subscribe(1, "n0", "a");
-    world.run_ms(500);
+    let mut world = one_subscriber();
     world.copy(set_back);
     world.crash(set_back);
     world.start(set_back);
     world.run_ms(500);
-    for _ in 0..5 {
-        world.publish(0, &["a"], 10);
-    }
+    publish(&mut world, 5);
     world.run_ms(500);
     world.part(0, 1, true);
     world.restore(set_back);
@@ -267,21 +270,14 @@ fn a_subscriber_whose_copy_caught_up_is_noticed() {
 // Nothing told the copy from the original when it was made in the opening that the peer had met last.
 #[test]
 fn a_copy_made_in_the_opening_that_was_met_last_is_noticed() {
-    let mut world = World::new(1, 2, Weather::FAIR);
-    world.handler(1, "a", "h", Mood::Fine);
-    world.subscribe(1, "n0", "a");
-    world.run_ms(500);
+    let mut world = one_subscriber();
     world.copy(0);
-    for _ in 0..5 {
-        world.publish(0, &["a"], 10);
-    }
+    publish(&mut world, 5);
     world.run_ms(500);
     world.part(0, 1, true);
     world.restore(0);
     world.start(0);
-    for _ in 0..20 {
-        world.publish(0, &["a"], 10);
-    }
+    publish(&mut world, 20);
     world.run_ms(500);
     world.part(0, 1, false);
     world.run_ms(20_000);
