@@ -3,7 +3,10 @@
 use resolute::engine::effect::Note;
 use resolute::engine::request::Request;
 use resolute::format::control::Control;
+use resolute::format::frame::FrameView;
+use resolute::ids::{Lsn, Position, StreamId};
 use resolute::limits::{ALLOWANCE_REST_MS, CREDIT_BYTES};
+use resolute::wire::bodies::Body;
 
 use super::net::Weather;
 use super::node::Mood;
@@ -299,6 +302,22 @@ fn a_receiver_that_was_set_back_behind_all_that_it_acknowledged_is_noticed() {
     world.start(1);
     world.run_ms(20_000);
     assert!(heard(&world, 1, "set back"), "{:?}", world.notes);
+}
+
+// Each was written down, with how far the log of its sender reaches, though nothing was acknowledged.
+#[test]
+fn acks_of_what_is_not_there_are_not_written_down() {
+    let mut world = one_subscriber();
+    publish(&mut world, 1);
+    world.run_ms(500);
+    let now = world.clock(0);
+    let engine = &mut world.nodes[0].up.as_mut().unwrap().engine;
+    let session = engine.sessions().iter().next().unwrap().id;
+    let mut bytes = Vec::new();
+    Body::Ack { credit: 0, durable: Lsn(1 << 40), cursors: vec![(StreamId(999), Position(1))] }
+        .append_to(&mut bytes);
+    engine.handle_frame(now, session, &FrameView::parse(&bytes).unwrap().unwrap().0);
+    assert!(engine.sessions().get(session).is_some() && !engine.wants_to_stage());
 }
 
 /// A copy of node 0 is opened while the original goes on, and both meet node 1.

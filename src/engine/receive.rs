@@ -85,10 +85,7 @@ impl Engine {
                 self.handle_interest_confirmed(id, slot, generation);
                 Ok(())
             }
-            Body::Ack { credit, durable, cursors } => {
-                self.hear(slot, durable, &cursors);
-                self.handle_ack(id, credit, &cursors)
-            }
+            Body::Ack { credit, durable, cursors } => self.handle_ack(id, slot, (credit, durable), &cursors),
             Body::StreamEnd { stream, .. } => {
                 self.handle_stream_end(slot, stream);
                 Ok(())
@@ -117,7 +114,6 @@ impl Engine {
         cursors: &[(StreamId, Position)],
     ) -> Result<(), Refused> {
         self.confirm_secret(slot);
-        self.hear(slot, durable, cursors);
         let mut frames = Vec::new();
         let mut ends = Vec::new();
         for (stream, _) in cursors.iter().filter(|(id, _)| !self.state.streams.contains_key(id)) {
@@ -150,6 +146,7 @@ impl Engine {
             }
             if accepted > acked {
                 self.acks.insert(id_of_stream, accepted);
+                self.hear(slot, durable);
             }
             let cursor = SendCursor { next: accepted.max(acked).plus(1), after: self.last_applied() };
             if let Some(session) = self.sessions.get_mut(id) {
@@ -233,19 +230,19 @@ impl Engine {
     }
 
     /// What is acknowledged is forgotten here, so it is remembered how far the log reaches that has it now.
-    fn hear(&mut self, slot: PeerSlot, durable: Lsn, cursors: &[(StreamId, Position)]) {
-        if !cursors.is_empty() {
-            let new = Seen { incarnation: self.incarnation_of(slot), lsn: durable };
-            self.heard.entry(slot).or_insert(new).take_in(new);
-        }
+    fn hear(&mut self, slot: PeerSlot, durable: Lsn) {
+        let new = Seen { incarnation: self.incarnation_of(slot), lsn: durable };
+        self.heard.entry(slot).or_insert(new).take_in(new);
     }
 
     fn handle_ack(
         &mut self,
         id: SessionId,
-        credit: u64,
+        slot: PeerSlot,
+        (credit, durable): (u64, Lsn),
         cursors: &[(StreamId, Position)],
     ) -> Result<(), Refused> {
+        let mut is_heard = false;
         let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
         session.allowed = session.allowed.max(credit);
         for (stream, position) in cursors {
@@ -258,6 +255,10 @@ impl Engine {
             }
             let heard = self.acks.entry(*stream).or_default();
             *heard = (*heard).max(*position);
+            is_heard = true;
+        }
+        if is_heard {
+            self.hear(slot, durable);
         }
         Ok(())
     }
