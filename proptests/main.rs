@@ -18,6 +18,7 @@ mod mutants;
 mod nodes;
 mod recovery;
 mod regressions;
+mod salvaging;
 mod scene;
 mod sim;
 mod tidy;

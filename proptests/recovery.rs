@@ -4,6 +4,7 @@ mod crashes;
 mod damage;
 mod every_bit;
 mod files;
+mod salvaged;
 mod written_log;
 
 use std::convert::Infallible;

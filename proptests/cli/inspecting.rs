@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use resolute::{Bus, Envelope, Retry};
 
-use crate::program::{code, json_lines, resolute, run, run_with_input, stderr, stdout, text, until};
+use crate::program::{
+    code, json_lines, parsed_lines, resolute, run, run_with_input, stderr, stdout, text, until,
+};
 
 const COMMANDS: [&str; 7] =
     ["status", "keys", "subscribers", "incoming", "outgoing", "parked", "dead-letters"];
@@ -120,6 +122,41 @@ async fn a_torn_tail_is_reported_and_left_and_damage_is_code_5() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_damaged_log_is_listed_beside_what_is_lost_and_nothing_is_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node");
+    busy_node(&path).await;
+    let arguments = ["salvage", "--dir", text(&path)];
+    let whole = run(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(code(&whole), 0, "{whole:?}");
+    let data = |output| {
+        let mut data: Vec<_> =
+            parsed_lines(output).iter().filter_map(|line| line["data"].as_str().map(str::to_owned)).collect();
+        data.sort();
+        data
+    };
+    assert_eq!(data(&whole), ["dead", "first", "owed", "parked", "second"]);
+    let segment = path.join("00000000000000000001.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(5).position(|window| window == b"first").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    let before = fingerprint(&path);
+    let damaged = run(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(code(&damaged), 5, "{damaged:?}");
+    assert_eq!(data(&damaged), ["dead", "owed", "parked", "second"]);
+    let lines = parsed_lines(&damaged);
+    let named: Vec<_> = lines.iter().filter(|line| line["damage"].is_string()).collect();
+    assert_eq!((named.len(), &named[0]["segment"]), (1, &1.into()));
+    assert_eq!(named[0]["lost"][0]["first"], named[0]["lost"][0]["last"]);
+    let table = run(&arguments);
+    assert_eq!(code(&table), 5, "{table:?}");
+    assert!(stdout(&table).contains("second") && !stdout(&table).contains("first"), "{table:?}");
+    assert!(stderr(&table).contains("segment 1, offset") && stderr(&table).contains("is lost"), "{table:?}");
+    assert!(before == fingerprint(&path), "reading has changed the directory");
+}
+
+#[tokio::test]
 async fn a_directory_in_use_is_refused_with_the_pid_and_free_when_the_process_is_dead() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("node");
@@ -128,7 +165,7 @@ async fn a_directory_in_use_is_refused_with_the_pid_and_free_when_the_process_is
         .unwrap();
     let pid = format!("process {}", live.id());
     until("the node has the lock", || code(&run(&["unlock", "--dir", text(&path)])) == 4);
-    for command in COMMANDS.into_iter().chain(["unlock"]) {
+    for command in COMMANDS.into_iter().chain(["unlock", "salvage"]) {
         let output = run(&[command, "--dir", text(&path)]);
         assert_eq!(code(&output), 4, "{command}: {output:?}");
         assert!(stderr(&output).contains(&pid), "{output:?}");
@@ -148,7 +185,7 @@ fn what_is_no_data_directory_is_said_to_be_none() {
     let dir = tempfile::tempdir().unwrap();
     let (missing, file) = (dir.path().join("missing"), dir.path().join("file"));
     std::fs::write(&file, "x").unwrap();
-    for command in COMMANDS {
+    for command in COMMANDS.into_iter().chain(["salvage"]) {
         assert_eq!(code(&run(&[command, "--dir", text(&missing)])), 3);
         assert_eq!(code(&run(&[command, "--dir", text(dir.path())])), 3);
         assert_eq!(code(&run(&[command, "--dir", text(&file)])), 1);

@@ -68,6 +68,11 @@ pub fn stderr(output: &Output) -> String {
 /// The lines of JSON that a command wrote.
 pub fn json_lines(output: &Output) -> Vec<Value> {
     assert_eq!(code(output), 0, "{output:?}");
+    parsed_lines(output)
+}
+
+/// As [`json_lines`], also of a command that failed.
+pub fn parsed_lines(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -1,5 +1,5 @@
 //! Every single bit of a log, flipped: what it held is given out as it was written or not at all, and the damage is named,
-//! or cut off where nothing after it says that it was durable.
+//! or cut off where nothing after it says that it was durable. A salvage gives out all records but the one whose body was hit.
 //!
 //! All bits of 1 MiB take minutes in a release build, on all cores: `RESOLUTE_EVERY_BIT=1`. Otherwise one in some
 //! thousand is flipped, other ones in each run; `RESOLUTE_SEED` repeats one.
@@ -11,11 +11,13 @@ use resolute::format::batch::BATCH_HEADER_BYTES;
 use resolute::ids::{Lsn, SegmentNumber};
 use resolute::log::look_ahead::IN_FLIGHT_BYTES_MAX;
 use resolute::log::recovery::{Affected, Corrupt, Scan, ScanError, SegmentFile};
+use resolute::log::salvage::DamageKind;
 use resolute::log::tail::Tail;
 use resolute::log::verdict::{Corruption, Verdict};
 
 use super::body;
-use super::written_log::{Image, WrittenLog};
+use super::salvaged::{Salvaged, salvage};
+use super::written_log::{Image, Written, WrittenLog};
 
 const LOG_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;
@@ -107,7 +109,31 @@ fn flip(log: &WrittenLog, image: &mut Image, whole: &Tail, bit: usize) {
         }
         (hit, (_, said)) => panic!("bit {bit}, in batch {hit:?}: {said:?}"),
     }
+    let is_last = hit == Some(log.batches.len() - 1);
+    is_salvaged(&salvage(log, image), hit.map(|hit| &log.batches[hit]), at, is_last);
     image.get_mut(&segment).unwrap()[at] ^= 1 << (bit % 8);
+}
+
+/// All records are there but the one in whose body the byte `at` of the segment is; and the damage is named.
+fn is_salvaged(found: &Salvaged, hit: Option<&Written>, at: usize, is_last: bool) {
+    let Some(batch) = hit else {
+        assert_eq!((&found.lost[..], &found.damage[..]), (&[][..], &[][..]));
+        return;
+    };
+    let lost: Vec<Lsn> = batch.body_of_which(at - batch.offset).into_iter().collect();
+    let [damage] = &found.damage[..] else { panic!("{:?}", found.damage) };
+    assert_eq!((damage.segment.0, damage.offset as usize), (batch.segment, batch.offset));
+    if is_last && damage.kind == DamageKind::Gone {
+        // Of the last batch, nothing but its own header says how many records it has.
+        assert!(at < batch.offset + BATCH_HEADER_BYTES);
+        let all: Vec<Lsn> = (batch.first_lsn..batch.end_lsn).map(Lsn).collect();
+        assert_eq!(found.lost, all);
+        return;
+    }
+    assert_eq!((damage.kind, &found.lost), (DamageKind::Batch, &lost));
+    assert_eq!(damage.lost.iter().map(|range| (range.first, range.count)).collect::<Vec<_>>(), {
+        lost.iter().map(|lsn| (*lsn, 1)).collect::<Vec<_>>()
+    });
 }
 
 fn seed() -> usize {

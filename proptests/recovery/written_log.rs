@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, seal};
-use resolute::format::record::{self, RecordKind};
+use resolute::format::record::{self, RECORD_HEADER_BYTES, RecordHeader, RecordKind};
 use resolute::format::segment::{segment_name, segment_number};
 use resolute::ids::{BatchNumber, Epoch, Lsn, SegmentNumber};
 use resolute::log::tail::Tail;
@@ -28,6 +28,23 @@ pub struct Written {
 impl Written {
     pub fn end(&self) -> usize {
         self.offset + self.bytes.len()
+    }
+
+    /// The records with their headers, and where each begins in the batch.
+    pub fn records(&self) -> impl Iterator<Item = (Lsn, usize, &[u8])> {
+        let mut at = BATCH_HEADER_BYTES;
+        (self.first_lsn..self.end_lsn).map(move |lsn| {
+            let begin = at;
+            at += RecordHeader::parse(&self.bytes[at..]).unwrap().record_bytes();
+            (Lsn(lsn), begin, &self.bytes[begin..at])
+        })
+    }
+
+    /// The record in whose body a byte of the batch is.
+    pub fn body_of_which(&self, at: usize) -> Option<Lsn> {
+        self.records()
+            .find(|(_, begin, bytes)| (begin + RECORD_HEADER_BYTES..begin + bytes.len()).contains(&at))
+            .map(|(lsn, ..)| lsn)
     }
 }
 
@@ -105,9 +122,20 @@ impl WrittenLog {
     }
 
     pub fn append_with(&mut self, bodies: &[Vec<u8>], durable: u64, closing: bool) -> Written {
+        self.append_flagged(bodies, &vec![0; bodies.len()], durable, closing)
+    }
+
+    /// A batch of one record a body, each with its flags.
+    pub fn append_flagged(
+        &mut self,
+        bodies: &[Vec<u8>],
+        flags: &[u8],
+        durable: u64,
+        closing: bool,
+    ) -> Written {
         let mut records = Vec::new();
-        for (i, body) in bodies.iter().enumerate() {
-            record::append(&mut records, Lsn(self.next_lsn + i as u64), RecordKind::Message, 0, body);
+        for (lsn, (body, flags)) in (self.next_lsn..).zip(bodies.iter().zip(flags)) {
+            record::append(&mut records, Lsn(lsn), RecordKind::Message, *flags, body);
         }
         let used = BATCH_HEADER_BYTES + records.len();
         let mut bytes = vec![0; used.next_multiple_of(4096)];

@@ -7,11 +7,13 @@
 mod entries;
 mod error;
 mod records;
+mod salvage;
 
 pub use entries::{
     Attempts, DeadLetter, Key, OwedMessage, Standing, Subscriber, WaitingMessage, Whereabouts,
 };
 pub use error::InspectError;
+pub use salvage::{Damage, Piece, Publisher, Salvage, SalvagedMessage};
 
 use std::path::{Path, PathBuf};
 

@@ -73,6 +73,14 @@ pub enum Command {
     /// Lists the messages that a handler gave up, and why.
     #[command(after_help = CODES)]
     DeadLetters(Inspect),
+    /// Lists every message that can still be read from a damaged log, and names all damage.
+    ///
+    /// A node is not opened on a damaged log, and the other commands refuse it too. This one passes over what is damaged. It
+    /// gives each message that the log still holds, also those that were delivered and handled long ago: as it was
+    /// written, or not at all. Messages of an atomic batch are given all or none. Damage is reported on standard error, or
+    /// with --json as lines that have the key "damage"; then the code is 5.
+    #[command(after_help = CODES)]
+    Salvage(Inspect),
     /// Measures what the disk can do, and what the bus makes of it.
     ///
     /// Every result stands beside the yardstick of the same run: raw O_DIRECT writes, each flushed, to the same

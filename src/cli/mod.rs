@@ -13,6 +13,7 @@ mod lists;
 mod output;
 mod publish;
 mod runtime;
+mod salvage;
 mod status;
 mod subscribe;
 mod table;
@@ -60,6 +61,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Outgoing(arguments) => lists::outgoing(&arguments),
         Command::Parked(arguments) => lists::parked(&arguments),
         Command::DeadLetters(arguments) => lists::dead_letters(&arguments),
+        Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments.what),
         Command::BenchReceiver(arguments) => bench::receiver::run(&arguments),
         Command::Unlock(arguments) => unlock::run(&arguments),

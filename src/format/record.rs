@@ -206,6 +206,21 @@ impl RecordHeader {
         Ok(header)
     }
 
+    /// The header at the start of `bytes` as it was before one bit of it was flipped; nothing if more is wrong.
+    ///
+    /// At this length two headers under good CRC-32Cs differ in six bits at least (Koopman, 32-bit cyclic redundancy
+    /// codes for Internet applications, 2002), so there is only one that is one bit away. Still, it is a guess
+    /// until the checksum of its batch fits with it.
+    #[must_use]
+    pub fn with_one_bit_mended(bytes: &[u8]) -> Option<RecordHeader> {
+        let (found, _) = RecordHeader::ref_from_prefix(bytes).ok()?;
+        (0..RECORD_HEADER_BYTES * 8).find_map(|bit| {
+            let mut header = *found;
+            header.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+            RecordHeader::parse(header.as_bytes()).ok().copied()
+        })
+    }
+
     fn compute_crc(&self) -> u32 {
         checksum(&self.as_bytes()[4..])
     }
@@ -324,6 +339,22 @@ mod tests {
         let mut out = Vec::new();
         append(&mut out, Lsn(7), RecordKind::Message, FLAG_ATOMIC_MORE, body);
         out
+    }
+
+    #[test]
+    fn one_flipped_bit_of_a_header_is_mended_and_two_are_not() {
+        let whole = one(b"body");
+        let header = RecordHeader::parse(&whole).unwrap();
+        let flipped = |bits: &[usize]| {
+            let mut bytes = whole.clone();
+            bits.iter().for_each(|bit| bytes[bit / 8] ^= 1 << (bit % 8));
+            RecordHeader::with_one_bit_mended(&bytes)
+        };
+        for bit in 0..RECORD_HEADER_BYTES * 8 {
+            assert_eq!(flipped(&[bit]).as_ref(), Some(header), "{bit}");
+            let other = (bit + 77) % (RECORD_HEADER_BYTES * 8);
+            assert_eq!(flipped(&[bit, other]), None, "{bit} {other}");
+        }
     }
 
     #[test]

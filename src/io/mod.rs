@@ -23,6 +23,7 @@ pub mod node_status;
 pub mod prewriter;
 pub mod recover;
 pub mod route_table;
+pub mod salvage;
 pub mod segment_file;
 pub mod segment_files;
 pub mod shared;

@@ -118,7 +118,7 @@ pub fn recover<E: Error + 'static>(
     mode: RecoverMode,
     on_batch: &mut dyn FnMut(BatchPlace, &BatchView<'_>) -> Result<(), E>,
 ) -> Result<Recovered, RecoverError<E>> {
-    let files = list(directory).map_err(failed("list the segments in", directory))?;
+    let files = segment_files(directory).map_err(failed("list the segments in", directory))?;
     let mut reader = WindowReader::new(directory.to_owned(), RECOVERY_WINDOW_BYTES);
     let mut scan = Scan::new(files, RECOVERY_WINDOW_BYTES);
     while let Some(window) = scan.wanted() {
@@ -138,7 +138,7 @@ pub fn recover<E: Error + 'static>(
 }
 
 /// The segments' files in the order of their numbers.
-fn list(directory: &Path) -> io::Result<Vec<SegmentFile>> {
+pub(super) fn segment_files(directory: &Path) -> io::Result<Vec<SegmentFile>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

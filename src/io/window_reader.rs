@@ -9,6 +9,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::format::segment::segment_name;
 use crate::ids::SegmentNumber;
+use crate::limits::BLOCK_BYTES;
 use crate::log::recovery::Window;
 
 /// One window over the segments in a directory. What two windows have in common is not read twice.
@@ -59,6 +60,30 @@ impl WindowReader {
         Ok(&self.buffer[..window.bytes])
     }
 
+    /// As [`WindowReader::read`]; but blocks that the disk does not give back are zeros, and `on_unreadable` is told where
+    /// they begin and why.
+    pub fn read_what_can_be(
+        &mut self,
+        window: Window,
+        on_unreadable: &mut dyn FnMut(u64, io::Error),
+    ) -> io::Result<&[u8]> {
+        // Twice, for the borrow of what was read would last through the other way.
+        if self.read(window).is_ok() {
+            return self.read(window);
+        }
+        self.open(window.segment)?;
+        if let Some((_, file)) = &self.open {
+            let blocks = self.buffer[..window.bytes].chunks_mut(BLOCK_BYTES);
+            for (block, at) in blocks.zip((window.offset..).step_by(BLOCK_BYTES)) {
+                if let Err(error) = file.read_exact_at(block, at) {
+                    block.fill(0);
+                    on_unreadable(at, error);
+                }
+            }
+        }
+        Ok(&self.buffer[..window.bytes])
+    }
+
     fn open(&mut self, segment: SegmentNumber) -> io::Result<()> {
         let file = File::open(self.path(segment))?;
         // Advice only: a file system that takes none is read all the same.
@@ -97,5 +122,20 @@ mod tests {
         }
         assert!(reader.read(Window { segment: SegmentNumber(1), offset: 90, bytes: 20 }).is_err());
         assert!(reader.read(Window { segment: SegmentNumber(3), offset: 0, bytes: 1 }).is_err());
+    }
+
+    #[test]
+    fn what_the_disk_does_not_give_back_is_zeros_and_named_and_the_rest_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(segment_name(SegmentNumber(1)));
+        std::fs::write(path, vec![7; 2 * BLOCK_BYTES + 1]).unwrap();
+        let mut reader = WindowReader::new(directory.path().to_owned(), 4 * BLOCK_BYTES);
+        let window = Window { segment: SegmentNumber(1), offset: 0, bytes: 4 * BLOCK_BYTES };
+        let mut unreadable = Vec::new();
+        let shown = reader.read_what_can_be(window, &mut |at, _| unreadable.push(at)).unwrap();
+        assert_eq!(shown, [vec![7; 2 * BLOCK_BYTES], vec![0; 2 * BLOCK_BYTES]].concat());
+        assert_eq!(unreadable, [2 * BLOCK_BYTES as u64, 3 * BLOCK_BYTES as u64]);
+        let window = Window { offset: BLOCK_BYTES as u64, bytes: BLOCK_BYTES, ..window };
+        assert_eq!(reader.read_what_can_be(window, &mut |_, _| panic!()).unwrap(), vec![7; BLOCK_BYTES]);
     }
 }

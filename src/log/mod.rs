@@ -8,6 +8,7 @@
 
 pub mod batch_builder;
 pub mod chunk;
+pub mod damaged_batch;
 pub mod due;
 pub mod evidence;
 pub mod extent;
@@ -18,6 +19,7 @@ pub mod place;
 pub mod recovery;
 pub mod repair;
 pub mod resident;
+pub mod salvage;
 pub mod segments;
 pub mod sighting;
 pub mod tail;

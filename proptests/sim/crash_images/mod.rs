@@ -10,7 +10,8 @@
 //!
 //! An image that was seen is recovered no second time, but still held against what must be found at that moment.
 //!
-//! `RESOLUTE_CRASH_IMAGES=all` runs all workloads, in a release build, and `RESOLUTE_CRASH_IMAGES=Publish,Roll` that one. Otherwise
+//! `RESOLUTE_CRASH_IMAGES=all` runs all workloads, in a release build, `RESOLUTE_CRASH_IMAGES=600..900` those of these numbers, and
+//! `RESOLUTE_CRASH_IMAGES=Publish,Roll` that one. Otherwise
 //! those of one operation are run, and some of the others: the same ones each time, and some by a seed that is printed;
 //! and of all their images a part, by the same seed. `RESOLUTE_SEED` sets it.
 
@@ -150,8 +151,12 @@ fn slice(seed: u64) -> Vec<Workload> {
     slice
 }
 
-/// What the variable asks for: everything, or one workload in each order.
+/// What the variable asks for: everything, the workloads of these numbers, or one workload in each order.
 fn asked_for(what: &str) -> Vec<Workload> {
+    if let Some((first, end)) = what.split_once("..") {
+        let [first, end] = [first, end].map(|number| number.parse::<usize>().expect("A..B, of numbers"));
+        return Workload::all().into_iter().take(end).skip(first).collect();
+    }
     let is_it = |workload: &Workload| {
         let names: Vec<String> = workload.operations.iter().map(|name| format!("{name:?}")).collect();
         names.join(",") == what
@@ -159,7 +164,7 @@ fn asked_for(what: &str) -> Vec<Workload> {
     let asked: Vec<_> = Workload::all().into_iter().filter(|w| what == "all" || is_it(w)).collect();
     assert!(
         !asked.is_empty(),
-        "RESOLUTE_CRASH_IMAGES is all, or one of {:?} or up to three, as A,B,C",
+        "RESOLUTE_CRASH_IMAGES is all, A..B, or one of {:?} or up to three, as A,B,C",
         Operation::ALL
     );
     asked

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use crate::bus::ErrorClass;
 use crate::bus::error::class_of_recovery;
+use crate::format::batch::FORMAT_VERSION;
 use crate::io::directory::DirectoryError;
 use crate::io::node::ReplayDefect;
 use crate::io::recover::RecoverError;
+use crate::io::salvage::SalvageIo;
 use crate::log::chunk::ChunkDefect;
+use crate::log::salvage::NewerFormat;
 
 /// Why a data directory cannot be inspected. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,12 @@ pub enum InspectError {
     /// The log cannot be read back.
     #[error(transparent)]
     Log(#[from] RecoverError<ReplayDefect>),
+    /// What is left of a damaged log cannot be read.
+    #[error(transparent)]
+    Salvage(#[from] SalvageIo),
+    /// A later version of this program wrote to the log.
+    #[error("{0}; this program reads up to {FORMAT_VERSION}")]
+    NewerFormat(#[from] NewerFormat),
     /// A segment cannot be read.
     #[error("cannot read {}", path.display())]
     Read {

@@ -1,0 +1,206 @@
+//! What is left of a damaged log: records as they were written, and nothing else, whatever was done to it.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use resolute::format::batch::BATCH_HEADER_BYTES;
+use resolute::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES};
+use resolute::ids::{Lsn, LsnRange, SegmentNumber};
+use resolute::limits::BATCH_BYTES_MAX;
+use resolute::log::damaged_batch::Source;
+use resolute::log::recovery::SegmentFile;
+use resolute::log::salvage::{Damage, DamageKind, Found, Salvage};
+use zerocopy::IntoBytes;
+
+use super::body;
+use super::written_log::{Image, WrittenLog};
+
+/// What a salvage made of a log.
+pub struct Salvaged {
+    /// Records that were not given out.
+    pub lost: Vec<Lsn>,
+    pub damage: Vec<Damage>,
+}
+
+/// Salvages what `image` shows, and holds each record against what was written.
+pub fn salvage(log: &WrittenLog, image: &Image) -> Salvaged {
+    let written: BTreeMap<Lsn, &[u8]> =
+        log.batches.iter().flat_map(|batch| batch.records().map(|(lsn, _, bytes)| (lsn, bytes))).collect();
+    let files = image
+        .iter()
+        .map(|(number, bytes)| SegmentFile { number: SegmentNumber(*number), file_bytes: bytes.len() as u64 })
+        .collect();
+    let (mut salvage, mut damage) = (Salvage::new(files, BATCH_BYTES_MAX), Vec::new());
+    let mut given: Vec<Lsn> = Vec::new();
+    let mut on_found = |found: Found<'_>| match found {
+        Found::Damage(found) => damage.push(found),
+        Found::Record(found) => {
+            let record = [found.record.header.as_bytes(), found.record.body].concat();
+            assert!(written.get(&found.lsn) == Some(&&record[..]), "{} as it was written", found.lsn);
+            assert!(given.last().is_none_or(|last| *last < found.lsn), "in order");
+            assert_eq!(found.source, Source::Own);
+            given.push(found.lsn);
+        }
+    };
+    while let Some(window) = salvage.wanted() {
+        let bytes = &image[&window.segment.0][window.offset as usize..][..window.bytes];
+        salvage.show(bytes, &mut on_found);
+    }
+    salvage.finish(&mut on_found).unwrap();
+    let mut given = given.into_iter().peekable();
+    let lost = written.into_keys().filter(|lsn| given.next_if_eq(lsn).is_none()).collect();
+    Salvaged { lost, damage }
+}
+
+/// Two segments: batches of three records, some of them large.
+fn log() -> WrittenLog {
+    let mut log = WrittenLog::new(1 << 18);
+    for seed in 0..20 {
+        if seed == 10 {
+            log.roll();
+        }
+        log.append(&[700, 9000, 40].map(|bytes| body(seed, bytes)));
+    }
+    log
+}
+
+fn range(first: u64, count: u64) -> LsnRange {
+    LsnRange { first: Lsn(first), count }
+}
+
+#[test]
+fn a_whole_log_is_given_out_whole() {
+    let log = log();
+    let found = salvage(&log, &log.image);
+    assert_eq!((found.lost, found.damage), (vec![], vec![]));
+}
+
+#[test]
+fn behind_a_header_that_is_beyond_repair_the_rest_of_its_batch_is_lost_and_named() {
+    let log = log();
+    let (batch, mut image) = (&log.batches[4], log.image.clone());
+    let (lsn, begin, _) = batch.records().nth(1).unwrap();
+    image.get_mut(&1).unwrap()[batch.offset + begin..][..RECORD_HEADER_BYTES].fill(0xa5);
+    let found = salvage(&log, &image);
+    assert_eq!(found.lost, [lsn, lsn.plus(1)]);
+    let (segment, offset) = (SegmentNumber(1), batch.offset as u64);
+    let lost = vec![range(lsn.0, 2)];
+    assert_eq!(found.damage, [Damage { segment, offset, kind: DamageKind::Batch, lost }]);
+}
+
+#[test]
+fn the_records_of_a_batch_without_a_header_are_told_by_its_neighbours_also_where_a_segment_begins_or_ends() {
+    let log = log();
+    for number in [0, 4, 9, 10, 18] {
+        let (batch, mut image) = (&log.batches[number], log.image.clone());
+        image.get_mut(&batch.segment).unwrap()[batch.offset..][..BATCH_HEADER_BYTES].fill(0);
+        let found = salvage(&log, &image);
+        assert_eq!(found.lost, []);
+        let (segment, offset) = (SegmentNumber(batch.segment), batch.offset as u64);
+        assert_eq!(
+            found.damage,
+            [Damage { segment, offset, kind: DamageKind::Batch, lost: vec![] }],
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn what_is_left_of_a_log_that_was_freed_and_begins_with_a_damaged_header_is_told_by_its_first_record() {
+    let log = log();
+    let mut image = log.image.clone();
+    image.remove(&1);
+    image.get_mut(&2).unwrap()[..BATCH_HEADER_BYTES].fill(0xff);
+    let found = salvage(&log, &image);
+    assert_eq!(found.lost.last(), Some(&Lsn(log.batches[9].end_lsn - 1)));
+    assert_eq!(found.damage.len(), 1);
+}
+
+#[test]
+fn batches_and_segments_that_are_gone_are_named_by_their_records() {
+    let mut log = log();
+    log.roll();
+    log.append(&[body(1, 10)]);
+    let mut image = log.image.clone();
+    let (first, last) = (&log.batches[3], &log.batches[5]);
+    image.get_mut(&1).unwrap()[first.offset..last.end()].fill(0);
+    image.remove(&2);
+    let found = salvage(&log, &image);
+    let gone = Damage {
+        segment: SegmentNumber(1),
+        offset: first.offset as u64,
+        kind: DamageKind::Gone,
+        lost: vec![range(first.first_lsn, last.end_lsn - first.first_lsn)],
+    };
+    let second = log.batches[10].first_lsn;
+    let missing = Damage {
+        segment: SegmentNumber(2),
+        offset: 0,
+        kind: DamageKind::Missing,
+        lost: vec![range(second, log.batches[20].first_lsn - second)],
+    };
+    assert_eq!(found.damage, [gone, missing]);
+}
+
+#[test]
+fn an_atomic_batch_is_given_out_whole_or_not_at_all() {
+    let mut log = WrittenLog::new(1 << 16);
+    let bodies = [10, 20, 30, 40].map(|bytes| body(bytes as u64, bytes));
+    log.append_flagged(&bodies, &[0, FLAG_ATOMIC_MORE, FLAG_ATOMIC_MORE, 0], 0, false);
+    log.append(&bodies);
+    let places: Vec<_> = log.batches[0].records().map(|(lsn, begin, _)| (lsn, begin)).collect();
+    for (hit, lost) in [(0, vec![1]), (1, vec![2, 3, 4]), (2, vec![2, 3, 4]), (3, vec![2, 3, 4])] {
+        let mut image = log.image.clone();
+        image.get_mut(&1).unwrap()[places[hit].1 + RECORD_HEADER_BYTES + 3] ^= 0x11;
+        assert_eq!(salvage(&log, &image).lost, lost.iter().map(|lsn| Lsn(*lsn)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn records_of_an_earlier_life_of_the_file_do_not_stand_in_for_those_of_a_batch() {
+    let (old, new) = (log(), log());
+    let mut image = new.image.clone();
+    let batch = &new.batches[4];
+    // Other records with the same numbers, as a log has that was cut and went on.
+    let mut other = WrittenLog::new(1 << 18);
+    for seed in 0..5 {
+        other.append(&[700, 9000, 40].map(|bytes| body(seed + 100, bytes)));
+    }
+    let at = batch.offset + BATCH_HEADER_BYTES;
+    let stale = &other.batches[4].bytes[BATCH_HEADER_BYTES..];
+    image.get_mut(&1).unwrap()[at..at + stale.len()].copy_from_slice(stale);
+    let found = salvage(&old, &image);
+    assert_eq!(found.lost, (batch.first_lsn..batch.end_lsn).map(Lsn).collect::<Vec<_>>());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Sectors made zeros, noise, or those of another place: a record is as it was written, or it is lost, and then it is
+    /// named, up to the last batch that is left.
+    #[test]
+    fn whatever_is_done_to_sectors_no_record_is_wrong_and_none_is_lost_in_silence(
+        hits in prop::collection::vec((1_u64..3, 0_usize..512, 0_u8..3, any::<u64>()), 1..12)
+    ) {
+        let log = log();
+        let mut image = log.image.clone();
+        for (segment, sector, how, seed) in hits {
+            let file = image.get_mut(&segment).unwrap();
+            let bytes = match how {
+                0 => vec![0; 512],
+                1 => body(seed, 512),
+                _ => file[(seed as usize % 512) * 512..][..512].to_vec(),
+            };
+            file[sector * 512..][..512].copy_from_slice(&bytes);
+        }
+        let found = salvage(&log, &image);
+        let named = |lsn: &Lsn| {
+            found.damage.iter().flat_map(|damage| &damage.lost).any(|lost| lost.first <= *lsn && *lsn < lost.end())
+        };
+        let last_batch = &log.batches[log.batches.len() - 1];
+        let silent: Vec<_> = found.lost.iter().filter(|lsn| !named(lsn)).collect();
+        // Behind the last batch that is left nothing says that there was more, unless a header is there and is damaged.
+        let end = found.lost.iter().rev().zip((1..last_batch.end_lsn).rev()).take_while(|(lsn, due)| lsn.0 == *due).count();
+        prop_assert!(silent.iter().all(|lsn| lsn.0 + end as u64 >= last_batch.end_lsn), "{silent:?} {:?}", found.damage);
+    }
+}

@@ -1,0 +1,137 @@
+//! What can still be read of the directory of a node that is damaged: logs as nodes wrote them.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use resolute::inspect::{Damage, Piece, Publisher, Salvage};
+use resolute::{Builder, Bus};
+
+use crate::scene::{Seen, builder, close, drained, free_port, open, subscribe, within};
+
+/// Publishers and payloads by the ids of the messages.
+type Messages = BTreeMap<String, (Publisher, Vec<u8>)>;
+
+/// All messages, and the damage.
+fn salvaged(directory: &Path) -> (Messages, Vec<Damage>) {
+    let (mut messages, mut damage) = (BTreeMap::new(), Vec::new());
+    for piece in Salvage::read(directory).unwrap() {
+        match piece.unwrap() {
+            Piece::Damage(found) => damage.push(found),
+            Piece::Message(found) => {
+                let value = (found.publisher, found.message.payload().to_vec());
+                let twice = messages.insert(found.message.id().to_string(), value);
+                assert_eq!(twice, None, "{} comes once", found.message.id());
+            }
+        }
+    }
+    (messages, damage)
+}
+
+/// A receiver of messages, which parks some of them, far behind which its log goes on until they were carried forward;
+/// and the ids of those. Of its own, it has published one.
+async fn receiver(directory: &Path) -> (PathBuf, Vec<String>) {
+    let (at, from) = (directory.join("receiver"), directory.join("publisher"));
+    let publisher = open(builder(&from, free_port())).await;
+    let seen = Seen::default();
+    let with_handler = |builder: Builder| builder.every("bulk", seen.handler());
+    let port = free_port();
+    let bus = open(with_handler(builder(&at, port))).await;
+    let serving = tokio::spawn(bus.serve());
+    for topic in ["kept", "bulk"] {
+        subscribe(&bus, publisher.address(), topic).await;
+    }
+    bus.publish("own", "to nobody").await.unwrap();
+    bus.send("tcp://127.0.0.1:9", "own", "to somebody").await.unwrap();
+    let mut kept = Vec::new();
+    for number in 0..10 {
+        let receipt = publisher.publish("kept", format!("kept {number}")).await.unwrap();
+        kept.push(receipt.id.unwrap().to_string());
+    }
+    for number in 0..700_usize {
+        let mut payload = format!("{number} ").into_bytes();
+        payload.resize(60_000, b'.');
+        within("publish", publisher.publish("bulk", payload)).await.unwrap();
+    }
+    drained(&publisher).await;
+    seen.reaches(700).await;
+    close(&publisher).await;
+    close(&bus).await;
+    serving.abort();
+    (at, kept)
+}
+
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut logs: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    logs.sort();
+    logs
+}
+
+/// A bit of a byte that is no zero: something was written there.
+fn written_bit(logs: &[PathBuf], random: usize) -> (&Path, u64) {
+    let written = logs.iter().map(|path| (path, std::fs::read(path).unwrap()));
+    let written: Vec<_> = written.filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)).collect();
+    let (path, bytes) = &written[random % written.len()];
+    let from = (random >> 16) % bytes.len();
+    let at = (from..bytes.len()).chain(0..from).find(|at| bytes[*at] != 0).unwrap();
+    (path.as_path(), (at * 8 + random % 8) as u64)
+}
+
+fn flip(path: &Path, bit: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, bit / 8).unwrap();
+    file.write_all_at(&[byte[0] ^ (1 << (bit % 8))], bit / 8).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_message_is_there_once_under_its_id_and_with_a_flipped_bit_all_but_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (at, kept) = receiver(directory.path()).await;
+    let (whole, damage) = salvaged(&at);
+    assert_eq!(damage, []);
+    for (number, id) in kept.iter().enumerate() {
+        let (publisher, payload) = &whole[id];
+        assert!(matches!(publisher, Publisher::Peer(node) if id.starts_with(node.as_str())), "{publisher:?}");
+        assert_eq!(payload, format!("kept {number}").as_bytes());
+    }
+    let own: Vec<_> = whole.values().filter(|(publisher, _)| *publisher == Publisher::ThisNode).collect();
+    assert_eq!(own.len(), 1, "what is owed to somebody");
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    println!("seed {seed}");
+    let logs = segments(&at);
+    assert!(!logs[0].ends_with("00000000000000000001.log"), "what was kept was carried forward");
+    for number in 0..30_u64 {
+        let random = (seed ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let (path, bit) = written_bit(&logs, random as usize);
+        flip(path, bit);
+        let (found, damage) = salvaged(&at);
+        let wrong = found.iter().find(|(id, message)| whole.get(*id) != Some(message));
+        // Where what says of whom a run was is damaged, so many messages have no id that names their publisher.
+        let unknown = found.values().filter(|(publisher, _)| *publisher == Publisher::Unknown).count();
+        assert!(wrong.is_none() || unknown > 0, "{path:?} {bit}: {wrong:?}");
+        assert!(found.len() + 1 >= whole.len(), "{path:?} {bit}: {damage:?}");
+        assert!(damage.len() <= 1 && (found == whole || !damage.is_empty()), "{path:?} {bit}: {damage:?}");
+        flip(path, bit);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_torn_out_beginning_all_others_are_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let (at, kept) = receiver(directory.path()).await;
+    let (whole, _) = salvaged(&at);
+    let logs = segments(&at);
+    let file = std::fs::OpenOptions::new().write(true).open(&logs[0]).unwrap();
+    file.write_all_at(&[0x5a; 1 << 20], 0).unwrap();
+    let refused = within("open", Bus::builder(&at).open()).await;
+    assert!(refused.is_err(), "a damaged log is not opened");
+    let (found, damage) = salvaged(&at);
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    assert!(found.len() + 40 > whole.len(), "{} of {}", found.len(), whole.len());
+    assert!(found.iter().all(|(id, message)| whole.get(id) == Some(message)));
+    // What was carried forward out of it may be there all the same.
+    let left = kept.iter().filter(|id| found.contains_key(*id)).count();
+    println!("{left} of {} that were kept", kept.len());
+}

@@ -1,0 +1,83 @@
+//! `salvage`: the messages that a damaged log still holds.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::arguments::Inspect;
+use super::exit::{Exit, Failure};
+use super::json::{MessageLine, time};
+use super::output::{Output, Wrote, say};
+use super::table::{Rows, preview};
+use crate::bus::inspect::{Damage, Piece, Publisher, Salvage, SalvagedMessage};
+
+/// Messages go to standard output as they are found, and damage to standard error, or, as JSON, beside them.
+pub fn run(arguments: &Inspect) -> Result<(), Failure> {
+    let (mut out, mut damaged) = (Output::new(), 0_u64);
+    let mut table = Rows::new(&["id", "topics", "published at", "publisher", "data"]);
+    for piece in Salvage::read(&arguments.dir)? {
+        let wrote = match piece? {
+            Piece::Message(message) if arguments.json => message_json(&message, &mut out)?,
+            Piece::Message(message) => table.push(&mut out, row(&message))?,
+            Piece::Damage(damage) => {
+                damaged += 1;
+                if arguments.json {
+                    damage_json(&damage, &mut out)?
+                } else {
+                    say(&damage.to_string());
+                    Wrote::Taken
+                }
+            }
+        };
+        if wrote == Wrote::NobodyReads {
+            break;
+        }
+    }
+    if !arguments.json {
+        table.finish(&mut out, "no messages")?;
+    }
+    out.finish()?;
+    match damaged {
+        0 => Ok(()),
+        1 => Err(Failure::new(Exit::Corrupt, "the log is damaged in one place")),
+        _ => Err(Failure::new(Exit::Corrupt, format!("the log is damaged in {damaged} places"))),
+    }
+}
+
+fn row(found: &SalvagedMessage) -> Vec<String> {
+    let message = &found.message;
+    let topics: Vec<&str> = message.topics().collect();
+    vec![
+        message.id().to_string(),
+        topics.join(", "),
+        time(message.published_at()),
+        publisher(&found.publisher).unwrap_or("unknown").to_owned(),
+        preview(message.payload()),
+    ]
+}
+
+fn message_json(found: &SalvagedMessage, out: &mut Output) -> Result<Wrote, Failure> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        #[serde(flatten)]
+        message: MessageLine,
+        /// "this node", the id of a peer, or null.
+        publisher: Option<&'a str>,
+    }
+    let message = MessageLine::new(&found.message);
+    out.json(&Line { message, publisher: publisher(&found.publisher) })
+}
+
+fn damage_json(damage: &Damage, out: &mut Output) -> Result<Wrote, Failure> {
+    let lost: Vec<_> =
+        damage.lost.iter().map(|(first, end)| json!({ "first": first, "last": end - 1 })).collect();
+    let Damage { segment, offset, what, .. } = damage;
+    out.json(&json!({ "damage": what, "segment": segment, "offset": offset, "lost": lost }))
+}
+
+fn publisher(publisher: &Publisher) -> Option<&str> {
+    match publisher {
+        Publisher::ThisNode => Some("this node"),
+        Publisher::Peer(node) => Some(node),
+        Publisher::Unknown => None,
+    }
+}

@@ -1,0 +1,285 @@
+//! Reading what is still good of a log that is damaged, without a file: what to look at next is asked for, what is
+//! there is shown, and everything that was lost is named.
+//!
+//! Recovery ([`super::recovery`]) stops at the first damage, for a node that goes on must know all that its log said. Here
+//! nothing goes on: whatever can be told to be a record of this log, as it was written, is handed out, and nothing else.
+//!
+//! A batch counts where its header is whole, names this log and this segment, and has a higher number than the batches
+//! before it: what a recycled file held earlier names another segment, and a copy of a batch inside of a message is older
+//! than the message. Where the header of a single batch is lost, its neighbours say how many records it had. The records
+//! of a batch that is not whole are those of [`super::damaged_batch`].
+
+use super::damaged_batch::{self, Promised, Salvaged};
+use super::recovery::{SegmentFile, Window};
+use super::sighting::Sighting;
+use crate::format::batch::{BATCH_HEADER_BYTES, BatchHeader, BatchView};
+use crate::ids::{BatchNumber, Lsn, LsnRange, SegmentNumber};
+use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
+
+/// Something that is damaged, or not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// In which segment.
+    pub segment: SegmentNumber,
+    /// Where the batch begins, or should.
+    pub offset: u64,
+    /// What it is.
+    pub kind: DamageKind,
+    /// The records that are not to be had, in order; none if it is not known which.
+    pub lost: Vec<LsnRange>,
+}
+
+/// What is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageKind {
+    /// A batch is there, and not as it was written. If no record is lost, it was nothing that any record needs.
+    Batch,
+    /// Where batches should be, there are none.
+    Gone,
+    /// The segment's file is missing, or those of several in a row.
+    Missing,
+    /// The batch is whole, and yet it was not written after the one before it.
+    Misfit,
+}
+
+/// What a salvage comes upon, in the order of the log.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// A record, whole.
+    Record(Salvaged<'a>),
+    /// Damage.
+    Damage(Damage),
+}
+
+/// A later version of this program wrote to the log: it would be taken for damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("segment {segment} has a batch of format version {version} at offset {offset}")]
+pub struct NewerFormat {
+    /// Which segment.
+    pub segment: SegmentNumber,
+    /// Where in it.
+    pub offset: u64,
+    /// The version.
+    pub version: u16,
+}
+
+/// A place where the next batch is not, though it may have been.
+#[derive(Clone, Debug)]
+struct Candidate {
+    segment: SegmentNumber,
+    offset: u64,
+    /// A damaged header is there.
+    is_broken: bool,
+    /// What is there, up to the largest batch.
+    bytes: Vec<u8>,
+}
+
+/// The reading of one log. See the module.
+#[derive(Clone, Debug)]
+pub struct Salvage {
+    files: Vec<SegmentFile>,
+    window_bytes: u64,
+    file: usize,
+    offset: u64,
+    last: Option<BatchHeader>,
+    /// Where the batch after the last one is not: behind it, or at the start of the next segment. More are of no use:
+    /// if neither it is, more than one batch is gone.
+    gap: Vec<Candidate>,
+    missing: Option<SegmentNumber>,
+    newer: Option<NewerFormat>,
+}
+
+type OnFound<'a> = &'a mut dyn FnMut(Found<'_>);
+
+impl Salvage {
+    /// A salvage from the files, which are in the order of their numbers, in windows of at most `window_bytes`.
+    ///
+    /// Panics if a window could not hold a batch, or if the files are not in order.
+    #[must_use]
+    pub fn new(files: Vec<SegmentFile>, window_bytes: usize) -> Salvage {
+        assert!(window_bytes >= BATCH_BYTES_MAX);
+        assert!(files.windows(2).all(|pair| pair[0].number < pair[1].number));
+        Salvage {
+            files,
+            window_bytes: window_bytes as u64,
+            file: 0,
+            offset: 0,
+            last: None,
+            gap: Vec::new(),
+            missing: None,
+            newer: None,
+        }
+    }
+
+    /// What must be shown next; nothing at the end.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Window> {
+        if self.newer.is_some() {
+            return None;
+        }
+        let SegmentFile { number, file_bytes } = *self.files.get(self.file)?;
+        let bytes = file_bytes.saturating_sub(self.offset).min(self.window_bytes);
+        Some(Window { segment: number, offset: self.offset, bytes: bytes as usize })
+    }
+
+    /// Shows the bytes of the window that is wanted; zeros where they cannot be read.
+    pub fn show(&mut self, bytes: &[u8], on_found: OnFound<'_>) {
+        let window = self.wanted();
+        assert!(window.is_some_and(|window| window.bytes == bytes.len()));
+        let SegmentFile { number, file_bytes } = self.files[self.file];
+        let is_last_window = self.offset + bytes.len() as u64 == file_bytes;
+        let mut at = 0;
+        while at < bytes.len() && (is_last_window || bytes.len() - at >= BATCH_BYTES_MAX) {
+            at += self.see(number, self.offset + at as u64, &bytes[at..], on_found);
+        }
+        if is_last_window && at >= bytes.len() {
+            self.next_file();
+        } else {
+            self.offset += at as u64;
+        }
+    }
+
+    /// Says what is missing at the end, once nothing is wanted any more.
+    pub fn finish(mut self, on_found: OnFound<'_>) -> Result<(), NewerFormat> {
+        assert!(self.wanted().is_none(), "the salvage is not through");
+        if let Some(newer) = self.newer {
+            return Err(newer);
+        }
+        let gap = std::mem::take(&mut self.gap);
+        // Behind the last batch there may be anything that files held before. Only a header says that there was more.
+        if let Some(Candidate { segment, offset, .. }) = gap.iter().find(|candidate| candidate.is_broken) {
+            let kind = DamageKind::Gone;
+            on_found(Found::Damage(Damage { segment: *segment, offset: *offset, kind, lost: Vec::new() }));
+        }
+        Ok(())
+    }
+
+    fn next_file(&mut self) {
+        let number = self.files[self.file].number;
+        (self.file, self.offset) = (self.file + 1, 0);
+        if self.files.get(self.file).is_some_and(|next| next.number != number.plus(1)) {
+            self.missing.get_or_insert(number.plus(1));
+        }
+    }
+
+    /// Takes in what begins at `offset`, and says how many bytes further the next block worth a look is.
+    fn see(&mut self, segment: SegmentNumber, offset: u64, bytes: &[u8], on_found: OnFound<'_>) -> usize {
+        let sighting = Sighting::of(bytes);
+        let header = match sighting {
+            Sighting::Header(header) if self.is_next(segment, &header) => header,
+            Sighting::Newer(version) if self.is_due(segment) => {
+                self.newer.get_or_insert(NewerFormat { segment, offset, version });
+                return BLOCK_BYTES;
+            }
+            _ => {
+                if self.is_due(segment) && self.gap.len() < 2 {
+                    let bytes = bytes[..bytes.len().min(BATCH_BYTES_MAX)].to_vec();
+                    let is_broken = sighting == Sighting::Broken;
+                    self.gap.push(Candidate { segment, offset, is_broken, bytes });
+                }
+                return BLOCK_BYTES;
+            }
+        };
+        self.close_gap(&header, on_found);
+        self.batch(segment, offset, &header, bytes, on_found);
+        self.last = Some(header);
+        header.batch_bytes.get() as usize
+    }
+
+    /// Whether the batch after the last one could be at the place that is looked at: the first of its segment that is.
+    fn is_due(&self, segment: SegmentNumber) -> bool {
+        self.gap.last().is_none_or(|candidate| candidate.segment != segment)
+    }
+
+    fn is_next(&self, segment: SegmentNumber, header: &BatchHeader) -> bool {
+        header.segment() == segment
+            && self.last.is_none_or(|last| {
+                header.log_id == last.log_id
+                    && header.number() > last.number()
+                    && header.first_lsn() >= last.end_lsn()
+                    && header.epoch.get() >= last.epoch.get()
+            })
+    }
+
+    /// The number and the first record of the batch after the last one; unknown where the beginning of the log is.
+    fn due(&self) -> Option<(BatchNumber, Lsn)> {
+        match (&self.last, self.files.first()) {
+            (Some(last), _) => Some((last.number().plus(1), last.end_lsn())),
+            (None, Some(SegmentFile { number: SegmentNumber(1), .. })) => Some((BatchNumber(1), Lsn(1))),
+            _ => None,
+        }
+    }
+
+    /// Says what is lost between the last batch and this one, if there was something.
+    fn close_gap(&mut self, next: &BatchHeader, on_found: OnFound<'_>) {
+        let gap = std::mem::take(&mut self.gap);
+        let missing = self.missing.take();
+        let due = self.due();
+        if due.map_or(gap.is_empty(), |(number, _)| number == next.number()) {
+            return;
+        }
+        let is_one_batch = due.is_none_or(|(number, _)| number.plus(1) == next.number()) && missing.is_none();
+        let between = |candidate: &Candidate| {
+            // What is left of a log may begin with any number. Its first record knows it.
+            let first =
+                due.map(|(_, first)| first).or_else(|| damaged_batch::first_lsn(candidate.records()))?;
+            let count = next.first_lsn().0.checked_sub(first.0)?.try_into().ok()?;
+            Some(Promised { first, count, records_crc: None })
+        };
+        let holder = gap.iter().filter(|_| is_one_batch).find_map(|candidate| {
+            let promised = between(candidate)?;
+            damaged_batch::begins(candidate.records(), promised).then_some((candidate, promised))
+        });
+        if let Some((candidate, promised)) = holder {
+            let on_record = &mut |record: Salvaged<'_>| on_found(Found::Record(record));
+            let lost = damaged_batch::salvage(candidate.records(), promised, on_record);
+            let Candidate { segment, offset, .. } = *candidate;
+            return on_found(Found::Damage(Damage { segment, offset, kind: DamageKind::Batch, lost }));
+        }
+        let place = gap.iter().find(|candidate| candidate.is_broken).or(gap.first());
+        let (segment, offset) = match (missing, place) {
+            (Some(segment), _) => (segment, 0),
+            (None, Some(place)) => (place.segment, place.offset),
+            (None, None) => (next.segment(), self.offset),
+        };
+        let kind = if missing.is_some() { DamageKind::Missing } else { DamageKind::Gone };
+        let first = due.map(|(_, first)| first).filter(|first| *first < next.first_lsn());
+        let lost = first.map(|first| LsnRange { first, count: next.first_lsn().since(first) });
+        on_found(Found::Damage(Damage { segment, offset, kind, lost: lost.into_iter().collect() }));
+    }
+
+    fn batch(
+        &self,
+        segment: SegmentNumber,
+        offset: u64,
+        header: &BatchHeader,
+        bytes: &[u8],
+        on_found: OnFound<'_>,
+    ) {
+        let records_bytes = header.records_bytes.get() as usize;
+        let behind = &bytes[BATCH_HEADER_BYTES.min(bytes.len())..];
+        let records = &behind[..behind.len().min(records_bytes)];
+        let promised = Promised {
+            first: header.first_lsn(),
+            count: header.record_count.get(),
+            records_crc: Some(header.records_crc.get()),
+        };
+        let lost = damaged_batch::salvage(records, promised, &mut |record| on_found(Found::Record(record)));
+        if !lost.is_empty() || BatchView::parse_verified(bytes).is_err() {
+            return on_found(Found::Damage(Damage { segment, offset, kind: DamageKind::Batch, lost }));
+        }
+        let follows = self.last.is_none_or(|last| {
+            header.number() != last.number().plus(1) || header.previous_header_crc == last.header_crc
+        });
+        if !follows {
+            on_found(Found::Damage(Damage { segment, offset, kind: DamageKind::Misfit, lost }));
+        }
+    }
+}
+
+impl Candidate {
+    /// Where the records of a batch would be.
+    fn records(&self) -> &[u8] {
+        self.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default()
+    }
+}
