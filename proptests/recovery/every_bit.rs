@@ -16,7 +16,7 @@ use resolute::log::tail::Tail;
 use resolute::log::verdict::{Corruption, Verdict};
 
 use super::body;
-use super::salvaged::{Salvaged, salvage};
+use super::salvaged::{Records, Salvaged, records, salvage};
 use super::written_log::{Image, Written, WrittenLog};
 
 const LOG_BYTES: usize = 1 << 20;
@@ -71,7 +71,7 @@ fn scan(log: &WrittenLog, image: &Image) -> (usize, Result<Tail, ScanError>) {
 }
 
 /// Flips one bit of a log, looks, and flips it back.
-fn flip(log: &WrittenLog, image: &mut Image, whole: &Tail, bit: usize) {
+fn flip(log: &WrittenLog, written: &Records<'_>, image: &mut Image, whole: &Tail, bit: usize) {
     let (segment, at) = ((bit / 8 / log.segment_bytes + 1) as u64, bit / 8 % log.segment_bytes);
     image.get_mut(&segment).unwrap()[at] ^= 1 << (bit % 8);
     let hit = log.batches.iter().position(|batch| {
@@ -110,7 +110,7 @@ fn flip(log: &WrittenLog, image: &mut Image, whole: &Tail, bit: usize) {
         (hit, (_, said)) => panic!("bit {bit}, in batch {hit:?}: {said:?}"),
     }
     let is_last = hit == Some(log.batches.len() - 1);
-    is_salvaged(&salvage(log, image), hit.map(|hit| &log.batches[hit]), at, is_last);
+    is_salvaged(&salvage(written, image), hit.map(|hit| &log.batches[hit]), at, is_last);
     image.get_mut(&segment).unwrap()[at] ^= 1 << (bit % 8);
 }
 
@@ -150,15 +150,15 @@ fn flip_all(log: &WrittenLog) -> usize {
     let (step, first) = if every { (1, 0) } else { (SAMPLED, seed() % SAMPLED) };
     println!("bits {first}, {}, … (RESOLUTE_SEED={first})", first + step);
     let whole = scan(log, &log.image).1.unwrap();
-    let flipped = AtomicUsize::new(0);
+    let (flipped, written) = (AtomicUsize::new(0), records(log));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for core in 0..cores {
-            let (flipped, whole) = (&flipped, &whole);
+            let (flipped, whole, written) = (&flipped, &whole, &written);
             scope.spawn(move || {
                 let mut image = log.image.clone();
                 for bit in (first..LOG_BYTES * 8).step_by(step).skip(core).step_by(cores) {
-                    flip(log, &mut image, whole, bit);
+                    flip(log, written, &mut image, whole, bit);
                     flipped.fetch_add(1, Ordering::Relaxed);
                 }
             });

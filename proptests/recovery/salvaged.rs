@@ -22,10 +22,15 @@ pub struct Salvaged {
     pub damage: Vec<Damage>,
 }
 
+/// All records of a log as they were written, with their headers.
+pub type Records<'a> = BTreeMap<Lsn, &'a [u8]>;
+
+pub fn records(log: &WrittenLog) -> Records<'_> {
+    log.batches.iter().flat_map(|batch| batch.records().map(|(lsn, _, bytes)| (lsn, bytes))).collect()
+}
+
 /// Salvages what `image` shows, and holds each record against what was written.
-pub fn salvage(log: &WrittenLog, image: &Image) -> Salvaged {
-    let written: BTreeMap<Lsn, &[u8]> =
-        log.batches.iter().flat_map(|batch| batch.records().map(|(lsn, _, bytes)| (lsn, bytes))).collect();
+pub fn salvage(written: &Records<'_>, image: &Image) -> Salvaged {
     let files = image
         .iter()
         .map(|(number, bytes)| SegmentFile { number: SegmentNumber(*number), file_bytes: bytes.len() as u64 })
@@ -35,8 +40,9 @@ pub fn salvage(log: &WrittenLog, image: &Image) -> Salvaged {
     let mut on_found = |found: Found<'_>| match found {
         Found::Damage(found) => damage.push(found),
         Found::Record(found) => {
-            let record = [found.record.header.as_bytes(), found.record.body].concat();
-            assert!(written.get(&found.lsn) == Some(&&record[..]), "{} as it was written", found.lsn);
+            let (header, body) = written[&found.lsn].split_at(RECORD_HEADER_BYTES);
+            let is_same = found.record.header.as_bytes() == header && found.record.body == body;
+            assert!(is_same, "{} as it was written", found.lsn);
             assert!(given.last().is_none_or(|last| *last < found.lsn), "in order");
             assert_eq!(found.source, Source::Own);
             given.push(found.lsn);
@@ -48,7 +54,7 @@ pub fn salvage(log: &WrittenLog, image: &Image) -> Salvaged {
     }
     salvage.finish(&mut on_found).unwrap();
     let mut given = given.into_iter().peekable();
-    let lost = written.into_keys().filter(|lsn| given.next_if_eq(lsn).is_none()).collect();
+    let lost = written.keys().copied().filter(|lsn| given.next_if_eq(lsn).is_none()).collect();
     Salvaged { lost, damage }
 }
 
@@ -71,7 +77,7 @@ fn range(first: u64, count: u64) -> LsnRange {
 #[test]
 fn a_whole_log_is_given_out_whole() {
     let log = log();
-    let found = salvage(&log, &log.image);
+    let found = salvage(&records(&log), &log.image);
     assert_eq!((found.lost, found.damage), (vec![], vec![]));
 }
 
@@ -81,7 +87,7 @@ fn behind_a_header_that_is_beyond_repair_the_rest_of_its_batch_is_lost_and_named
     let (batch, mut image) = (&log.batches[4], log.image.clone());
     let (lsn, begin, _) = batch.records().nth(1).unwrap();
     image.get_mut(&1).unwrap()[batch.offset + begin..][..RECORD_HEADER_BYTES].fill(0xa5);
-    let found = salvage(&log, &image);
+    let found = salvage(&records(&log), &image);
     assert_eq!(found.lost, [lsn, lsn.plus(1)]);
     let (segment, offset) = (SegmentNumber(1), batch.offset as u64);
     let lost = vec![range(lsn.0, 2)];
@@ -94,7 +100,7 @@ fn the_records_of_a_batch_without_a_header_are_told_by_its_neighbours_also_where
     for number in [0, 4, 9, 10, 18] {
         let (batch, mut image) = (&log.batches[number], log.image.clone());
         image.get_mut(&batch.segment).unwrap()[batch.offset..][..BATCH_HEADER_BYTES].fill(0);
-        let found = salvage(&log, &image);
+        let found = salvage(&records(&log), &image);
         assert_eq!(found.lost, []);
         let (segment, offset) = (SegmentNumber(batch.segment), batch.offset as u64);
         assert_eq!(
@@ -111,7 +117,7 @@ fn what_is_left_of_a_log_that_was_freed_and_begins_with_a_damaged_header_is_told
     let mut image = log.image.clone();
     image.remove(&1);
     image.get_mut(&2).unwrap()[..BATCH_HEADER_BYTES].fill(0xff);
-    let found = salvage(&log, &image);
+    let found = salvage(&records(&log), &image);
     assert_eq!(found.lost.last(), Some(&Lsn(log.batches[9].end_lsn - 1)));
     assert_eq!(found.damage.len(), 1);
 }
@@ -125,7 +131,7 @@ fn batches_and_segments_that_are_gone_are_named_by_their_records() {
     let (first, last) = (&log.batches[3], &log.batches[5]);
     image.get_mut(&1).unwrap()[first.offset..last.end()].fill(0);
     image.remove(&2);
-    let found = salvage(&log, &image);
+    let found = salvage(&records(&log), &image);
     let gone = Damage {
         segment: SegmentNumber(1),
         offset: first.offset as u64,
@@ -152,7 +158,10 @@ fn an_atomic_batch_is_given_out_whole_or_not_at_all() {
     for (hit, lost) in [(0, vec![1]), (1, vec![2, 3, 4]), (2, vec![2, 3, 4]), (3, vec![2, 3, 4])] {
         let mut image = log.image.clone();
         image.get_mut(&1).unwrap()[places[hit].1 + RECORD_HEADER_BYTES + 3] ^= 0x11;
-        assert_eq!(salvage(&log, &image).lost, lost.iter().map(|lsn| Lsn(*lsn)).collect::<Vec<_>>());
+        assert_eq!(
+            salvage(&records(&log), &image).lost,
+            lost.iter().map(|lsn| Lsn(*lsn)).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -169,7 +178,7 @@ fn records_of_an_earlier_life_of_the_file_do_not_stand_in_for_those_of_a_batch()
     let at = batch.offset + BATCH_HEADER_BYTES;
     let stale = &other.batches[4].bytes[BATCH_HEADER_BYTES..];
     image.get_mut(&1).unwrap()[at..at + stale.len()].copy_from_slice(stale);
-    let found = salvage(&old, &image);
+    let found = salvage(&records(&old), &image);
     assert_eq!(found.lost, (batch.first_lsn..batch.end_lsn).map(Lsn).collect::<Vec<_>>());
 }
 
@@ -193,7 +202,7 @@ proptest! {
             };
             file[sector * 512..][..512].copy_from_slice(&bytes);
         }
-        let found = salvage(&log, &image);
+        let found = salvage(&records(&log), &image);
         let named = |lsn: &Lsn| {
             found.damage.iter().flat_map(|damage| &damage.lost).any(|lost| lost.first <= *lsn && *lsn < lost.end())
         };

@@ -224,7 +224,7 @@ impl Salvage {
             let first =
                 due.map(|(_, first)| first).or_else(|| damaged_batch::first_lsn(candidate.records()))?;
             let count = next.first_lsn().0.checked_sub(first.0)?.try_into().ok()?;
-            Some(Promised { first, count, records_crc: None })
+            Some(Promised { first, count, records_crc: None, is_verified: false })
         };
         let holder = gap.iter().filter(|_| is_one_batch).find_map(|candidate| {
             let promised = between(candidate)?;
@@ -263,9 +263,10 @@ impl Salvage {
             first: header.first_lsn(),
             count: header.record_count.get(),
             records_crc: Some(header.records_crc.get()),
+            is_verified: BatchView::parse_verified(bytes).is_ok(),
         };
         let lost = damaged_batch::salvage(records, promised, &mut |record| on_found(Found::Record(record)));
-        if !lost.is_empty() || BatchView::parse_verified(bytes).is_err() {
+        if !promised.is_verified {
             return on_found(Found::Damage(Damage { segment, offset, kind: DamageKind::Batch, lost }));
         }
         let follows = self.last.is_none_or(|last| {
