@@ -134,9 +134,11 @@ impl Life {
         !in_flight.is_empty() && in_flight.values().all(|(place, _)| place.segment == segment)
     }
 
-    pub fn publish(&mut self, topics: &[&str], bytes: usize, look: &mut Look<'_>) {
-        self.world.publish(0, topics, bytes);
+    /// Whether it was staged, and does not have to wait.
+    pub fn publish(&mut self, topics: &[&str], bytes: usize, look: &mut Look<'_>) -> bool {
+        let is_staged = self.world.publish(0, topics, bytes).is_some();
         self.turn(look);
+        is_staged
     }
 
     pub fn turn(&mut self, look: &mut Look<'_>) {

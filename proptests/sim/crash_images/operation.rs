@@ -126,10 +126,16 @@ fn dies_between_segments(life: &mut Life, look: &mut Look<'_>) -> bool {
         life.turn(&mut |_| {});
         life.advance_until(40_000, &mut |_| {}, &mut |life| life.is_idle() || life.active() > full);
     }
+    let mut turns = 0..10_000;
     while life.active() == full {
+        assert!(turns.next().is_some(), "the segment is never full");
         let too_much = life.room().saturating_sub(BATCH_BYTES_MAX as u64);
-        life.publish(&["l"], too_much.clamp(100, 200_000) as usize, look);
-        life.advance_until(40_000, look, &mut |life| life.is_idle() || life.active() > full);
+        if life.publish(&["l"], too_much.clamp(100, 200_000) as usize, look) {
+            life.advance_until(40_000, look, &mut |life| life.is_idle() || life.active() > full);
+        } else {
+            // Publishers wait, for a checkpoint or for the next segment.
+            life.advance(1_000, look);
+        }
     }
     life.advance_until(40_000, look, &mut |life| life.is_written_only_in(full.plus(1)));
     life.die_and_open(look);
