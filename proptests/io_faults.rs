@@ -25,6 +25,8 @@ mod addresses;
 mod case;
 #[path = "power_cut/causes.rs"]
 mod causes;
+#[path = "io_faults/in_vain.rs"]
+mod in_vain;
 #[path = "power_cut/kind.rs"]
 mod kind;
 #[path = "io_faults/lane.rs"]

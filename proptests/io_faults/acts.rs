@@ -7,14 +7,13 @@ use resolute::ids::SegmentNumber;
 
 use super::addresses::ABSENT;
 use super::causes::chain;
+use super::in_vain::InVain;
 use super::latency::Latency;
 use super::node::TOPIC;
 use super::number::FILLING_TASK;
 use super::patience::within;
 use super::scenario::Scenario;
-use super::stage::{
-    ABSENT_TASK, ATOMIC_TASK, FIRST_OF_MANY, LOOKS, LOOKS_FOR_EVER, PAUSE, PEER_TASK, SELF_TASK, Stage,
-};
+use super::stage::{ABSENT_TASK, ATOMIC_TASK, FIRST_OF_MANY, LOOKS, PAUSE, PEER_TASK, SELF_TASK, Stage};
 use super::trial;
 
 /// Tasks that send at once while flushes are slow.
@@ -117,11 +116,10 @@ impl Stage<'_> {
     /// Waits until the file of the next segment is there. The disk itself is asked, so that this makes no requests.
     async fn until_prepared(&mut self) -> Result<(), String> {
         let next = segment_name(SegmentNumber(2));
-        let mut looks = 0;
+        let (mut looks, mut in_vain) = (0, InVain::default());
         while !self.power.ask("names").await?.contains(&next) {
             looks += 1;
-            let stays = self.is_for_ever() && self.met().await?.count > 0;
-            if stays && looks > LOOKS_FOR_EVER {
+            if self.is_for_ever() && in_vain.after(self.met().await?.count) {
                 return Ok(());
             }
             if looks > LOOKS {
@@ -196,9 +194,9 @@ impl Stage<'_> {
         future: impl Future<Output = T>,
     ) -> Result<Option<T>, String> {
         let mut future = std::pin::pin!(within(what, future));
-        let mut looks = 0;
+        let mut in_vain = InVain::default();
         // The disk is not asked in the same select: a question that is dropped leaves its answer to the next one.
-        while looks < LOOKS_FOR_EVER {
+        loop {
             tokio::select! {
                 outcome = &mut future => return outcome.map(Some),
                 () = tokio::time::sleep(PAUSE) => {}
@@ -206,11 +204,10 @@ impl Stage<'_> {
             let Some(node) = &self.node else { return Ok(None) };
             // If the log failed, it must come.
             let has_failed = node.status().await?.failure.is_some();
-            if !has_failed && self.is_for_ever() && self.met().await?.count > 0 {
-                looks += 1;
+            if !has_failed && self.is_for_ever() && in_vain.after(self.met().await?.count) {
+                return Ok(None);
             }
         }
-        Ok(None)
     }
 
     async fn reopen(&mut self) -> Result<(), String> {

@@ -8,6 +8,7 @@ use resolute::{Bus, Error, Status};
 use super::addresses::ABSENT;
 use super::case::Case;
 use super::causes::chain;
+use super::in_vain::InVain;
 use super::ledger::Ledger;
 use super::met::Met;
 use super::node::{Node, Place, TOPIC};
@@ -28,9 +29,6 @@ pub const ASKING_TASK: u64 = 6;
 pub const FIRST_OF_MANY: u64 = 10;
 
 pub const PAUSE: Duration = Duration::from_millis(3);
-
-/// Of things that stay wrong for ever, after so many looks nothing will come.
-pub const LOOKS_FOR_EVER: u32 = 200;
 
 /// After so many looks at something that must come, it will not.
 pub const LOOKS: u32 = 200_000;
@@ -120,18 +118,15 @@ impl Stage<'_> {
 
     /// Waits until the node says so; not if its log failed, or if what is wrong stays so and it does not come.
     pub async fn until(&mut self, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<(), String> {
-        let (mut looks, mut looks_in_vain) = (0, 0);
+        let (mut looks, mut in_vain) = (0, InVain::default());
         loop {
             let Some(node) = &self.node else { return Ok(()) };
             let status = node.status().await?;
             if is_so(&status) || status.failure.is_some() {
                 return Ok(());
             }
-            if self.is_for_ever() && self.met().await?.count > 0 {
-                looks_in_vain += 1;
-                if looks_in_vain > LOOKS_FOR_EVER {
-                    return Ok(());
-                }
+            if self.is_for_ever() && in_vain.after(self.met().await?.count) {
+                return Ok(());
             }
             looks += 1;
             if looks > LOOKS {
@@ -143,7 +138,7 @@ impl Stage<'_> {
 
     /// Waits until the peer owes nothing, or the node's log failed.
     pub async fn until_peer_is_quit(&mut self) -> Result<(), String> {
-        let mut looks = 0;
+        let (mut looks, mut in_vain) = (0, InVain::default());
         loop {
             let (Some(peer), Some(node)) = (&self.peer, &self.node) else { return Ok(()) };
             let owed = peer.status().await?.outgoing;
@@ -151,7 +146,7 @@ impl Stage<'_> {
                 return Ok(());
             }
             looks += 1;
-            if self.is_for_ever() && self.met().await?.count > 0 && looks > LOOKS_FOR_EVER {
+            if self.is_for_ever() && in_vain.after(self.met().await?.count) {
                 return Ok(());
             }
             if looks > LOOKS {
