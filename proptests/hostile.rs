@@ -3,6 +3,8 @@
 
 #[path = "hostile/acks.rs"]
 mod acks;
+#[path = "hostile/addresses.rs"]
+mod addresses;
 #[path = "hostile/bad_frames.rs"]
 mod bad_frames;
 #[path = "hostile/credit.rs"]
@@ -15,3 +17,5 @@ mod door;
 mod mutations;
 #[path = "hostile/slow.rs"]
 mod slow;
+#[path = "hostile/visitors.rs"]
+mod visitors;

@@ -529,6 +529,24 @@ fn a_second_connection_with_a_node_is_no_failure() {
     assert!(redundant > 0, "none ever dialled at once");
 }
 
+// The side that is to prove itself there refused a second connection as long as the first one, which it had dialled, went on.
+#[test]
+fn what_waits_at_another_name_of_a_peer_that_is_connected_gets_there() {
+    for seed in 1..=20 {
+        for dials in [0, 1] {
+            let mut world = World::new(seed, 2, Weather::FAIR);
+            world.subscribe(dials, ["n1", "n0"][dials], "a");
+            world.run_ms(1_000);
+            world.send(0, "alias1", 10);
+            world.run_ms(1_000);
+            assert_eq!(world.accepted_numbers(1).len(), 1, "seed {seed}, {dials} dials");
+            let ended = world.notes.iter().find(|(_, note)| matches!(note, Note::Ended { .. }));
+            assert_eq!(ended, None, "seed {seed}, {dials} dials");
+            world.settle();
+        }
+    }
+}
+
 // The pause before the next attempt ended by a clock that had been set back since: it was called again a day later.
 #[test]
 fn a_wall_clock_that_is_set_back_keeps_no_message_from_its_handler() {

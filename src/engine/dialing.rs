@@ -89,7 +89,7 @@ impl Dials {
 
 /// Whether something waits for whoever answers at an address. That a peer says the address is its own does not count:
 /// only what answers there does.
-fn is_to_be_bound(state: &State, address: &str) -> bool {
+pub(super) fn is_to_be_bound(state: &State, address: &str) -> bool {
     let queued = |owner: &StreamOwner| matches!(owner, StreamOwner::Address(a) if a == address);
     match state.addresses.get(address) {
         Some(known) => known.bound.is_none(),

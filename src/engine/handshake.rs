@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::allowance::SEGMENTS_TOO_SMALL;
+use super::dialing::is_to_be_bound;
 use super::effect::{Event, Note, SessionId};
 use super::session::{Phase, Session};
 use super::state::Seen;
 use super::{Engine, Pending};
 use crate::format::control::{Control, PeerRecord};
-use crate::ids::{Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
+use crate::ids::{Epoch, Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
 use crate::limits::{FRAME_BYTES_MAX, PEER_BYTES, PEERS_MAX};
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
@@ -67,8 +68,7 @@ impl Engine {
         session.allowed = credit;
         let dialled = session.dialled.clone();
         if node == self.state.identity.id {
-            let dialled = dialled.or_else(|| self.dialled_itself(challenge));
-            return self.handle_own_hello(dialled, nonce);
+            return self.handle_own_hello(dialled.is_some(), challenge, nonce);
         }
         let Some(address) = dialled else {
             session.phase = Phase::AwaitProof;
@@ -79,13 +79,7 @@ impl Engine {
             self.events.push_back(Event::Note(Note::Mismatch { address, node }));
             return refused(GoodbyeCode::ProtocolError, "another node answered at this address before");
         }
-        if let Some(slot) = self.known_peer(node).map(|peer| peer.slot)
-            && self
-                .sessions
-                .of_peer(slot)
-                .is_some_and(|other| other.is_known() && other.opening() == Some((epoch, nonce)))
-        {
-            self.bind(&address, slot);
+        if self.is_redundant(&address, node, (epoch, nonce)) {
             return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
         }
         self.check_not_set_back(node, id)?;
@@ -94,21 +88,40 @@ impl Engine {
         Ok(())
     }
 
-    /// Our own hello came back: the address that was dialled is our own, or someone has a copy of our directory.
-    fn handle_own_hello(&mut self, dialled: Option<String>, nonce: u64) -> Result<(), Refused> {
+    /// Whether a session with that node goes on and nothing is won by another one. Where something waits for whoever answers at
+    /// the address, something is: anyone can say that it is that node, so this session takes the place of the other once it
+    /// is proved. Before that the secret is known to both, or it would be told to whoever answers.
+    fn is_redundant(&self, address: &str, node: NodeId, opening: (Epoch, u64)) -> bool {
+        let Some(peer) = self.known_peer(node) else { return false };
+        let other = self.sessions.of_peer(peer.slot).filter(|other| other.is_known());
+        let goes_on = other.is_some_and(|other| other.opening() == Some(opening));
+        goes_on && !(peer.secret_confirmed && is_to_be_bound(&self.state, address))
+    }
+
+    /// Someone is this node: the address that was dialled is our own, or someone has a copy of our directory.
+    fn handle_own_hello(
+        &mut self,
+        was_dialled: bool,
+        challenge: [u8; 16],
+        nonce: u64,
+    ) -> Result<(), Refused> {
         if nonce != self.config.nonce {
             return refused(
                 GoodbyeCode::Clone,
                 "two live nodes have one identity: one directory is a copy of the other",
             );
         }
-        if let Some(address) = dialled {
+        // The node itself sends nothing back: whoever does has it from the hello that was just said.
+        if was_dialled {
+            return refused(GoodbyeCode::ProtocolError, "this node's own hello came back to it");
+        }
+        if let Some(address) = self.dialled_itself(challenge) {
             self.bind(&address, PeerSlot::SELF);
         }
         refused(GoodbyeCode::Duplicate, "this is the node itself")
     }
 
-    /// The address at which this node dialled itself, if the challenge that came is one of its own: nobody else knows it.
+    /// The address at which this node dialled itself, if the challenge that came is one of its own: only who is there knows it.
     fn dialled_itself(&self, challenge: [u8; 16]) -> Option<String> {
         let own = self
             .sessions
@@ -217,24 +230,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Of two connections that both sides dialled at once, the one that the lower node id dialled stays.
+    /// Of two connections that both sides dialled at once, the one that the lower node id dialled stays. One that was made
+    /// when both knew each other already was not dialled at once: whoever dialled it knew of the other.
     fn resolve_simultaneous(&mut self, id: SessionId, hello: &Hello) -> Result<(), Refused> {
         let own = self.state.identity.id;
         let same_node = |other: &&Session| other.id != id && other.node() == Some(hello.node);
         let live = |other: &&Session| other.is_known() || other.phase == Phase::AwaitEstablished;
-        let others: Vec<(SessionId, bool, bool)> = self
-            .sessions
-            .iter()
-            .filter(same_node)
-            .filter(live)
-            .map(|other| {
-                (other.id, other.dialled.is_some(), other.opening() == Some((hello.epoch, hello.nonce)))
-            })
-            .collect();
-        for (other, we_dialled, same_opening) in others {
-            if we_dialled && same_opening && own < hello.node {
-                return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
-            }
+        let stays = |other: &Session| {
+            let same_opening = other.opening() == Some((hello.epoch, hello.nonce));
+            let at_once = other.known_since.is_none_or(|newest| id.serial <= newest);
+            other.dialled.is_some() && same_opening && at_once && own < hello.node
+        };
+        let others: Vec<&Session> = self.sessions.iter().filter(same_node).filter(live).collect();
+        if others.iter().any(|other| stays(other)) {
+            return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
+        }
+        let others: Vec<SessionId> = others.into_iter().map(|other| other.id).collect();
+        for other in others {
             self.end_session(other, GoodbyeCode::Duplicate, "a newer session takes its place");
         }
         Ok(())
@@ -307,16 +319,17 @@ impl Engine {
         let cursors =
             streams.into_iter().map(|stream| (stream, Position(self.expected(slot, stream).0 - 1))).collect();
         self.pending.push_back(Pending::Resume { session: id, cursors });
-        // Only one of an earlier opening of the peer can be left here.
+        // One of an earlier opening of the peer can be left here, or one that this one is to take the place of.
         if let Some(other) =
             self.sessions.of_peer(slot).map(|session| session.id).filter(|other| *other != id)
         {
             self.end_session(other, GoodbyeCode::Duplicate, "a newer session takes its place");
         }
         self.sessions.set_peer(slot, id);
-        let now = self.now.monotonic;
+        let (now, newest) = (self.now.monotonic, self.sessions.newest());
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.phase = Phase::AwaitResume;
+        session.known_since = Some(newest);
         session.secret = Some(secret);
         session.peer = Some(slot);
         session.interest_due = true;

@@ -62,6 +62,8 @@ pub struct Session {
     pub secret: Option<[u8; 16]>,
     /// Who the other side is, once it proved it.
     pub peer: Option<PeerSlot>,
+    /// The serial of the newest connection there was when both sides knew each other: later ones were not dialled at once.
+    pub known_since: Option<u64>,
     /// Frames that wait to be sent.
     pub frames: VecDeque<Said>,
     /// Whether our resume was sent.
@@ -106,6 +108,7 @@ impl Session {
             hello: None,
             secret: None,
             peer: None,
+            known_since: None,
             frames: VecDeque::new(),
             opened: false,
             cursors: BTreeMap::new(),

@@ -72,6 +72,11 @@ impl Sessions {
         self.by_peer.insert(slot, id);
     }
 
+    /// The serial of the newest of them all.
+    pub(super) fn newest(&self) -> u64 {
+        self.serial
+    }
+
     fn add(&mut self, dialled: Option<String>, challenge: [u8; 16], now: Monotonic) -> SessionId {
         self.serial += 1;
         let entry = self.table.vacant_entry();
