@@ -15,6 +15,8 @@ mod descriptors;
 mod door;
 #[path = "hostile/mutations.rs"]
 mod mutations;
+#[path = "hostile/peer_table.rs"]
+mod peer_table;
 #[path = "hostile/slow.rs"]
 mod slow;
 #[path = "hostile/visitors.rs"]

@@ -483,6 +483,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         SEND_BYTES_IN_FLIGHT_MAX,
         INBOUND_STREAMS_PER_PEER_MAX,
         PEERS_MAX,
+        PEERS_REST_MS,
         SESSIONS_UNESTABLISHED_MAX,
         HANDSHAKE_TIMEOUT_MS,
         HEARTBEAT_MS,

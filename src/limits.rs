@@ -220,8 +220,11 @@ pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// How long a connection that is to be closed may take to say goodbye, in milliseconds.
 pub const GOODBYE_MS: u64 = 1_000;
 
-/// Peers that one node knows. A session from one more is refused.
+/// Peers that one node knows. For one more another gives way with whom nothing is agreed, or it is refused.
 pub const PEERS_MAX: usize = 16_384;
+
+/// How often, at most, it is looked for those who may give way, in milliseconds: that is a look at all of them.
+pub const PEERS_REST_MS: u64 = 1_000;
 
 /// Connections that have not yet proved who they are.
 pub const SESSIONS_UNESTABLISHED_MAX: usize = 256;

@@ -19,6 +19,7 @@ use resolute::limits::{
     SEGMENT_BYTES_MIN, SESSIONS_UNESTABLISHED_MAX,
 };
 use resolute::log::batch_builder::BatchBuilder;
+use resolute::log::chunk::Chunk;
 use resolute::log::group_commit::{GroupCommit, LogPosition};
 use resolute::log::segments::{Segment, Segments};
 use resolute::time::{Monotonic, Now, Wall};
@@ -36,6 +37,8 @@ pub struct Connection {
     pub takes: bool,
     /// Bytes that are not.
     untaken: usize,
+    /// What was said last.
+    pub said: Vec<u8>,
 }
 
 pub struct Node {
@@ -48,11 +51,18 @@ pub struct Node {
     buffer: Vec<u8>,
     /// Batches that are being written.
     writing: VecDeque<BatchNumber>,
+    /// What a replay of the log brings back, if that is wanted.
+    replayed: Option<State>,
     nanos: u64,
 }
 
 impl Node {
     pub fn new() -> Node {
+        Node::that_goes_on_from(State::default())
+    }
+
+    /// Its log begins with all that is known there.
+    pub fn that_goes_on_from(state: State) -> Node {
         let config = Config {
             fresh_id: NodeId(1 << 64),
             fresh_incarnation: Incarnation(1),
@@ -75,7 +85,7 @@ impl Node {
         };
         let first = Segment { number: SegmentNumber(1), first_lsn: Lsn(1) };
         let segments = Segments::new(SEGMENT_BYTES_MIN, vec![first], SEGMENT_BYTES_MIN, 0);
-        let engine = Engine::new(config, State::default(), GroupCommit::new(position), segments, now(1));
+        let engine = Engine::new(config, state, GroupCommit::new(position), segments, now(1));
         let mut node = Node {
             routing: Routing::of(engine.state()),
             engine,
@@ -84,11 +94,22 @@ impl Node {
             builder: BatchBuilder::new(Lsn(1)),
             buffer: vec![0; BATCH_BYTES_MAX],
             writing: VecDeque::new(),
+            replayed: None,
             nanos: 1,
         };
         node.turn();
         node.write_all();
         node
+    }
+
+    /// From now on the log is replayed as it is written, from the state as it is.
+    pub fn replay(&mut self) {
+        self.replayed = Some(self.engine.state().clone());
+    }
+
+    /// A replay of the log brings back what is known now.
+    pub fn assert_replayed(&self) {
+        assert!(self.replayed.as_ref() == Some(self.engine.state()), "a replay brings back another state");
     }
 
     pub fn now(&self) -> Now {
@@ -102,7 +123,13 @@ impl Node {
     /// Someone connects; the node may not want it.
     pub fn accept(&mut self) {
         if let Some(id) = self.engine.handle_accepted(self.now()) {
-            self.connections.push(Connection { id, waiting: Vec::new(), takes: true, untaken: 0 });
+            self.connections.push(Connection {
+                id,
+                waiting: Vec::new(),
+                takes: true,
+                untaken: 0,
+                said: Vec::new(),
+            });
         }
     }
 
@@ -110,7 +137,13 @@ impl Node {
     pub fn connect(&mut self) {
         if let Some(address) = self.dials.pop_front() {
             let id = self.engine.handle_connected(self.now(), &address);
-            self.connections.push(Connection { id, waiting: Vec::new(), takes: true, untaken: 0 });
+            self.connections.push(Connection {
+                id,
+                waiting: Vec::new(),
+                takes: true,
+                untaken: 0,
+                said: Vec::new(),
+            });
         }
     }
 
@@ -217,7 +250,14 @@ impl Node {
         let full = std::mem::replace(builder, BatchBuilder::new(builder.next_lsn()));
         let mut batch = std::mem::replace(buffer, vec![0; BATCH_BYTES_MAX]);
         let sealed = engine.seal(full, &mut batch, &mut Vec::new(), false);
-        engine.handle_sealed(&sealed, Bytes::from(batch).slice(..sealed.place.bytes as usize));
+        let bytes = Bytes::from(batch).slice(..sealed.place.bytes as usize);
+        if let Some(replayed) = &mut self.replayed {
+            let first = sealed.batch.header.first_lsn();
+            let chunk =
+                Chunk::read_back(bytes.clone(), first).expect("a batch is read back as it was written");
+            replayed.apply_batch(sealed.place, &chunk, &mut Vec::new()).expect("it makes sense");
+        }
+        engine.handle_sealed(&sealed, bytes);
         if permit == SealPermit::HereThenRoll {
             engine.begin_segment(&mut Stager { builder, buffer, routing });
         }
@@ -252,10 +292,13 @@ impl Node {
                 let frame = FrameView::parse(&said[at..]).expect("nodes send frames");
                 at += frame.expect("and whole ones").1;
             }
-            let connection = self.connections.iter_mut().find(|known| known.id == transmit.session);
-            match connection {
+            let mut connection = self.connections.iter_mut().find(|known| known.id == transmit.session);
+            match &mut connection {
                 Some(connection) if !connection.takes => connection.untaken += said.len(),
                 _ => self.engine.handle_sent(now, transmit.session, said.len()),
+            }
+            if let Some(connection) = connection {
+                connection.said = said;
             }
         }
         while let Some(close) = self.engine.poll_close() {

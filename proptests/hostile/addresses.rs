@@ -1,10 +1,9 @@
 //! Those who answer at an address and say that they are somebody else.
 
-use resolute::engine::effect::{RequestId, SessionId};
-use resolute::engine::request::Request;
+use resolute::engine::effect::SessionId;
 use resolute::ids::{NodeId, PeerSlot};
 
-use super::visitors::{SECRET, dialled, enter, establish_with, is_open, say};
+use super::visitors::{SECRET, dialled, enter, establish_with, is_open, say, wish};
 use crate::bad_input::stranger::{hello, hello_frame};
 use crate::fuzz_targets::targets::node::Node;
 
@@ -15,10 +14,7 @@ const HONEST: u128 = 5;
 fn dialling() -> (Node, SessionId) {
     let mut node = Node::new();
     let honest = enter(&mut node, &hello(HONEST)).unwrap();
-    let wish = Request::Subscribe { address: ADDRESS.into(), topics: vec!["a".into()] };
-    node.engine.handle_request(node.now(), RequestId(1), wish);
-    node.turn();
-    node.write_all();
+    wish(&mut node, ADDRESS);
     (node, honest)
 }
 

@@ -1,6 +1,7 @@
 //! Strangers who talk to a node in memory: what it writes down of them can be looked at, and thousands take no time.
 
-use resolute::engine::effect::SessionId;
+use resolute::engine::effect::{RequestId, SessionId};
+use resolute::engine::request::Request;
 use resolute::engine::session::Session;
 use resolute::ids::{Lsn, NodeId};
 use resolute::wire::bodies::Body;
@@ -19,10 +20,20 @@ pub fn knock(node: &mut Node) -> SessionId {
     node.connections.last().unwrap().id
 }
 
+/// The node wants something from an address.
+pub fn wish(node: &mut Node, address: &str) {
+    let wish = Request::Subscribe { address: address.to_owned(), topics: vec!["a".into()] };
+    node.engine.handle_request(node.now(), RequestId(1), wish);
+    node.turn();
+    node.write_all();
+}
+
 /// The node has connected to the address that it wants most, and is answered by nobody yet.
 pub fn dialled(node: &mut Node) -> SessionId {
     node.turn();
     node.connect();
+    node.turn();
+    node.write_all();
     node.connections.last().unwrap().id
 }
 
@@ -37,6 +48,13 @@ pub fn say(node: &mut Node, id: SessionId, frame: &[u8]) {
         node.hear(at, frame);
         node.turn();
         node.write_all();
+    }
+}
+
+/// Hangs up.
+pub fn leave(node: &mut Node, id: SessionId) {
+    if let Some(at) = node.connections.iter().position(|connection| connection.id == id) {
+        node.hang_up(at);
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) const SEGMENTS_TOO_SMALL: &str =
     "this node's segments are too small for more peers and subscriptions";
 
 /// Bytes of a record in the log.
-fn record_bytes(control: &Control) -> u64 {
+pub(super) fn record_bytes(control: &Control) -> u64 {
     (RECORD_HEADER_BYTES + control.encode().len()) as u64
 }
 

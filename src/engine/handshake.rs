@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::allowance::SEGMENTS_TOO_SMALL;
 use super::dialing::is_to_be_bound;
 use super::effect::{Event, Note, SessionId};
 use super::session::{Phase, Session};
@@ -10,7 +9,7 @@ use super::state::Seen;
 use super::{Engine, Pending};
 use crate::format::control::{Control, PeerRecord};
 use crate::ids::{Epoch, Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
-use crate::limits::{FRAME_BYTES_MAX, PEER_BYTES, PEERS_MAX};
+use crate::limits::FRAME_BYTES_MAX;
 use crate::wire::bodies::Body;
 use crate::wire::goodbye::GoodbyeCode;
 use crate::wire::hello::{Hello, HelloDefect, PROTOCOL_VERSION};
@@ -181,11 +180,15 @@ impl Engine {
         let fresh = self.entropy.key();
         let (secret, confirmed) = known.unwrap_or_else(|| (self.meeting.propose(node, fresh), false));
         let (own, met) = (self.state.identity.id, self.met(node));
+        let agreed_nothing = self.known_peer(node).is_some_and(|peer| self.agreed_nothing(peer.slot));
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(hello) = &session.hello else { return };
         let mac = proof::prove(&secret, &hello.challenge, own, node, Role::Dialler);
+        // One that has forgotten this node, since it had nothing to do with it, knows no secret.
+        let is_forgotten = hello.met.is_none() && agreed_nothing;
         let mut frame = Vec::new();
-        Body::Proof { mac, proposed: (!confirmed).then_some(secret), met }.append_to(&mut frame);
+        Body::Proof { mac, proposed: (!confirmed || is_forgotten).then_some(secret), met }
+            .append_to(&mut frame);
         session.say(Lsn(0), frame);
         session.secret = Some(secret);
         session.phase = Phase::AwaitEstablished;
@@ -281,15 +284,8 @@ impl Engine {
         secret: [u8; 16],
         confirmed: bool,
     ) -> Result<PeerSlot, Refused> {
-        if known.is_none() && self.state.peers.len() >= PEERS_MAX {
-            return refused(GoodbyeCode::TooManySessions, "this node knows as many peers as it can");
-        }
-        if known.is_none() && !self.take_allowance(PEER_BYTES) {
-            return refused(GoodbyeCode::TooManySessions, SEGMENTS_TOO_SMALL);
-        }
-        let slot = known.as_ref().map_or_else(|| self.meeting.next_slot(), |peer| peer.slot);
-        let record = PeerRecord {
-            slot,
+        let mut record = PeerRecord {
+            slot: known.as_ref().map(|peer| peer.slot).unwrap_or_default(),
             node: hello.node,
             incarnation: hello.incarnation,
             epoch: hello.epoch,
@@ -300,6 +296,10 @@ impl Engine {
             name: hello.name.clone(),
             removed: false,
         };
+        if known.is_none() {
+            record.slot = self.slot_for(&record)?;
+        }
+        let slot = record.slot;
         if known.as_ref() != Some(&record) {
             self.meeting.wrote(record.clone());
             self.pending.push_back(Pending::Control(Control::Peer(record)));
@@ -326,6 +326,7 @@ impl Engine {
             self.end_session(other, GoodbyeCode::Duplicate, "a newer session takes its place");
         }
         self.sessions.set_peer(slot, id);
+        self.giving_way.strike_off(slot);
         let (now, newest) = (self.now.monotonic, self.sessions.newest());
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.phase = Phase::AwaitResume;

@@ -36,6 +36,11 @@ impl Meeting {
         self.written.insert(record.node, record);
     }
 
+    /// How many were written down whose slots are higher than that.
+    pub(super) fn written_above(&self, slot: PeerSlot) -> usize {
+        self.written.values().filter(|peer| peer.slot > slot).count()
+    }
+
     pub(super) fn leaves(&mut self, slot: PeerSlot) {
         self.written.retain(|_, peer| peer.slot != slot);
         self.leaving.insert(slot);

@@ -24,6 +24,7 @@ pub mod dispatch;
 pub mod effect;
 pub mod entropy;
 pub mod freeing;
+pub mod giving_way;
 pub mod handshake;
 pub mod inbox;
 pub mod meeting;
@@ -144,6 +145,7 @@ pub struct Engine {
     wanted: BTreeMap<PeerSlot, BTreeSet<String>>,
 
     meeting: meeting::Meeting,
+    giving_way: giving_way::GivingWay,
     sessions: sessions::Sessions,
     /// The sessions that have yet to be asked in this round.
     sending: VecDeque<SessionId>,
@@ -214,6 +216,7 @@ impl Engine {
             ended: BTreeSet::new(),
             wanted: BTreeMap::new(),
             meeting,
+            giving_way: giving_way::GivingWay::default(),
             sessions: sessions::Sessions::default(),
             sending: VecDeque::new(),
             dials: dialing::Dials::default(),

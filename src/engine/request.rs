@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
-use crate::format::control::{Control, IntentState, StreamOwner};
+use crate::format::control::{Control, IntentState, PeerRecord, StreamOwner};
 use crate::format::record::RECORD_HEADER_BYTES;
 use crate::ids::{Lsn, PeerSlot, Position};
 use crate::limits::INTEREST_BYTES_MAX;
@@ -241,9 +241,11 @@ impl Engine {
             || self.state.streams.values().any(|stream| queued(&stream.owner))
             || !self.intents(address).is_empty();
         // A subscriber that nobody ever dialled is known by the address that it gave itself.
-        let slot = slot.or_else(|| {
-            self.state.peers.values().find(|p| !p.removed && p.address == address).map(|p| p.slot)
-        });
+        let is_there = |peer: &&PeerRecord| {
+            let latest = self.known_peer_at(peer.slot);
+            !peer.removed && peer.address == address && latest.is_some_and(|latest| latest.node == peer.node)
+        };
+        let slot = slot.or_else(|| self.state.peers.values().find(is_there).map(|peer| peer.slot));
         if slot.is_none() && !known || slot == Some(PeerSlot::SELF) {
             self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
             return;
@@ -257,6 +259,7 @@ impl Engine {
             self.pending.push_back(Pending::Control(Control::PeerRemoved { slot, dropped }));
             self.wanted.remove(&slot);
             self.meeting.leaves(slot);
+            self.giving_way.strike_off(slot);
         }
         self.pending.push_back(Pending::Control(Control::AddressRemoved { address: address.to_owned() }));
         self.pending.push_back(Pending::Done(id));

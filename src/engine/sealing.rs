@@ -93,6 +93,7 @@ impl Engine {
             self.ended.clear();
             self.meeting.all_applied();
             self.requests.all_applied();
+            self.look_who_may_go_if_full();
         }
         self.take_in_applied();
     }
