@@ -344,6 +344,7 @@ impl Node {
         let state = self.engine.state();
         for session in self.engine.sessions().iter() {
             assert!(session.received <= session.granted, "more was taken than was granted");
+            assert!(session.accepted_bytes <= session.received, "more was given back than was taken");
             assert!(session.granted <= session.accepted_bytes + CREDIT_BYTES);
             assert!(session.acks.len() <= 2 * INBOUND_STREAMS_PER_PEER_MAX);
         }

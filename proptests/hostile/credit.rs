@@ -5,8 +5,10 @@ use std::time::Duration;
 use resolute::limits::CREDIT_BYTES;
 use resolute::wire::goodbye::GoodbyeCode;
 
-use crate::bad_input::stranger::{End, run_frame, run_of};
+use super::visitors::{enter, knock, proof, say};
+use crate::bad_input::stranger::{End, hello, hello_frame, run_frame, run_of};
 use crate::bad_input::{House, SOON, assert_goodbye};
+use crate::fuzz_targets::targets::node::Node;
 use crate::scene::{close, status};
 
 const PAYLOAD_BYTES: usize = 200_000;
@@ -60,4 +62,25 @@ async fn what_comes_again_counts_against_the_grant_and_gives_it_back() {
     house.stands().await;
     close(&house.email).await;
     close(&house.web).await;
+}
+
+// It was: by what the session before it had sent and was not in a batch yet, which was given back to this one.
+#[test]
+fn a_session_that_takes_the_place_of_another_is_granted_no_more_for_what_that_one_sent() {
+    let mut node = Node::new();
+    let own = hello(5);
+    let old = enter(&mut node, &own).unwrap();
+    let new = knock(&mut node);
+    say(&mut node, new, &hello_frame(&own));
+    let proof = proof(&node, new, own.node);
+    let at = |node: &Node, id| node.connections.iter().position(|one| one.id == id).unwrap();
+    let (first, second) = (at(&node, old), at(&node, new));
+    node.hear(first, &run_of(1, 1, 1, &[0; PAYLOAD_BYTES]));
+    node.hear(second, &proof);
+    node.turn();
+    node.write_all();
+    let session = node.engine.sessions().get(new).unwrap();
+    assert!(session.is_known());
+    assert_eq!((session.received, session.accepted_bytes, session.granted), (0, 0, CREDIT_BYTES));
+    assert_eq!(node.engine.state().inbox.messages(), 1, "it was accepted all the same");
 }

@@ -79,6 +79,12 @@ pub fn prove_with(
     node.engine.sessions().get(id).is_some_and(Session::is_known)
 }
 
+/// The frame that proves to the node who came, with the secret that is proposed.
+pub fn proof(node: &Node, id: SessionId, own: NodeId) -> Vec<u8> {
+    let mac = mac(node, id, own, &SECRET, Role::Dialler).unwrap();
+    body_frame(&Body::Proof { mac, proposed: Some(SECRET), met: None })
+}
+
 /// Comes in for the first time, or once more; the session if it got one.
 pub fn enter(node: &mut Node, own: &Hello) -> Option<SessionId> {
     let id = knock(node);

@@ -54,6 +54,11 @@ impl Engine {
                 held: most_of(&|session| session.granted.saturating_sub(session.accepted_bytes)),
                 most: CREDIT_BYTES,
             },
+            Bound {
+                what: "bytes that a peer was given back and had not sent",
+                held: most_of(&|session| session.accepted_bytes.saturating_sub(session.received)),
+                most: 0,
+            },
             Bound::new(
                 "acks for one peer",
                 most_of(&|s| s.acks.len() as u64) as usize,

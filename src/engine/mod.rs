@@ -137,6 +137,8 @@ pub struct Engine {
     unspoken: VecDeque<Unspoken>,
     /// How far runs were staged, where that is not applied yet.
     staged: BTreeMap<(PeerSlot, StreamId), Position>,
+    /// Whose runs were staged and are not applied yet, in their order.
+    staged_of: VecDeque<Option<SessionId>>,
     /// The last record of each peer that was staged, where that is not applied yet.
     staged_seen: BTreeMap<PeerSlot, Lsn>,
     /// Peers' streams whose end is written down and not applied yet.
@@ -212,6 +214,7 @@ impl Engine {
             done: VecDeque::new(),
             unspoken: VecDeque::new(),
             staged: BTreeMap::new(),
+            staged_of: VecDeque::new(),
             staged_seen: BTreeMap::new(),
             ended: BTreeSet::new(),
             wanted: BTreeMap::new(),

@@ -144,7 +144,8 @@ impl Engine {
         for one in &applied {
             match *one {
                 Applied::Run { slot, stream, last, lsn, bytes } => {
-                    let session = self.sessions.of_peer(slot).map(|session| session.id);
+                    // Not the one that goes on now: another may have taken its place meanwhile.
+                    let session = self.staged_of.pop_front().flatten();
                     self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes, session });
                 }
                 Applied::Streams => {

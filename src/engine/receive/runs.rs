@@ -91,6 +91,7 @@ impl Engine {
         self.staged.insert((accepted.slot, accepted.stream), last);
         let seen = self.staged_seen.entry(accepted.slot).or_default();
         *seen = accepted.last_lsn.max(*seen);
+        self.staged_of.push_back(self.sessions.of_peer(accepted.slot).map(|session| session.id));
         self.took_run(accepted.slot, frame_bytes(skip + accepted.bytes as usize), frame_bytes(skip));
     }
 
