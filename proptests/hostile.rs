@@ -13,6 +13,8 @@ mod credit;
 mod descriptors;
 #[path = "hostile/door.rs"]
 mod door;
+#[path = "hostile/memory.rs"]
+mod memory;
 #[path = "hostile/mutations.rs"]
 mod mutations;
 #[path = "hostile/peer_table.rs"]

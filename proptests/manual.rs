@@ -480,6 +480,8 @@ fn constants() -> Vec<(&'static str, f64)> {
         RUN_BYTES_MAX,
         INTEREST_BYTES_MAX,
         CREDIT_BYTES,
+        KEPT_BYTES_MAX,
+        WINDOWS_KEPT_MAX,
         SEND_BYTES_IN_FLIGHT_MAX,
         INBOUND_STREAMS_PER_PEER_MAX,
         PEERS_MAX,

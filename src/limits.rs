@@ -199,6 +199,13 @@ pub const CREDIT_BYTES: u64 = 4 << 20;
 /// control comes between.
 pub const HELD_BYTES_MAX: usize = CREDIT_BYTES as usize + FRAME_BYTES_MAX;
 
+/// Bytes of all sessions that were received and cannot be taken yet: frames that are not yet whole, and those set aside. If
+/// there are more, the session that has waited longest for its frame to become whole is ended.
+pub const KEPT_BYTES_MAX: usize = 256 << 20;
+
+/// Connections that keep the memory of their window when all in it is consumed. Where there are more, all give it back.
+pub const WINDOWS_KEPT_MAX: usize = 64;
+
 /// Bytes written to a socket and not yet taken by it, for one session.
 pub const SEND_BYTES_IN_FLIGHT_MAX: usize = 2 << 20;
 
@@ -287,6 +294,15 @@ const _: () = assert!(
         && HANDSHAKE_WINDOW_BYTES_MAX <= RECEIVE_WINDOW_BYTES_MAX,
     "a frame of the handshake that is not yet whole, and the next read"
 );
+const _: () = assert!(
+    KEPT_BYTES_MAX >= 32 * (RECEIVE_WINDOW_BYTES_MAX + HELD_BYTES_MAX),
+    "a few peers with frames set aside end no other's session"
+);
+const _: () = assert!(
+    8 * SESSIONS_UNESTABLISHED_MAX * HANDSHAKE_WINDOW_BYTES_MAX <= KEPT_BYTES_MAX,
+    "nor do strangers"
+);
+const _: () = assert!(WINDOWS_KEPT_MAX * RECEIVE_WINDOW_BYTES_MAX <= KEPT_BYTES_MAX / 2);
 const _: () = assert!(CREDIT_BYTES >= 4 * RUN_BYTES_MAX as u64, "a sender must not stall on a single run");
 const _: () = assert!(BUFFERS_REGISTERED <= BUFFERS && BUFFERS >= WRITES_IN_FLIGHT_MAX + 2);
 const _: () = assert!(PREWRITE_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));

@@ -177,6 +177,8 @@ impl Node {
         self.engine.handle_received(now, connection.id);
         connection.waiting.extend_from_slice(bytes);
         self.take_frames(at);
+        let Connection { id, waiting, .. } = &self.connections[at];
+        self.engine.handle_kept(now, *id, waiting.len());
     }
 
     /// Frames as far as they are whole and find room.

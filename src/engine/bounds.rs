@@ -4,9 +4,9 @@ use super::Engine;
 use super::session::{Phase, Session};
 use crate::ids::PeerSlot;
 use crate::limits::{
-    CREDIT_BYTES, FRAME_BYTES_MAX, INBOUND_STREAMS_PER_PEER_MAX, OPENINGS_KEPT, PEERS_MAX, READ_CHUNKS_MAX,
-    READS_IN_FLIGHT_MAX, RECENT_CHUNKS_MAX, SEND_BYTES_IN_FLIGHT_MAX, SESSIONS_UNESTABLISHED_MAX,
-    WRITES_IN_FLIGHT_MAX,
+    CREDIT_BYTES, FRAME_BYTES_MAX, INBOUND_STREAMS_PER_PEER_MAX, KEPT_BYTES_MAX, OPENINGS_KEPT, PEERS_MAX,
+    READ_CHUNKS_MAX, READS_IN_FLIGHT_MAX, RECENT_CHUNKS_MAX, SEND_BYTES_IN_FLIGHT_MAX,
+    SESSIONS_UNESTABLISHED_MAX, WRITES_IN_FLIGHT_MAX,
 };
 
 /// One kind of what is held.
@@ -48,6 +48,7 @@ impl Engine {
                 SESSIONS_UNESTABLISHED_MAX,
             ),
             Bound::new("secrets proposed to strangers", meeting.proposals(), SESSIONS_UNESTABLISHED_MAX),
+            Bound::new("bytes kept of frames", self.sessions.kept(), KEPT_BYTES_MAX),
             Bound::new("bytes at a socket", most_of(&|s| s.in_flight as u64) as usize, at_sockets),
             Bound {
                 what: "bytes that a peer may send",

@@ -29,7 +29,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
             return;
         };
-        session.heard_at = now.monotonic;
+        (session.heard_at, session.framed_at) = (now.monotonic, now.monotonic);
         let outcome = if frame.kind == FrameKind::Hello {
             self.handle_hello(id, frame.body)
         } else {
@@ -100,6 +100,7 @@ impl Engine {
         session.phase = Phase::Over;
         session.frames.clear();
         let node = session.node();
+        self.sessions.keep(id, 0);
         let reason = format!("the peer said goodbye: {code}: {reason}");
         self.events.push_back(Event::Note(Note::ended(node, code, reason)));
         self.sessions.closes.push_back(super::effect::Close { session: id, code });

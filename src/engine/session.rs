@@ -88,6 +88,10 @@ pub struct Session {
     pub interest_due: bool,
     /// Which version of our wishes was said last.
     pub interest_generation: u64,
+    /// Bytes that came and cannot be taken yet: a frame that is not yet whole, and those that found no room.
+    pub(super) kept: usize,
+    /// When the last whole frame was taken.
+    pub(super) framed_at: Monotonic,
     /// When something was last heard.
     pub heard_at: Monotonic,
     /// When something was last said.
@@ -121,6 +125,8 @@ impl Session {
             acks: BTreeMap::new(),
             interest_due: false,
             interest_generation: 0,
+            kept: 0,
+            framed_at: now,
             heard_at: now,
             said_at: now,
             began_at: now,

@@ -10,8 +10,8 @@ use super::session::{Phase, Said, SendCursor, Session};
 use crate::format::control::StreamOwner;
 use crate::ids::{Lsn, PeerSlot, StreamId};
 use crate::limits::{
-    HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, SEND_BYTES_IN_FLIGHT_MAX, SESSION_TIMEOUT_MS,
-    SESSIONS_UNESTABLISHED_MAX,
+    HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, KEPT_BYTES_MAX, READ_BYTES_MIN, SEND_BYTES_IN_FLIGHT_MAX,
+    SESSION_TIMEOUT_MS, SESSIONS_UNESTABLISHED_MAX,
 };
 use crate::time::{Monotonic, Now};
 use crate::wire::bodies::Body;
@@ -25,6 +25,8 @@ pub struct Sessions {
     table: Slab<Session>,
     by_peer: BTreeMap<PeerSlot, SessionId>,
     serial: u64,
+    /// What is kept of all that are not over.
+    kept: usize,
     /// Where the next round over the sessions begins.
     pub(super) turn: usize,
     pub(super) closes: std::collections::VecDeque<Close>,
@@ -86,6 +88,7 @@ impl Sessions {
     }
 
     fn remove(&mut self, id: SessionId) -> Option<Session> {
+        self.keep(id, 0);
         self.get(id)?;
         let session = self.table.remove(id.key);
         if let Some(slot) = session.peer
@@ -94,6 +97,25 @@ impl Sessions {
             self.by_peer.remove(&slot);
         }
         Some(session)
+    }
+
+    /// Bytes that came on all sessions that are not over and cannot be taken yet.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    pub(super) fn keep(&mut self, id: SessionId, bytes: usize) {
+        if let Some(session) = self.get_mut(id) {
+            let before = std::mem::replace(&mut session.kept, bytes);
+            self.kept = self.kept - before + bytes;
+        }
+    }
+
+    /// Of those of which much is kept, the one that has waited longest for its frame.
+    pub(super) fn slowest(&self) -> Option<SessionId> {
+        let much = self.iter().filter(|session| session.kept > READ_BYTES_MIN);
+        much.min_by_key(|session| (session.framed_at, session.id.serial)).map(|session| session.id)
     }
 
     /// The ids of all, from where the last round ended.
@@ -179,6 +201,7 @@ impl Engine {
         Body::Goodbye { code, reason: reason.to_owned() }.append_to(&mut frame);
         session.say(Lsn(0), frame);
         let node = session.node();
+        self.sessions.keep(id, 0);
         self.sessions.closes.push_back(Close { session: id, code });
         let reason = format!("{code}: {reason}");
         self.events.push_back(Event::Note(Note::ended(node, code, reason)));
@@ -238,6 +261,20 @@ impl Engine {
             if session.in_flight == 0 { silence.min(heartbeat) } else { silence }
         } else {
             silence.min(session.began_at.plus_millis(HANDSHAKE_TIMEOUT_MS))
+        }
+    }
+
+    /// So many bytes of a session are kept until more comes or there is room. Together there may be [`KEPT_BYTES_MAX`]: whoever
+    /// sends a long frame slowly has others wait for none, and an honest peer goes on where it was after a reconnect.
+    pub fn handle_kept(&mut self, now: Now, id: SessionId, bytes: usize) {
+        self.now = now;
+        if self.sessions.get(id).is_some_and(|session| session.phase != Phase::Over) {
+            self.sessions.keep(id, bytes);
+        }
+        while self.sessions.kept() > KEPT_BYTES_MAX
+            && let Some(slowest) = self.sessions.slowest()
+        {
+            self.end_session(slowest, GoodbyeCode::TooManySessions, "others need the memory for its frame");
         }
     }
 

@@ -94,9 +94,10 @@ impl Engine {
     }
 
     /// Bytes of runs that a peer may have sent in all, where so many need no room any more; `None` while the inbox is
-    /// full.
+    /// full, or the disk: what comes then has to be set aside.
     pub(super) fn credit_after(&self, accepted_bytes: u64) -> Option<u64> {
-        (self.state.inbox.bytes() < self.config.inbox_bytes_max).then_some(accepted_bytes + CREDIT_BYTES)
+        let has_room = self.state.inbox.bytes() < self.config.inbox_bytes_max && !self.is_disk_full();
+        has_room.then_some(accepted_bytes + CREDIT_BYTES)
     }
 
     /// All that we want of the peer.

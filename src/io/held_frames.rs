@@ -22,6 +22,12 @@ impl HeldFrames {
         self.frames.is_empty()
     }
 
+    /// Bytes of all of them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Sets a whole frame aside. Returns whether there was room: a peer that keeps to its credit finds some.
     pub fn push(&mut self, frame: &[u8]) -> bool {
         let fits = self.bytes + frame.len() <= HELD_BYTES_MAX;

@@ -47,7 +47,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id).filter(|session| session.phase != Phase::Over) else {
             return Ok(RunVerdict::Drop);
         };
-        session.heard_at = now;
+        (session.heard_at, session.framed_at) = (now, now);
         let Some(slot) = session.peer.filter(|_| session.is_known()) else {
             return protocol("nothing may be said before both sides know each other");
         };

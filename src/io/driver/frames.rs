@@ -7,7 +7,7 @@ use crate::format::frame::{FrameDefect, FrameKind, FrameView};
 use crate::io::connection::Connection;
 use crate::io::descriptors::leaves_enough;
 use crate::io::inputs::Input;
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, WINDOWS_KEPT_MAX};
 use crate::time::Now;
 use crate::wire::frame_buffer::next_frame;
 
@@ -176,6 +176,7 @@ impl Driver {
             window.set_frame_bytes_max(frame_bytes_max);
             taken
         });
+        self.keep(now, id, &connection);
         match taken {
             Some(Taken::All) => connection.read_on(),
             Some(Taken::Blocked) => {
@@ -184,6 +185,19 @@ impl Driver {
             }
             None => {}
         }
+    }
+
+    /// Says what is kept of a session. Many that have nothing to say keep no memory for what they once said.
+    fn keep(&mut self, now: Now, id: SessionId, connection: &Connection) {
+        let many = self.connections.len() > WINDOWS_KEPT_MAX;
+        let unread = connection.with_window(|window| {
+            if many {
+                window.release_if_idle();
+            }
+            window.unread().len()
+        });
+        let held = connection.with_held(|held| held.bytes());
+        self.parts.engine.handle_kept(now, id, unread.unwrap_or(0) + held);
     }
 
     /// More is allowed to a peer that has proved who it is.
