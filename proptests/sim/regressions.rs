@@ -529,6 +529,38 @@ fn a_second_connection_with_a_node_is_no_failure() {
     assert!(redundant > 0, "none ever dialled at once");
 }
 
+// A wish that was taken back and came again while its peer took nothing: both streams are owed to it at once.
+#[test]
+fn of_two_streams_to_one_peer_what_lies_first_in_the_log_goes_first() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.nodes[1].inbox_bytes_max = 1;
+    world.crash(1);
+    world.start(1);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.serve(1, false);
+    publish(&mut world, 1);
+    world.run_ms(500);
+    // With the next session it is granted nothing.
+    world.break_between(0, 1);
+    world.run_ms(20_000);
+    publish(&mut world, 3);
+    world.unsubscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    publish(&mut world, 3);
+    world.run_ms(500);
+    let state = world.nodes[0].up.as_ref().unwrap().engine.state();
+    let owed: Vec<u64> = state.streams.values().map(|stream| stream.owed()).collect();
+    assert_eq!(owed, [3, 3], "both wait");
+    world.serve(1, true);
+    world.settle();
+    let accepted = world.accepted_numbers(1);
+    assert!(accepted.len() == 7 && accepted.is_sorted(), "{accepted:?}");
+}
+
 // The side that is to prove itself there refused a second connection as long as the first one, which it had dialled, went on.
 #[test]
 fn what_waits_at_another_name_of_a_peer_that_is_connected_gets_there() {
