@@ -58,6 +58,7 @@ impl Image {
         let is_own = is_own && BatchHeader::parse(bytes).is_ok();
         if is_own {
             self.disown(offset);
+            self.settle_again(offset, bytes);
         }
         self.unsynced.push_back(Change::Write { offset, bytes: bytes.to_vec(), is_own });
     }
@@ -69,6 +70,15 @@ impl Image {
                 Change::Write { offset, is_own, .. } if *offset == again => *is_own = false,
                 Change::Write { .. } | Change::Resize(_) => {}
             }
+        }
+    }
+
+    /// A write is made again that is durable: its own flush was refused, so the one that was taken for it was that of another,
+    /// the oldest that still waits for one.
+    fn settle_again(&mut self, offset: usize, bytes: &[u8]) {
+        let is_durable = self.durable.get(offset..offset + bytes.len()) == Some(bytes);
+        if is_durable && self.unsynced.iter().any(begins_own) {
+            self.flush_own();
         }
     }
 
