@@ -115,5 +115,5 @@ fn most_mutated_frames_have_good_checksums() {
     let is_frame =
         |bytes: &[u8]| resolute::format::frame::FrameView::parse(bytes).is_ok_and(|found| found.is_some());
     let good = (0..1000).filter(|_| is_frame(&bad_frame(&mut rng, &samples))).count();
-    assert!((500..950).contains(&good), "{good}");
+    assert!((500..700).contains(&good), "{good}");
 }
