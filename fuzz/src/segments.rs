@@ -1,14 +1,16 @@
 //! A log as nodes write it, and then damaged: what is read of it is what was written, in its order, and it ends in a verdict.
+//! What is salvaged of it are records as they were written, in their order.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, BatchHeader, seal};
-use resolute::format::record::{RecordKind, append};
+use resolute::format::record::{RecordHeader, RecordKind, RecordView, Records, append};
 use resolute::ids::{BatchNumber, Epoch, Lsn, SegmentNumber};
-use resolute::limits::BLOCK_BYTES;
+use resolute::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 use resolute::log::look_ahead::IN_FLIGHT_BYTES_MAX;
 use resolute::log::recovery::{Scan, SegmentFile};
+use resolute::log::salvage::{Found, Salvage};
 
 use super::mend;
 use super::source::Source;
@@ -24,6 +26,8 @@ struct Log {
     offset: usize,
     /// Header checksums of what was written, by number.
     written: BTreeMap<u64, Vec<u32>>,
+    /// As much of the records.
+    records: BTreeMap<Lsn, Vec<u32>>,
 }
 
 impl Log {
@@ -39,7 +43,7 @@ impl Log {
             closing: false,
         };
         let files = BTreeMap::from([(1, vec![0; SEGMENT_BLOCKS * BLOCK_BYTES])]);
-        Log { files, facts, next_lsn: 1, offset: 0, written: BTreeMap::new() }
+        Log { files, facts, next_lsn: 1, offset: 0, written: BTreeMap::new(), records: BTreeMap::new() }
     }
 
     fn file(&mut self) -> &mut Vec<u8> {
@@ -49,9 +53,11 @@ impl Log {
 
     fn write(&mut self, source: &mut Source<'_>, closing: bool) {
         let (count, bytes) = (source.below(4) as u64, source.below(100) * 80);
-        let mut records = Vec::new();
+        let (mut records, mut made) = (Vec::new(), Vec::new());
         for number in 0..count {
-            append(&mut records, Lsn(self.next_lsn + number), RecordKind::Message, 0, &vec![0x5a; bytes]);
+            let (lsn, at) = (Lsn(self.next_lsn + number), records.len());
+            append(&mut records, lsn, RecordKind::Message, 0, &vec![lsn.0 as u8; bytes]);
+            made.extend(RecordHeader::parse(&records[at..]).map(|header| (lsn, header.header_crc.get())));
         }
         let used = BATCH_HEADER_BYTES + records.len();
         let mut batch = vec![0; used.next_multiple_of(BLOCK_BYTES)];
@@ -67,6 +73,7 @@ impl Log {
         let offset = self.offset;
         self.file()[offset..offset + batch.len()].copy_from_slice(&batch);
         self.written.entry(header.number().0).or_default().push(header.header_crc.get());
+        made.into_iter().for_each(|(lsn, crc)| self.records.entry(lsn).or_default().push(crc));
         self.offset += batch.len();
         self.next_lsn += count;
         self.facts.batch_number = self.facts.batch_number.plus(1);
@@ -137,14 +144,42 @@ pub fn run(bytes: &[u8]) {
         }
     }
     scan(&log, is_forged);
+    salvage(&log, is_forged);
+}
+
+fn files(log: &Log) -> Vec<SegmentFile> {
+    let file = |(number, file): (&u64, &Vec<u8>)| SegmentFile {
+        number: SegmentNumber(*number),
+        file_bytes: file.len() as u64,
+    };
+    log.files.iter().map(file).collect()
+}
+
+fn is_written(log: &Log, lsn: Lsn, record: &RecordView<'_>) -> bool {
+    let crcs = log.records.get(&lsn);
+    record.verify_body().is_ok() && crcs.is_some_and(|crcs| crcs.contains(&record.header.header_crc.get()))
+}
+
+fn salvage(log: &Log, is_forged: bool) {
+    let (mut salvage, mut last, mut windows) = (Salvage::new(files(log), BATCH_BYTES_MAX), None, 0);
+    let mut on_found = |found: Found<'_>| {
+        let Found::Record(found) = found else { return };
+        assert!(last.is_none_or(|last| last < found.lsn), "records come in their order");
+        assert!(is_forged || is_written(log, found.lsn, &found.record), "{} was never written", found.lsn);
+        last = Some(found.lsn);
+    };
+    while let Some(window) = salvage.wanted() {
+        windows += 1;
+        assert!(windows < 1000, "a salvage that never ends");
+        let from = window.offset as usize;
+        salvage.show(&log.files[&window.segment.0][from..from + window.bytes], &mut on_found);
+    }
+    // Only a header that was forged is of a newer version.
+    assert!(salvage.finish(&mut on_found).is_ok() || is_forged);
 }
 
 fn scan(log: &Log, is_forged: bool) {
-    let files = log
-        .files
-        .iter()
-        .map(|(number, file)| SegmentFile { number: SegmentNumber(*number), file_bytes: file.len() as u64 });
-    let mut scan = Scan::new(files.collect(), IN_FLIGHT_BYTES_MAX as usize);
+    let mut scan = Scan::new(files(log), IN_FLIGHT_BYTES_MAX as usize);
     let (mut last, mut windows): (Option<(BatchNumber, Lsn)>, usize) = (None, 0);
     while let Some(window) = scan.wanted() {
         windows += 1;
@@ -160,6 +195,11 @@ fn scan(log: &Log, is_forged: bool) {
             let was_written = log.written.get(&number.0);
             let is_own = was_written.is_some_and(|crcs| crcs.contains(&view.header.header_crc.get()));
             assert!(is_own || is_forged, "batch {number} was never written");
+            let mut records = (first.0..).map(Lsn).zip(Records::new(view.records));
+            let is_whole = |(lsn, record): (Lsn, Result<RecordView<'_>, _>)| {
+                record.is_ok_and(|record| is_written(log, lsn, &record))
+            };
+            assert!(is_forged || records.all(is_whole), "batch {number} was written otherwise");
             last = Some((number, view.header.end_lsn()));
             Ok(())
         });
