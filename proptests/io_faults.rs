@@ -12,7 +12,8 @@
 //! * the log can be opened again, after a power cut too: all that was acknowledged or seen is there, whole batches, nothing
 //!   twice, nothing else, and in order; subscriptions that were confirmed are kept; and everything arrives.
 //!
-//! `RESOLUTE_IO_FAULTS=n` makes n new trials, and `RESOLUTE_IO_FAULTS=all` tries every request with every answer.
+//! `RESOLUTE_IO_FAULTS=n` makes n new trials, `RESOLUTE_IO_FAULTS=all` tries every request with every answer, and
+//! `RESOLUTE_IO_FAULTS=3/8` the third of eight parts of that.
 //! `RESOLUTE_SEED` makes the choices of one run again, and `RESOLUTE_IO_FAULT` one trial; a failure prints it.
 // All of this is test code, though none of it stands in a test function.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -187,8 +188,10 @@ async fn run() -> Result<(), Stop> {
 fn planned(traces: &Traces) -> Result<Vec<Case>, String> {
     let by_time = || std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
     let fresh = own_main::number("RESOLUTE_SEED")?.unwrap_or_else(by_time);
-    let cases = if std::env::var("RESOLUTE_IO_FAULTS").is_ok_and(|asked| asked == "all") {
-        plan::all(traces)
+    let asked = std::env::var("RESOLUTE_IO_FAULTS").unwrap_or_default();
+    let share = if asked == "all" { Some((1, 1)) } else { share(&asked)? };
+    let cases = if let Some((which, of)) = share {
+        plan::all(traces).into_iter().skip(which - 1).step_by(of).collect()
     } else {
         println!("io_faults: new trials are those of RESOLUTE_SEED={fresh}");
         let new = own_main::number("RESOLUTE_IO_FAULTS")?.map_or(NEW_TRIALS, |new| new as usize);
@@ -198,6 +201,15 @@ fn planned(traces: &Traces) -> Result<Vec<Case>, String> {
     };
     println!("io_faults: {} trials, and those that are aimed at something", cases.len());
     Ok(cases)
+}
+
+/// `3/8` is the third of eight parts, of which each has trials of all kinds.
+fn share(asked: &str) -> Result<Option<(usize, usize)>, String> {
+    let Some((which, of)) = asked.split_once('/') else { return Ok(None) };
+    match (which.parse(), of.parse()) {
+        (Ok(which), Ok(of)) if 0 < which && which <= of => Ok(Some((which, of))),
+        _ => Err(format!("RESOLUTE_IO_FAULTS={asked} is no part such as 3/8")),
+    }
 }
 
 fn count(tally: &mut Tally, (case, told): &(Case, Told)) {
@@ -211,6 +223,14 @@ fn count(tally: &mut Tally, (case, told): &(Case, Told)) {
         (false, _) => "refused",
     };
     tally.add(&format!("{} {what} for {kind}", case.trouble.instead), 1);
+}
+
+/// Says now and then how many are left.
+fn said(queue: &Mutex<VecDeque<Case>>) {
+    let left = queue.lock().unwrap_or_else(PoisonError::into_inner).len();
+    if left > 0 && left.is_multiple_of(100) {
+        println!("io_faults: {left} trials are left");
+    }
 }
 
 /// Makes all these trials, several at once.
@@ -229,7 +249,10 @@ async fn all_of(lanes: &mut Vec<Lane>, cases: Vec<Case>) -> Result<Vec<(Case, To
                     outcome = Err("something panicked".to_owned());
                 }
                 match outcome {
-                    Ok(one) => told.push((case, one)),
+                    Ok(one) => {
+                        told.push((case, one));
+                        said(&queue);
+                    }
                     Err(why) => {
                         println!("to repeat it: RESOLUTE_IO_FAULT='{case}' cargo test --test io_faults");
                         failed = Some(format!("{case}: {why}"));
