@@ -9,8 +9,8 @@ use resolute::{Builder, Bus};
 
 use crate::scene::{Seen, builder, close, drained, free_port, open, subscribe, within};
 
-/// Publishers and payloads by the ids of the messages.
-type Messages = BTreeMap<String, (Publisher, Vec<u8>)>;
+/// Ids, publishers and payloads by the numbers of the records.
+type Messages = BTreeMap<u64, (Option<String>, Publisher, Vec<u8>)>;
 
 /// All messages, and the damage.
 fn salvaged(directory: &Path) -> (Messages, Vec<Damage>) {
@@ -19,9 +19,11 @@ fn salvaged(directory: &Path) -> (Messages, Vec<Damage>) {
         match piece.unwrap() {
             Piece::Damage(found) => damage.push(found),
             Piece::Message(found) => {
-                let value = (found.publisher, found.message.payload().to_vec());
-                let twice = messages.insert(found.message.id().to_string(), value);
-                assert_eq!(twice, None, "{} comes once", found.message.id());
+                let id = found.id.map(|id| id.to_string());
+                assert_eq!(id.is_none(), found.publisher == Publisher::Unknown);
+                let value = (id, found.publisher.clone(), found.payload().to_vec());
+                let twice = messages.insert(found.record, value);
+                assert_eq!(twice, None, "record {} comes once", found.record);
             }
         }
     }
@@ -92,11 +94,12 @@ async fn every_message_is_there_once_under_its_id_and_with_a_flipped_bit_all_but
     let (whole, damage) = salvaged(&at);
     assert_eq!(damage, []);
     for (number, id) in kept.iter().enumerate() {
-        let (publisher, payload) = &whole[id];
+        let found = whole.values().find(|(found, ..)| found.as_ref() == Some(id));
+        let (_, publisher, payload) = found.unwrap();
         assert!(matches!(publisher, Publisher::Peer(node) if id.starts_with(node.as_str())), "{publisher:?}");
         assert_eq!(payload, format!("kept {number}").as_bytes());
     }
-    let own: Vec<_> = whole.values().filter(|(publisher, _)| *publisher == Publisher::ThisNode).collect();
+    let own: Vec<_> = whole.values().filter(|(_, publisher, _)| *publisher == Publisher::ThisNode).collect();
     assert_eq!(own.len(), 1, "what is owed to somebody");
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     println!("seed {seed}");
@@ -107,10 +110,12 @@ async fn every_message_is_there_once_under_its_id_and_with_a_flipped_bit_all_but
         let (path, bit) = written_bit(&logs, random as usize);
         flip(path, bit);
         let (found, damage) = salvaged(&at);
-        let wrong = found.iter().find(|(id, message)| whole.get(*id) != Some(message));
-        // Where what says of whom a run was is damaged, so many messages have no id that names their publisher.
-        let unknown = found.values().filter(|(publisher, _)| *publisher == Publisher::Unknown).count();
-        assert!(wrong.is_none() || unknown > 0, "{path:?} {bit}: {wrong:?}");
+        // Where what says of whom a run was is damaged, its messages come without a name.
+        let is_right = |(record, message): (&u64, &(Option<String>, Publisher, Vec<u8>))| {
+            let before = &whole[record];
+            message == before || message.1 == Publisher::Unknown && message.2 == before.2
+        };
+        assert!(found.iter().all(is_right), "{path:?} {bit}");
         assert!(found.len() + 1 >= whole.len(), "{path:?} {bit}: {damage:?}");
         assert!(damage.len() <= 1 && (found == whole || !damage.is_empty()), "{path:?} {bit}: {damage:?}");
         flip(path, bit);
@@ -130,8 +135,8 @@ async fn behind_a_torn_out_beginning_all_others_are_there() {
     let (found, damage) = salvaged(&at);
     assert_eq!(damage.len(), 1, "{damage:?}");
     assert!(found.len() + 40 > whole.len(), "{} of {}", found.len(), whole.len());
-    assert!(found.iter().all(|(id, message)| whole.get(id) == Some(message)));
+    assert!(found.iter().all(|(record, message)| whole.get(record) == Some(message)));
     // What was carried forward out of it may be there all the same.
-    let left = kept.iter().filter(|id| found.contains_key(*id)).count();
-    println!("{left} of {} that were kept", kept.len());
+    let left = kept.iter().filter(|id| found.values().any(|(found, ..)| found.as_ref() == Some(id)));
+    println!("{} of {} that were kept", left.count(), kept.len());
 }

@@ -13,7 +13,8 @@ use crate::bus::Envelope;
 /// One message, as `subscribe` and the lists write it.
 #[derive(Debug, Serialize)]
 pub struct MessageLine {
-    id: String,
+    /// Null if it is not known who published it, which is only so in what is left of a damaged log.
+    id: Option<String>,
     topics: Vec<String>,
     published_at: String,
     headers: BTreeMap<String, Value>,
@@ -30,12 +31,17 @@ pub struct MessageLine {
 
 impl MessageLine {
     pub fn new(message: &Envelope) -> MessageLine {
+        MessageLine { id: Some(message.id().to_string()), ..MessageLine::nameless(message) }
+    }
+
+    /// All of it but its name.
+    pub fn nameless(message: &Envelope) -> MessageLine {
         let (data, encoding) = match std::str::from_utf8(message.payload()) {
             Ok(text) => (text.to_owned(), None),
             Err(_) => (STANDARD.encode(message.payload()), Some("base64")),
         };
         MessageLine {
-            id: message.id().to_string(),
+            id: None,
             topics: message.topics().map(str::to_owned).collect(),
             published_at: time(message.published_at()),
             headers: headers(message),

@@ -44,14 +44,13 @@ pub fn run(arguments: &Inspect) -> Result<(), Failure> {
 }
 
 fn row(found: &SalvagedMessage) -> Vec<String> {
-    let message = &found.message;
-    let topics: Vec<&str> = message.topics().collect();
+    let (message, topics) = (found.nameless(), found.topics().collect::<Vec<_>>());
     vec![
-        message.id().to_string(),
+        found.id.map_or_else(|| "unknown".to_owned(), |id| id.to_string()),
         topics.join(", "),
         time(message.published_at()),
         publisher(&found.publisher).unwrap_or("unknown").to_owned(),
-        preview(message.payload()),
+        preview(found.payload()),
     ]
 }
 
@@ -60,11 +59,13 @@ fn message_json(found: &SalvagedMessage, out: &mut Output) -> Result<Wrote, Fail
     struct Line<'a> {
         #[serde(flatten)]
         message: MessageLine,
+        /// The number of its record in this log.
+        record: u64,
         /// "this node", the id of a peer, or null.
         publisher: Option<&'a str>,
     }
-    let message = MessageLine::new(&found.message);
-    out.json(&Line { message, publisher: publisher(&found.publisher) })
+    let message = found.envelope().map_or_else(|| MessageLine::nameless(found.nameless()), MessageLine::new);
+    out.json(&Line { message, record: found.record, publisher: publisher(&found.publisher) })
 }
 
 fn damage_json(damage: &Damage, out: &mut Output) -> Result<Wrote, Failure> {

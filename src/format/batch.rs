@@ -188,6 +188,18 @@ impl BatchHeader {
         if fits { Ok(header) } else { Err(BatchDefect::Lengths) }
     }
 
+    /// The header at the start of `bytes` as it was before one bit of it was flipped; nothing if more is wrong. As with
+    /// [`RecordHeader::with_one_bit_mended`], it is a guess until something else says the same.
+    #[must_use]
+    pub fn with_one_bit_mended(bytes: &[u8]) -> Option<BatchHeader> {
+        let (found, _) = BatchHeader::ref_from_prefix(bytes).ok()?;
+        (0..BATCH_HEADER_BYTES * 8).find_map(|bit| {
+            let mut header = *found;
+            header.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+            BatchHeader::parse(header.as_bytes()).ok().copied()
+        })
+    }
+
     /// This batch's number.
     #[must_use]
     pub fn number(&self) -> BatchNumber {

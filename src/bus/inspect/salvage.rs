@@ -12,11 +12,12 @@ use crate::bus::Envelope;
 use crate::format::control::{Carried, Control};
 use crate::format::message::MessageView;
 use crate::format::record::{RecordKind, RecordView};
-use crate::ids::{Incarnation, Lsn, LsnRange, MessageId, NodeId, PeerSlot};
+use crate::ids::{Incarnation, Lsn, LsnRange, MessageId, NodeId};
 use crate::io::directory::Directory;
+use crate::io::recover::{RecoverError, RecoverMode, recover};
 use crate::io::salvage::{SalvageReader, Unreadable};
 use crate::log::damaged_batch::{Salvaged, Source};
-use crate::log::salvage::{self, DamageKind, Found};
+use crate::log::salvage::{self, DamageKind, Found, NewerFormat};
 
 /// Who published a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +26,44 @@ pub enum Publisher {
     ThisNode,
     /// The node with this id.
     Peer(String),
-    /// What said so is damaged. The message's id does not name its publisher.
+    /// What said so is damaged.
     Unknown,
 }
 
 /// A message as it was written.
 #[derive(Clone, Debug)]
 pub struct SalvagedMessage {
+    /// The number of its record in this log.
+    pub record: u64,
     /// Who published it.
     pub publisher: Publisher,
-    /// The message.
-    pub message: Envelope,
+    /// What names it everywhere; none if it is not known who published it.
+    pub id: Option<MessageId>,
+    message: Envelope,
+}
+
+impl SalvagedMessage {
+    /// The topics, in the order in which the publisher named them.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.message.topics()
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.message.payload()
+    }
+
+    /// The message, if it is known what names it.
+    #[must_use]
+    pub fn envelope(&self) -> Option<&Envelope> {
+        self.id.map(|_| &self.message)
+    }
+
+    /// All of it but its name.
+    pub(crate) fn nameless(&self) -> &Envelope {
+        &self.message
+    }
 }
 
 /// A place of a log that is damaged, and what was lost with it.
@@ -50,6 +78,17 @@ pub struct Damage {
     /// The records that are not to be had: the first, and the one behind the last. None where nothing that a record
     /// needs was hit, or where nobody knows what was there.
     pub lost: Vec<(u64, u64)>,
+}
+
+impl Damage {
+    /// What recovery says of a log on which it opens no node.
+    fn refused(error: &RecoverError<NewerFormat>) -> Damage {
+        let (segment, offset) = match error {
+            RecoverError::Corrupt { corrupt, .. } => (corrupt.segment.0, corrupt.offset),
+            _ => (0, 0),
+        };
+        Damage { segment, offset, what: error.to_string(), lost: Vec::new() }
+    }
 }
 
 impl fmt::Display for Damage {
@@ -80,8 +119,9 @@ pub struct Salvage {
     reader: Option<SalvageReader>,
     names: Names,
     found: VecDeque<Piece>,
-    /// Records that were given out, or handled so far: up to here all that the log still has of its own order.
     seen: Seen,
+    /// Why a node would not be opened on the log, until some damage was told.
+    refusal: Option<Damage>,
 }
 
 /// Which records were handed out, so that a copy that was carried forward is not handed out beside its original.
@@ -93,11 +133,12 @@ struct Seen {
     carried: BTreeSet<Lsn>,
 }
 
-/// Who is who, as far as the log has said it.
+/// Who is who, as far as the log says it. Nodes go by the lives of their logs, which are random numbers: the short names by
+/// which records speak of peers are given to others in time, and what says so may be damaged.
 #[derive(Clone, Debug, Default)]
 struct Names {
     own: Option<(NodeId, Incarnation)>,
-    peers: BTreeMap<PeerSlot, NodeId>,
+    nodes: BTreeMap<Incarnation, NodeId>,
 }
 
 impl Salvage {
@@ -117,7 +158,7 @@ impl Salvage {
         if let Some(mut reader) = SalvageReader::new(opened.path())? {
             let mut on_found = |found: Found<'_>| {
                 if let Found::Record(record) = found {
-                    names.learn(&record.record, false);
+                    names.learn(&record.record);
                 }
             };
             while reader.step(&mut |_| {}, &mut on_found)? {}
@@ -127,12 +168,18 @@ impl Salvage {
         if reader.is_none() {
             return Err(InspectError::NoLog(directory.to_owned()));
         }
-        Ok(Salvage { reader, names, found: VecDeque::new(), seen: Seen::default() })
+        let refusal = match recover::<NewerFormat>(opened.path(), RecoverMode::ReadOnly, &mut |_, _| Ok(())) {
+            Err(error @ (RecoverError::Corrupt { .. } | RecoverError::ForeignSegment { .. })) => {
+                Some(Damage::refused(&error))
+            }
+            _ => None,
+        };
+        Ok(Salvage { reader, names, found: VecDeque::new(), seen: Seen::default(), refusal })
     }
 
     /// Takes in what there is up to the next piece; none at the end.
     fn advance(&mut self) -> Result<(), InspectError> {
-        let Salvage { reader, names, found, seen } = self;
+        let Salvage { reader, names, found, seen, refusal } = self;
         let Some(open) = reader else { return Ok(()) };
         let (mut blocks, mut pieces) = (Vec::new(), Vec::new());
         let mut on_found = |piece: Found<'_>| match piece {
@@ -141,7 +188,7 @@ impl Salvage {
                 pieces.push(Piece::Damage(damage.into()));
             }
             Found::Record(record) => {
-                names.learn(&record.record, true);
+                names.learn(&record.record);
                 pieces.extend(seen.message(&record, names).map(Piece::Message));
             }
         };
@@ -151,6 +198,11 @@ impl Salvage {
         }
         found.extend(blocks);
         found.extend(pieces);
+        if found.iter().any(|piece| matches!(piece, Piece::Damage(_))) {
+            *refusal = None;
+        } else if reader.is_none() {
+            found.extend(refusal.take().map(Piece::Damage));
+        }
         Ok(())
     }
 }
@@ -170,24 +222,30 @@ impl Iterator for Salvage {
 }
 
 impl Names {
-    /// Takes in what a record says. Of what is known already only the newest counts.
-    fn learn(&mut self, record: &RecordView<'_>, is_newest: bool) {
+    /// Takes in what a record says.
+    fn learn(&mut self, record: &RecordView<'_>) {
         if !matches!(record.kind, RecordKind::Node | RecordKind::Peer) {
             return;
         }
-        match Control::decode(record.kind, record.body) {
-            Ok(Control::Node { id, incarnation, .. }) if is_newest || self.own.is_none() => {
+        let (node, incarnation) = match Control::decode(record.kind, record.body) {
+            Ok(Control::Node { id, incarnation, .. }) => {
                 self.own = Some((id, incarnation));
+                (id, incarnation)
             }
-            Ok(Control::Peer(peer)) if is_newest || !self.peers.contains_key(&peer.slot) => {
-                self.peers.insert(peer.slot, peer.node);
-            }
-            _ => {}
-        }
+            Ok(Control::Peer(peer)) => (peer.node, peer.incarnation),
+            _ => return,
+        };
+        self.nodes.insert(incarnation, node);
     }
 
-    fn node_of(&self, slot: PeerSlot) -> Option<NodeId> {
-        if slot == PeerSlot::SELF { self.own.map(|(id, _)| id) } else { self.peers.get(&slot).copied() }
+    fn publisher(&self, incarnation: Option<Incarnation>) -> (Publisher, Option<NodeId>) {
+        let node = incarnation.and_then(|incarnation| self.nodes.get(&incarnation)).copied();
+        let own = self.own.map(|(id, _)| id);
+        match node {
+            Some(node) if Some(node) == own => (Publisher::ThisNode, Some(node)),
+            Some(node) => (Publisher::Peer(node.to_string()), Some(node)),
+            None => (Publisher::Unknown, None),
+        }
     }
 }
 
@@ -195,15 +253,15 @@ impl Seen {
     /// The message in a record, if there is one that was not given out before.
     fn message(&mut self, found: &Salvaged<'_>, names: &Names) -> Option<SalvagedMessage> {
         let head = *self.head.get_or_insert(found.lsn);
-        let (slot, incarnation) = match found.source {
-            Source::Own => (Some(PeerSlot::SELF), names.own.map(|(_, incarnation)| incarnation)),
-            Source::Run(run) => (Some(run.slot), Some(run.incarnation)),
-            Source::Unknown => (None, None),
+        let incarnation = match found.source {
+            Source::Own => names.own.map(|(_, incarnation)| incarnation),
+            Source::Run(run) => Some(run.incarnation),
+            Source::Unknown => None,
         };
         match found.record.kind {
             RecordKind::Message => {
                 let record = [found.record.header.as_bytes(), found.record.body].concat();
-                salvaged(record.into(), slot, incarnation, names)
+                salvaged(found.lsn, record.into(), incarnation, names)
             }
             RecordKind::Carried => {
                 let carried = Carried::decode(found.record.body).ok()?;
@@ -211,7 +269,7 @@ impl Seen {
                 let is_gone = carried.lsn < head || self.lost.iter().any(is_lost);
                 let record = Bytes::copy_from_slice(carried.record);
                 let is_new = is_gone && self.carried.insert(carried.lsn);
-                is_new.then(|| salvaged(record, Some(carried.slot), Some(carried.incarnation), names))?
+                is_new.then(|| salvaged(carried.lsn, record, Some(carried.incarnation), names))?
             }
             _ => None,
         }
@@ -219,22 +277,19 @@ impl Seen {
 }
 
 fn salvaged(
-    record: Bytes,
-    slot: Option<PeerSlot>,
+    record: Lsn,
+    bytes: Bytes,
     incarnation: Option<Incarnation>,
     names: &Names,
 ) -> Option<SalvagedMessage> {
-    let view = RecordView::parse_verified(&record).ok()?;
+    let view = RecordView::parse_verified(&bytes).ok()?;
     MessageView::parse(view.body).ok()?;
-    let node = slot.and_then(|slot| names.node_of(slot));
-    let publisher = match node {
-        Some(_) if slot == Some(PeerSlot::SELF) => Publisher::ThisNode,
-        Some(node) => Publisher::Peer(node.to_string()),
-        None => Publisher::Unknown,
-    };
+    let (publisher, node) = names.publisher(incarnation);
     let lsn = view.lsn();
-    let id = MessageId { node: node.unwrap_or_default(), incarnation: incarnation.unwrap_or_default(), lsn };
-    Some(SalvagedMessage { publisher, message: Envelope::new(record, id, 1) })
+    let id = node.zip(incarnation).map(|(node, incarnation)| MessageId { node, incarnation, lsn });
+    let nameless = MessageId { node: NodeId::default(), incarnation: Incarnation::default(), lsn };
+    let message = Envelope::new(bytes, id.unwrap_or(nameless), 1);
+    Some(SalvagedMessage { record: record.0, publisher, id, message })
 }
 
 impl From<salvage::Damage> for Damage {
@@ -244,6 +299,8 @@ impl From<salvage::Damage> for Damage {
             DamageKind::Gone => "batches are gone",
             DamageKind::Missing => "the segment's file is missing",
             DamageKind::Misfit => "a batch does not follow the one before it",
+            DamageKind::Misnamed => "the file begins with a batch of another segment than its name says",
+            DamageKind::Foreign => "the file belongs to another log",
         };
         Damage {
             segment: damage.segment.0,
