@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use resolute::engine::Engine;
 use resolute::engine::config::{Config, Retry};
 use resolute::engine::effect::RequestId;
+use resolute::engine::inbox::Origin;
 use resolute::engine::routing::Routing;
 use resolute::engine::state::State;
 use resolute::format::batch::OwedRun;
-use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, NodeId, SegmentNumber};
+use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, LsnRange, NodeId, SegmentNumber};
 use resolute::limits::BATCH_BYTES_MAX;
 use resolute::log::batch_builder::BatchBuilder;
 use resolute::log::group_commit::{GroupCommit, LogPosition};
@@ -180,8 +181,16 @@ pub fn assert_same(before: &State, after: &State, was_freed: bool) {
         assert!(before == after, "before the crash:\n{before:#?}\nafter it:\n{after:#?}");
     }
     let flat = |state: &State| {
-        let inbox: Vec<_> =
-            state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)).map(|run| (run.range, run.origin)).collect();
+        // What was carried forward came one by one, and stands beside its neighbours as runs of its own.
+        let mut inbox: Vec<(LsnRange, Origin)> = Vec::new();
+        for run in state.inbox.runs_in(Lsn(0), Lsn(u64::MAX)) {
+            match inbox.last_mut() {
+                Some((last, origin)) if last.end() == run.range.first && *origin == run.origin => {
+                    last.count += run.range.count;
+                }
+                _ => inbox.push((run.range, run.origin)),
+            }
+        }
         let streams: Vec<_> = state
             .streams
             .iter()
@@ -202,6 +211,7 @@ pub fn assert_same(before: &State, after: &State, was_freed: bool) {
                 ),
                 (state.sets.clone(), state.inbound.clone(), state.subscribers.clone(), inbox),
                 (state.inbox.parked().clone(), state.inbox.progress().clone(), state.inbox.messages()),
+                state.seen.clone(),
                 (state.index.clone(), state.last_slot, state.last_stream, state.dropped),
             )
         )
