@@ -246,7 +246,8 @@ impl World {
         nodes.any(is_full)
     }
 
-    /// What a node that was set back, or has a double, lacks or left out is told of, or is still owed.
+    /// What a node that was set back, or has a double, lacks or left out is told of, or is still owed. Where it does not know the
+    /// other, the two have not met since: only its double did, or what it was before.
     fn check_told(&self, from: NodeId, to: NodeId, missing: &[(Lsn, u64)]) {
         let about = |at: NodeId, of: NodeId| {
             let nodes =
@@ -267,6 +268,14 @@ impl World {
             |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(slot) if state.node_of(*slot) == to);
         let owed: u64 = state.streams.values().filter(|s| theirs(&s.owner)).map(|s| s.owed()).sum();
         let is_told = about(from, to) || about(to, from);
+        let mut receivers = self.originals().filter(|node| node.identity == Some(to));
+        let knows = |node: &Node| {
+            let state = node.up.as_ref().unwrap().engine.state();
+            state.peers.values().any(|peer| peer.node == from)
+        };
+        if !receivers.any(knows) {
+            return;
+        }
         assert!(
             missing.is_empty() || is_told || owed > 0,
             "{to} lacks {missing:?} of {from}, and nobody was told"
