@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use resolute::inspect::{Damage, Piece, Publisher, Salvage};
 use resolute::{Builder, Bus};
 
-use crate::scene::{Seen, builder, close, drained, free_port, open, subscribe, within};
+use crate::scene::{Seen, builder, close, drained, free_port, open, seed, subscribe, within};
 
 /// Ids, publishers and payloads by the numbers of the records.
 type Messages = BTreeMap<u64, (Option<String>, Publisher, Vec<u8>)>;
@@ -101,8 +101,7 @@ async fn every_message_is_there_once_under_its_id_and_with_a_flipped_bit_all_but
     }
     let own: Vec<_> = whole.values().filter(|(_, publisher, _)| *publisher == Publisher::ThisNode).collect();
     assert_eq!(own.len(), 1, "what is owed to somebody");
-    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    println!("seed {seed}");
+    let seed = seed("salvaging");
     let logs = segments(&at);
     assert!(!logs[0].ends_with("00000000000000000001.log"), "what was kept was carried forward");
     for number in 0..30_u64 {

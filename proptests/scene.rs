@@ -1,5 +1,6 @@
 //! What tests with real nodes stand on: time limits, nodes, and handlers that remember.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -55,6 +56,19 @@ pub async fn status(bus: &Bus) -> Status {
 pub async fn subscribe(bus: &Bus, address: &str, topic: &str) {
     let subscription = within("subscribe", bus.subscribe(address, topic)).await.unwrap();
     within("confirmed", subscription.confirmed()).await.unwrap();
+}
+
+/// The seed of a test's choices: `RESOLUTE_SEED`, or one that no run had before. It is said also where the test passes, for
+/// which the harness keeps to itself what is printed.
+pub fn seed(test: &str) -> u64 {
+    let given = std::env::var("RESOLUTE_SEED").ok();
+    let seed = given.map_or_else(
+        || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
+        |text| text.parse().expect("RESOLUTE_SEED is a number"),
+    );
+    let mut said = std::io::stderr();
+    writeln!(said, "{test}: RESOLUTE_SEED={seed}").unwrap();
+    seed
 }
 
 /// Waits until it is so.

@@ -18,6 +18,7 @@ use resolute::log::verdict::{Corruption, Verdict};
 use super::body;
 use super::salvaged::{Records, Salvaged, records, salvage};
 use super::written_log::{Image, Written, WrittenLog};
+use crate::scene::seed;
 
 const LOG_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;
@@ -128,19 +129,11 @@ fn is_salvaged(found: &Salvaged, hit: Option<&Written>, at: usize) {
     });
 }
 
-fn seed() -> usize {
-    let given = std::env::var("RESOLUTE_SEED").ok().map(|seed| seed.parse().expect("a number"));
-    given.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.subsec_nanos() as usize
-    })
-}
-
 /// Flips one bit after another, on all cores. Returns how many.
 fn flip_all(log: &WrittenLog) -> usize {
     let every = std::env::var_os("RESOLUTE_EVERY_BIT").is_some();
-    let (step, first) = if every { (1, 0) } else { (SAMPLED, seed() % SAMPLED) };
-    println!("bits {first}, {}, … (RESOLUTE_SEED={first})", first + step);
+    let (step, first) =
+        if every { (1, 0) } else { (SAMPLED, seed("recovery::every_bit") as usize % SAMPLED) };
     let whole = scan(log, &log.image).1.unwrap();
     let (flipped, written) = (AtomicUsize::new(0), records(log));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -153,6 +153,9 @@ impl Results {
     }
 }
 
+/// Seeds that no run had before, as many with each run of all tests.
+const FRESH: u64 = 24;
+
 fn seeds_wanted() -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("RESOLUTE_SIMULATE") else { return SEEDS };
     let (first, end) = text.split_once("..").expect("RESOLUTE_SIMULATE is A..B");
@@ -199,6 +202,17 @@ fn seeds_are_simulated_and_every_kind_of_fault_happens() {
         return;
     }
     assert!(tally.never().is_empty(), "these never happened: {:?}", tally.never());
+}
+
+#[test]
+fn seeds_that_nobody_has_tried_are_simulated() {
+    let first = crate::scene::seed("sim::simulate") % (1 << 40);
+    for seed in first..first + FRESH {
+        if let Err(panic) = catch_unwind(|| history(seed)) {
+            println!("replay: scripts/simulate --seeds {seed}..{}", seed + 1);
+            std::panic::resume_unwind(panic);
+        }
+    }
 }
 
 #[test]

@@ -135,14 +135,6 @@ fn run(workloads: &[Workload], share: Share) -> Judge {
     judge
 }
 
-fn seed() -> u64 {
-    let text = std::env::var("RESOLUTE_SEED").ok();
-    let given = text.map(|text| text.parse().expect("RESOLUTE_SEED is a number"));
-    given.unwrap_or_else(|| {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
-    })
-}
-
 /// All workloads of one operation, and of the longer ones so many that are the same each time, and so many others.
 fn slice(seed: u64) -> Vec<Workload> {
     let (short, longer): (Vec<_>, Vec<_>) =
@@ -178,8 +170,7 @@ const GONE_THROUGH: usize = 8;
 
 #[test]
 fn every_workload_comes_to_its_end() {
-    let first = seed() as usize % GONE_THROUGH;
-    println!("RESOLUTE_SEED={first}");
+    let first = crate::scene::seed("sim::crash_images, gone through") as usize % GONE_THROUGH;
     let mut moments = 0;
     for workload in Workload::all().iter().skip(first).step_by(GONE_THROUGH) {
         workload.go_through(&mut |_| moments += 1);
@@ -189,13 +180,10 @@ fn every_workload_comes_to_its_end() {
 
 #[test]
 fn whatever_a_crash_leaves_is_recovered_and_gone_on_with() {
-    let seed = seed();
+    let seed = crate::scene::seed("sim::crash_images");
     let (workloads, share) = match std::env::var("RESOLUTE_CRASH_IMAGES") {
         Ok(what) => (asked_for(&what), Share::ALL),
-        Err(_) => {
-            println!("RESOLUTE_SEED={seed}");
-            (slice(seed), Share { seed, ..SLICE })
-        }
+        Err(_) => (slice(seed), Share { seed, ..SLICE }),
     };
     let begun = Instant::now();
     let judge = run(&workloads, share);
