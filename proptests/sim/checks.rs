@@ -209,7 +209,7 @@ impl World {
                     continue;
                 }
                 let missing = self.model.missing(*from, *to);
-                if self.model.broken.contains(&(*to, *from)) {
+                if self.model.is_broken(*to, *from) {
                     self.check_told(*from, *to, &missing);
                     continue;
                 }
@@ -225,7 +225,7 @@ impl World {
                 let StreamOwner::Peer(slot) = stream.owner else { continue };
                 let alive = live.contains(&state.node_of(slot))
                     && !self.is_full(state.node_of(slot))
-                    && !self.model.broken.contains(&(state.node_of(slot), state.identity.id));
+                    && !self.model.is_broken(state.node_of(slot), state.identity.id);
                 assert!(
                     !alive || stream.owed() == 0,
                     "n{} still owes {} on stream {id}",
@@ -325,7 +325,7 @@ impl World {
             };
             let node = self.nodes[target].identity.unwrap();
             let bound = topics.1.bound.is_none_or(|slot| up.engine.state().node_of(slot) == node);
-            let is_broken = self.model.broken.contains(&(own, node));
+            let is_broken = self.model.is_broken(own, node);
             assert!(nodes.contains(&node) || !bound || is_broken, "n{index} has no session with n{target}");
         }
     }

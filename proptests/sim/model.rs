@@ -70,6 +70,8 @@ pub struct Model {
     pub sent: BTreeMap<MessageNumber, (NodeId, Sent)>,
     /// Pairs (receiver, publisher) of which one was set back or removed the other: messages may come twice or not.
     pub broken: BTreeSet<(NodeId, NodeId)>,
+    /// Nodes that have a double, which may be met by those that come later, too.
+    pub doubled: BTreeSet<NodeId>,
 }
 
 pub fn number_of(record: &RecordView<'_>) -> MessageNumber {
@@ -239,11 +241,16 @@ impl Model {
         }
     }
 
+    /// Whether less than everything is to be expected between two nodes: one of them was set back, or has a double.
+    pub fn is_broken(&self, one: NodeId, other: NodeId) -> bool {
+        self.broken.contains(&(one, other)) || self.doubled.contains(&one) || self.doubled.contains(&other)
+    }
+
     /// Nothing is accepted that was not published to this node and is not in the publisher's log.
     fn accepted(&self, own: NodeId, run: &Accepted, index: u32, record: &RecordView<'_>) -> Entry {
         let log = &self.logs[&own];
         let (from, lsn, number) = (log.node_of(own, run.slot), record.lsn(), number_of(record));
-        let is_broken = self.broken.contains(&(own, from));
+        let is_broken = self.is_broken(own, from);
         let theirs = &self.logs[&from];
         assert_eq!(self.sent[&number].0, from, "{own} got a message that {from} never published");
         match theirs.entries.get(&lsn) {

@@ -228,6 +228,7 @@ impl World {
         let index = copy.index;
         self.nodes.push(copy);
         self.set_apart(own);
+        self.model.doubled.insert(own);
         self.open(index);
     }
 
