@@ -39,6 +39,8 @@ pub struct Connection {
     untaken: usize,
     /// What was said last.
     pub said: Vec<u8>,
+    /// All that was said since this was taken, if it is wanted.
+    pub all_said: Option<Vec<u8>>,
 }
 
 pub struct Node {
@@ -129,6 +131,7 @@ impl Node {
                 takes: true,
                 untaken: 0,
                 said: Vec::new(),
+                all_said: None,
             });
         }
     }
@@ -143,6 +146,7 @@ impl Node {
                 takes: true,
                 untaken: 0,
                 said: Vec::new(),
+                all_said: None,
             });
         }
     }
@@ -300,6 +304,9 @@ impl Node {
                 _ => self.engine.handle_sent(now, transmit.session, said.len()),
             }
             if let Some(connection) = connection {
+                if let Some(all) = &mut connection.all_said {
+                    all.extend_from_slice(&said);
+                }
                 connection.said = said;
             }
         }

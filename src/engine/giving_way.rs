@@ -5,7 +5,10 @@
 //! Those of the lowest slots go first: they were met longest ago.
 //!
 //! To find them is a look at all peers, all streams and all addresses. It is done once for all that can be found, and at most
-//! once in [`PEERS_REST_MS`]. None of them can come to anything but in a session, and with that it is struck off.
+//! once in [`PEERS_REST_MS`]. With a session one is struck off; what the user asked for since is looked at when it is to go.
+//!
+//! One that gave way here knows this node all the same, and that it is met for the first time again must not surprise it. So
+//! whoever might have been forgotten here is believed that it has forgotten this node.
 
 use std::collections::BTreeSet;
 
@@ -40,9 +43,7 @@ impl Engine {
         if !is_full && self.take_allowance(PEER_BYTES) {
             return Ok(self.meeting.next_slot());
         }
-        self.look_who_may_go();
-        let oldest = self.giving_way.slots.first().and_then(|slot| self.state.peers.get(slot)).cloned();
-        let Some(oldest) = oldest else {
+        let Some(oldest) = self.oldest_that_may_go() else {
             let known = "this node knows as many peers as it can";
             return refused(GoodbyeCode::TooManySessions, if is_full { known } else { SEGMENTS_TOO_SMALL });
         };
@@ -55,6 +56,18 @@ impl Engine {
         self.giving_way.strike_off(oldest.slot);
         self.meeting.leaves(oldest.slot);
         Ok(oldest.slot)
+    }
+
+    fn oldest_that_may_go(&mut self) -> Option<PeerRecord> {
+        self.look_who_may_go();
+        while let Some(slot) = self.giving_way.slots.first().copied() {
+            let oldest = self.state.peers.get(&slot).filter(|peer| self.may_be_forgotten(peer));
+            if oldest.is_some() {
+                return oldest.cloned();
+            }
+            self.giving_way.strike_off(slot);
+        }
+        None
     }
 
     /// Peers when all that is written down is applied.
@@ -101,6 +114,25 @@ impl Engine {
         state.peers.values().filter(may_go).map(|peer| peer.slot).collect()
     }
 
+    /// The same for one peer, with what is decided and not yet applied.
+    pub(super) fn may_be_forgotten(&self, peer: &PeerRecord) -> bool {
+        let (state, slot) = (&self.state, peer.slot);
+        let owed = |owner: &StreamOwner| match owner {
+            StreamOwner::Peer(owner) => *owner == slot,
+            StreamOwner::Address(address) => *address == peer.address,
+        };
+        // What costs nothing to ask comes first.
+        !peer.removed
+            && !state.addresses.contains_key(&peer.address)
+            && !self.requests.are_written_for(&peer.address)
+            && !self.meeting.is_bound(slot)
+            && !state.subscribers.contains_key(&slot)
+            && self.agreed_nothing(slot)
+            && self.sessions.iter().all(|session| session.peer != Some(slot))
+            && state.addresses_of(slot).next().is_none()
+            && !state.streams.values().any(|stream| owed(&stream.owner))
+    }
+
     /// Whether nothing that was ever agreed with a peer rests on its secret: it may have been forgotten there.
     pub(super) fn agreed_nothing(&self, slot: PeerSlot) -> bool {
         let state = &self.state;
@@ -112,7 +144,9 @@ impl Engine {
             && self.wanted.get(&slot).is_none_or(BTreeSet::is_empty)
             && state.inbound.range(streams.clone()).next().is_none()
             && self.staged.range(streams).next().is_none()
-            && !state.addresses_of(slot).any(|(_, known)| known.intents.values().any(confirmed))
+            && !state.addresses_of(slot).any(|(address, known)| {
+                known.intents.values().chain(self.intents(address).values()).any(confirmed)
+            })
             && !state.streams.values().any(|stream| acked(&stream.owner) && stream.acked > Position(0))
     }
 }

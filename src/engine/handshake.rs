@@ -209,7 +209,10 @@ impl Engine {
         let challenge = session.challenge;
         let known = self.known_peer(hello.node);
         let remembered = self.secret_of(hello.node);
+        // Who knows nobody here any more, and might have been forgotten here as well, is met for the first time again.
+        let first_again = || met.is_none() && known.as_ref().is_some_and(|peer| self.may_be_forgotten(peer));
         let secret = match (remembered, proposed) {
+            (Some((secret, true)), Some(proposed)) if proposed != secret && first_again() => proposed,
             (Some((secret, true)), _) => secret,
             (_, Some(proposed)) => proposed,
             (Some((secret, false)), None) => secret,
@@ -223,7 +226,7 @@ impl Engine {
         self.check_not_set_back(hello.node, id)?;
         self.check_own_log(met)?;
         self.resolve_simultaneous(id, &hello)?;
-        let confirmed = remembered.is_some_and(|(_, confirmed)| confirmed);
+        let confirmed = remembered == Some((secret, true));
         let slot = self.remember_peer(known, &hello, secret, confirmed)?;
         let mac = proof::prove(&secret, &hello.challenge, own, hello.node, Role::Acceptor);
         let mut frame = Vec::new();
@@ -356,6 +359,7 @@ impl Engine {
         let bound = self.state.addresses.get(address).and_then(|known| known.bound);
         if bound.is_none() {
             let control = Control::AddressBound { address: address.to_owned(), slot };
+            self.meeting.binds(slot);
             self.pending.push_back(Pending::Control(control));
             if slot == PeerSlot::SELF {
                 self.settle_own_intents(address);

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Engine;
-use crate::format::control::PeerRecord;
+use super::{Engine, Pending};
+use crate::format::control::{Control, PeerRecord};
 use crate::ids::{NodeId, PeerSlot};
 use crate::limits::SESSIONS_UNESTABLISHED_MAX;
 
@@ -13,6 +13,8 @@ use crate::limits::SESSIONS_UNESTABLISHED_MAX;
 pub struct Meeting {
     written: BTreeMap<NodeId, PeerRecord>,
     leaving: BTreeSet<PeerSlot>,
+    /// Peers of whom an address is known since.
+    bound: BTreeSet<PeerSlot>,
     /// What we proposed to nodes that we never met: the same on every connection, or each side might end up with
     /// another one.
     proposed: BTreeMap<NodeId, [u8; 16]>,
@@ -46,10 +48,19 @@ impl Meeting {
         self.leaving.insert(slot);
     }
 
+    pub(super) fn binds(&mut self, slot: PeerSlot) {
+        self.bound.insert(slot);
+    }
+
+    pub(super) fn is_bound(&self, slot: PeerSlot) -> bool {
+        self.bound.contains(&slot)
+    }
+
     /// Everything that was written down is applied.
     pub(super) fn all_applied(&mut self) {
         self.written.clear();
         self.leaving.clear();
+        self.bound.clear();
     }
 
     /// Secrets that were proposed and are not known to both sides yet.
@@ -80,6 +91,16 @@ impl Engine {
         let removed = || self.state.peers.values().rfind(|peer| peer.node == node).cloned();
         let known = self.known_peer(node).or_else(removed)?;
         Some((known.secret, known.secret_confirmed))
+    }
+
+    /// A peer is about to be removed. If nothing was agreed under its secret, it may come with another one: it may have
+    /// forgotten this node.
+    pub(super) fn release_secret(&mut self, slot: PeerSlot) {
+        let known = self.known_peer_at(slot).filter(|peer| peer.secret_confirmed);
+        if let Some(peer) = known.filter(|_| self.agreed_nothing(slot)) {
+            let record = PeerRecord { secret_confirmed: false, ..peer };
+            self.pending.push_back(Pending::Control(Control::Peer(record)));
+        }
     }
 
     /// The peer of that slot, as it was written down last.

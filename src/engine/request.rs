@@ -78,6 +78,11 @@ impl Requests {
         self.drains.values().map(|drain| drain.deadline).min()
     }
 
+    /// Whether wishes at an address were written down and are not applied yet.
+    pub(super) fn are_written_for(&self, address: &str) -> bool {
+        self.written.contains_key(address)
+    }
+
     /// Everything that was written down is applied.
     pub(super) fn all_applied(&mut self) {
         self.written.clear();
@@ -256,6 +261,7 @@ impl Engine {
             }
             let theirs = |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(s) if *s == slot);
             let dropped = self.state.streams.values().filter(|s| theirs(&s.owner)).map(|s| s.owed()).sum();
+            self.release_secret(slot);
             self.pending.push_back(Pending::Control(Control::PeerRemoved { slot, dropped }));
             self.wanted.remove(&slot);
             self.meeting.leaves(slot);

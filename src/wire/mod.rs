@@ -7,7 +7,7 @@
 //!   who I am, my challenge         ── Hello ───────▶
 //!                                  ◀─────── Hello ──   who I am, my challenge
 //!   my proof to your challenge;    ── Proof ───────▶
-//!   a secret, if we never met
+//!   a secret, if I know none
 //!                                                      verifies; at a first meeting writes the secret down
 //!                                  ◀─ Established ──   my proof to your challenge; you are on stable storage
 //!   verifies, writes down                                        ┐
