@@ -21,11 +21,13 @@ impl Driver {
         while let Some(close) = self.parts.engine.poll_close() {
             let Some(connection) = self.connections.get(&close.session) else { continue };
             connection.close();
-            // A peer that takes nothing does not hold us up.
-            let connection = Rc::clone(connection);
+            // A peer that takes nothing does not hold us up; and one that is gone before holds no memory until then.
+            let connection = Rc::downgrade(connection);
             self.spawn(async move {
                 tokio::time::sleep(Duration::from_millis(GOODBYE_MS)).await;
-                connection.abort();
+                if let Some(connection) = connection.upgrade() {
+                    connection.abort();
+                }
             });
         }
     }
