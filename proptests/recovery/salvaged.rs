@@ -234,6 +234,17 @@ fn a_batch_that_does_not_follow_the_one_before_it_is_given_out_and_named() {
 }
 
 #[test]
+fn what_a_recycled_file_held_is_no_damage_to_the_log_though_it_is_damaged() {
+    let log = log();
+    let mut image = log.image.clone();
+    // The next segment's file, recycled and not yet begun.
+    image.insert(3, log.image[&1].clone());
+    image.get_mut(&3).unwrap()[50] ^= 4;
+    let found = salvage(&records(&log), &image);
+    assert_eq!((found.lost, found.damage), (vec![], vec![]));
+}
+
+#[test]
 fn a_log_of_a_later_version_is_not_taken_for_a_damaged_one() {
     let log = log();
     let (batch, mut image) = (&log.batches[5], log.image.clone());

@@ -7,6 +7,7 @@ use resolute::engine::receive::RunVerdict;
 use resolute::engine::sealing::SealPermit;
 use resolute::engine::staging::Stager;
 use resolute::format::batch::BatchView;
+use resolute::format::checksum::checksum;
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::message::MessageView;
 use resolute::format::record::Records;
@@ -155,6 +156,7 @@ impl World {
         let sealed = up.engine.seal(builder, &mut up.buffer, &mut up.owed, false);
         let header = sealed.batch.header;
         let bytes = up.buffer[..header.batch_bytes.get() as usize].to_vec();
+        self.trace = self.trace.rotate_left(7) ^ u64::from(checksum(&bytes));
         let own = up.engine.state().identity.id;
         let is_clone = self.nodes[node].is_clone;
         if !is_clone {
@@ -196,6 +198,7 @@ impl World {
     /// Puts bytes on their way, as bad as the weather is.
     fn carry(&mut self, id: ConnectionId, side: usize, transmit: &Transmit) {
         let bytes = transmit.pieces.concat();
+        self.trace = self.trace.rotate_left(7) ^ u64::from(checksum(&bytes));
         let connection = &self.net.connections[&id];
         let pair = (connection.ends[side].node, connection.ends[1 - side].node);
         if self.stuck.contains(&pair) {

@@ -177,8 +177,9 @@ impl World {
     pub fn part(&mut self, a: usize, b: usize, apart: bool) {
         let pair = (a.min(b), a.max(b));
         if apart {
-            self.tally.count(Fault::Parted);
-            self.net.apart.insert(pair);
+            if self.net.apart.insert(pair) && a != b {
+                self.tally.count(Fault::Parted);
+            }
             self.break_between(a, b);
         } else {
             self.net.apart.remove(&pair);

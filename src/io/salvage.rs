@@ -1,5 +1,6 @@
 //! Reads what is left of a damaged log from its directory. What counts is for [`crate::log::salvage`] to say.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -37,8 +38,8 @@ pub struct Unreadable {
 pub struct SalvageReader {
     windows: WindowReader,
     salvage: Salvage,
-    /// Blocks before this place were looked at.
-    looked_at: (SegmentNumber, u64),
+    /// Blocks that were named. Windows overlap, and each is named once.
+    named: BTreeSet<(SegmentNumber, u64)>,
 }
 
 impl SalvageReader {
@@ -52,7 +53,7 @@ impl SalvageReader {
         Ok((!files.is_empty()).then(|| SalvageReader {
             windows: WindowReader::new(directory.to_owned(), RECOVERY_WINDOW_BYTES),
             salvage: Salvage::new(files, RECOVERY_WINDOW_BYTES),
-            looked_at: (SegmentNumber(0), 0),
+            named: BTreeSet::new(),
         }))
     }
 
@@ -64,15 +65,13 @@ impl SalvageReader {
     ) -> Result<bool, SalvageIo> {
         let Some(window) = self.salvage.wanted() else { return Ok(false) };
         let (segment, path) = (window.segment, self.windows.path(window.segment));
-        let looked_at = self.looked_at;
+        let named = &mut self.named;
         let bytes = self.windows.read_what_can_be(window, &mut |offset, source| {
-            // Windows overlap, and a block is named once.
-            if looked_at <= (segment, offset) {
+            if named.insert((segment, offset)) {
                 on_unreadable(Unreadable { segment, offset, source });
             }
         });
         let bytes = bytes.map_err(|source| SalvageIo { doing: "read", path, source })?;
-        self.looked_at = (segment, window.offset + bytes.len() as u64);
         self.salvage.show(bytes, on_found);
         Ok(true)
     }

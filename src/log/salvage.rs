@@ -227,7 +227,12 @@ impl Salvage {
         }
         let gap = std::mem::take(&mut self.gap);
         // Behind the last batch there may be anything that files held before. Only a header says that there was more.
-        if let Some(Candidate { segment, offset, .. }) = gap.iter().find(|candidate| candidate.is_broken) {
+        let is_later = |candidate: &&Candidate| {
+            let mended = BatchHeader::with_one_bit_mended(&candidate.bytes);
+            let last = self.last.map_or(BatchNumber(0), |last| last.number());
+            candidate.is_broken && mended.is_none_or(|header| header.number() > last)
+        };
+        if let Some(Candidate { segment, offset, .. }) = gap.iter().find(is_later) {
             let kind = DamageKind::Gone;
             on_found(Found::Damage(Damage { segment: *segment, offset: *offset, kind, lost: Vec::new() }));
         }
