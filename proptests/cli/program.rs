@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -76,9 +77,14 @@ pub fn parsed_lines(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// An address of this machine that is free now.
+/// An address of this machine that nobody uses, and no other test either. Its port lies below those that the system gives to
+/// whoever does not care: a node of another test could be there first, and be taken for the one that is meant.
 pub fn free_address() -> String {
-    format!("tcp://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: &u32| TcpListener::bind(("127.0.0.1", *port as u16)).is_ok();
+    let ports = || 10_000 + (std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+    let port = std::iter::repeat_with(ports).take(20_000).find(is_free).expect("no port is free");
+    format!("tcp://127.0.0.1:{port}")
 }
 
 pub fn text(path: &Path) -> &str {
