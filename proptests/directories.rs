@@ -505,9 +505,12 @@ async fn with_too_little_locked_memory_it_works_unregistered_and_says_so() {
     println!("measured: {told}");
     assert!(told.contains("not registered") && told.contains("ulimit -l"), "{told}");
     close(&bus).await;
-    let bus = small(&directory.path().join("node")).await;
-    assert_eq!(status(&bus).await.outgoing, 1);
-    close(&bus).await;
+    // The kernel gives back what a ring had locked some time after the ring is gone: whoever comes at once waits for it.
+    for _ in 0..20 {
+        let bus = small(&directory.path().join("node")).await;
+        assert_eq!(status(&bus).await.outgoing, 1);
+        close(&bus).await;
+    }
     // The directory belongs to somebody else now; whoever began this test cleans up.
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

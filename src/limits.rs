@@ -67,6 +67,13 @@ pub const BIND_WAIT_MS: u64 = 1_000;
 /// The pause between two tries to listen there, in milliseconds.
 pub const BIND_PAUSE_MS: u64 = 5;
 
+/// How long an opening waits for locked memory that its ring does not find: the kernel gives back what a ring had locked
+/// some time after that ring is gone. In milliseconds.
+pub const RING_WAIT_MS: u64 = 1_000;
+
+/// The pause between two tries to set up a ring, in milliseconds.
+pub const RING_PAUSE_MS: u64 = 5;
+
 /// Files that are kept with what was cut off a log; older ones are removed at the next opening. Each is no larger than
 /// [`WRITES_IN_FLIGHT_MAX`] batches and one more.
 pub const TORN_FILES_MAX: usize = 8;

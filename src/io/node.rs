@@ -26,7 +26,7 @@ use super::segment_file::{SegmentFile, wait_for_dead_writers};
 use super::segment_files::SegmentFiles;
 use super::shared::Shared;
 use super::staging::Staging;
-use super::uring_probe::{UringUnavailable, probe, why_refused};
+use super::uring_probe::{UringUnavailable, probe, set_up, why_refused};
 use super::wake::Wake;
 use crate::engine::Engine;
 use crate::engine::apply::ApplyDefect;
@@ -191,7 +191,7 @@ fn engine_thread(options: &NodeOptions, sender: oneshot::Sender<Result<Node, Ope
         // Whoever opens may have gone.
         Err(error) => return drop(sender.send(Err(error))),
     };
-    let runtime = match tokio_uring::Runtime::new(&tokio_uring::builder()) {
+    let runtime = match set_up(|| tokio_uring::Runtime::new(&tokio_uring::builder())) {
         Ok(runtime) => runtime,
         Err(error) => return drop(sender.send(Err(why_refused(error).into()))),
     };

@@ -16,6 +16,7 @@ use super::clock;
 use super::directory::FILE_MODE;
 use super::prewriter::Zeros;
 use super::segment_file::{SegmentFile, open_direct};
+use super::uring_probe::set_up;
 use crate::format::segment::spare_name;
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 
@@ -87,7 +88,7 @@ impl Yardstick {
         let (path, bytes) = (self.path.clone(), self.bytes);
         // On a thread of its own: the caller may be on a runtime already.
         let thread = std::thread::spawn(move || {
-            let runtime = tokio_uring::Runtime::new(&tokio_uring::builder())?;
+            let runtime = set_up(|| tokio_uring::Runtime::new(&tokio_uring::builder()))?;
             runtime.block_on(measure(&path, bytes, pattern, duration))
         });
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the measuring thread panicked")))
