@@ -35,3 +35,4 @@ pub mod uring_probe;
 pub mod wake;
 pub mod window_reader;
 pub mod yardstick;
+mod zeros;

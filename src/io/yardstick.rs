@@ -14,9 +14,9 @@ use nix::fcntl::OFlag;
 use super::buffer_pool::BufferPool;
 use super::clock;
 use super::directory::FILE_MODE;
-use super::prewriter::Zeros;
 use super::segment_file::{SegmentFile, open_direct};
 use super::uring_probe::set_up;
+use super::zeros::Zeros;
 use crate::format::segment::spare_name;
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 
