@@ -31,10 +31,10 @@ fn combinations() -> impl Iterator<Item = (Scenario, Instead, bool)> {
     })
 }
 
-/// What is asked of a disk only while it has one write of the log at a time. The files of FUSE can be polled, and a write that
-/// the ring makes to such a file, and whose flush is answered with EAGAIN, the kernel makes again by itself: where it ended,
-/// upon the next batch if that is there already. The files of disks cannot be polled, and nobody gets to know of it who could
-/// do anything about it.
+/// What is asked of a disk only while it has one write of the log at a time. A write that the ring makes to a file of FUSE, and
+/// whose flush is answered with EAGAIN, the kernel makes again by itself (seen on Linux 6.18): where it ended, upon the next
+/// batch if that is there already. Most likely because such files can be polled, which those of disks cannot. Nobody gets to
+/// know of it who could do anything about it.
 fn is_spoilt_by_the_kernel(scenario: Scenario, kind: Kind, instead: Instead, is_for_ever: bool) -> bool {
     let is_alone = scenario == Scenario::PublishOne;
     kind == Kind::LogFlush && instead == Instead::Eagain && !is_for_ever && !is_alone

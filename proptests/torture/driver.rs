@@ -35,6 +35,8 @@ pub struct Form {
     pub messages: u64,
     /// When faults end, whatever was reached by then.
     pub minutes: u64,
+    /// Whether they go on until then. Otherwise they end once enough was done, and it is an error if that is not before.
+    pub ends_by_time: bool,
     pub on_loopback: bool,
     /// Whether it says how far it is, and some faults outlast the patience of a session.
     pub is_long: bool,
@@ -49,6 +51,8 @@ pub struct Driver {
     turn: u64,
     /// What was to be seen of the nodes, and since which turn.
     seen: (Vec<u64>, u64),
+    /// What was asked for and not reached. The story is read all the same.
+    missed: Option<String>,
 }
 
 /// Runs it.
@@ -57,7 +61,8 @@ pub fn run(form: Form, interruption: &Interruption) -> Result<(), String> {
     let scene = Scene::set(form.seed, form.on_loopback, &mut assault.tally)?;
     assault.tally.reasons().for_each(|reason| println!("torture: {reason}"));
     let interruption = interruption.clone();
-    let mut driver = Driver { scene, assault, form, interruption, turn: 0, seen: (Vec::new(), 0) };
+    let mut driver =
+        Driver { scene, assault, form, interruption, turn: 0, seen: (Vec::new(), 0), missed: None };
     let outcome = driver.run();
     if outcome.is_err() && driver.interruption.must_not_be().is_ok() {
         println!("torture: the directory is kept: {}", driver.scene.keep().display());
@@ -86,7 +91,8 @@ impl Driver {
             story.again,
             began.elapsed().as_secs_f64()
         );
-        self.assault.tally.must_be_complete()
+        self.assault.tally.must_be_complete()?;
+        self.missed.take().map_or(Ok(()), Err)
     }
 
     /// Does to the nodes what the seed says, until enough was done.
@@ -98,11 +104,16 @@ impl Driver {
             let acknowledged = self.scene.totals().0;
             let is_enough = acknowledged >= self.form.messages;
             let tally = &self.assault.tally;
-            if is_enough && tally.of(Fault::Kill) >= self.form.kills && tally.must_be_complete().is_ok() {
+            let kills = tally.of(Fault::Kill);
+            let is_all = is_enough && kills >= self.form.kills && tally.must_be_complete().is_ok();
+            if is_all && !self.form.ends_by_time {
                 return Ok(());
             }
             if self.is_over(began) {
-                println!("torture: the time is over, after {acknowledged} messages");
+                if !self.form.ends_by_time {
+                    self.missed =
+                        Some(format!("the time was over after {kills} kills and {acknowledged} messages"));
+                }
                 return Ok(());
             }
             self.take_turn()?;

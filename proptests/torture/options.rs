@@ -7,7 +7,8 @@ const USAGE: &str = "see scripts/torture --help";
 
 /// The form of the normal test run.
 fn short(seed: u64) -> Form {
-    Form { seed, kills: 16, messages: 100_000, minutes: 3, on_loopback: false, is_long: false }
+    let (kills, messages) = (16, 100_000);
+    Form { seed, kills, messages, minutes: 3, ends_by_time: false, on_loopback: false, is_long: false }
 }
 
 /// What is wanted: `None` if the test runner wants other tests.
@@ -27,7 +28,8 @@ pub fn from(arguments: impl Iterator<Item = String>) -> Result<Option<Vec<Form>>
 
 fn long(arguments: &[String], seed: u64) -> Result<Form, String> {
     let (kills, messages) = (200, 10_000_000);
-    let mut form = Form { seed, kills, messages, minutes: 120, on_loopback: false, is_long: true };
+    let (minutes, on_loopback) = (120, false);
+    let mut form = Form { seed, kills, messages, minutes, ends_by_time: false, on_loopback, is_long: true };
     let mut arguments = arguments.iter();
     while let Some(option) = arguments.next() {
         match option.as_str() {
@@ -39,7 +41,7 @@ fn long(arguments: &[String], seed: u64) -> Result<Form, String> {
                 match option.as_str() {
                     "--kills" => form.kills = value,
                     "--messages" => form.messages = value,
-                    "--minutes" => (form.minutes, form.kills) = (value, u64::MAX),
+                    "--minutes" => (form.minutes, form.ends_by_time) = (value, true),
                     "--seed" => form.seed = value,
                     _ => return Err(USAGE.to_owned()),
                 }
