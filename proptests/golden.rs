@@ -166,7 +166,7 @@ fn carried(record: &[u8]) -> Carried<'_> {
 }
 
 /// The value of each kind that is a control record.
-fn control(kind: RecordKind) -> Option<Control> {
+pub fn control(kind: RecordKind) -> Option<Control> {
     let (lsn, at) = (Lsn(0x1_0000_0002), Wall(1_750_000_000_000_000_000));
     let (handler, reason) = ("invoice".to_owned(), "no such customer".to_owned());
     let (address, name) = ("tcp://shop:7000".to_owned(), "shop".to_owned());

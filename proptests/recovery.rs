@@ -1,11 +1,13 @@
 //! A log that a crash, a bad disk or a careless hand left behind, and what recovery makes of it.
 
+mod all_kinds;
 mod crashes;
 mod damage;
 mod every_bit;
 mod files;
 mod salvaged;
 mod written_log;
+mod written_records;
 
 use std::convert::Infallible;
 use std::path::Path;

@@ -1,23 +1,28 @@
 //! Every single bit of a log, flipped: what it held is given out as it was written or not at all, and the damage is named,
-//! or cut off where nothing after it says that it was durable. A salvage gives out all records but the one whose body was hit.
+//! or cut off where nothing after it says that it was durable. A salvage gives out all records but the one whose body was hit,
+//! with its atomic group. The log has records of every kind, as the engine writes them.
 //!
 //! All bits of 1 MiB take minutes in a release build, on all cores: `RESOLUTE_EVERY_BIT=1`. Otherwise one in some
 //! thousand is flipped, other ones in each run; `RESOLUTE_SEED` repeats one.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use resolute::format::batch::BATCH_HEADER_BYTES;
-use resolute::ids::{Lsn, SegmentNumber};
+use resolute::format::record::{FLAG_ATOMIC_MORE, RecordKind, RecordView};
+use resolute::ids::{Lsn, LsnRange, SegmentNumber};
+use resolute::log::damaged_batch::Source;
 use resolute::log::look_ahead::IN_FLIGHT_BYTES_MAX;
 use resolute::log::recovery::{Affected, Corrupt, Scan, ScanError, SegmentFile};
 use resolute::log::salvage::DamageKind;
 use resolute::log::tail::Tail;
 use resolute::log::verdict::{Corruption, Verdict};
 
-use super::body;
-use super::salvaged::{Records, Salvaged, records, salvage};
+use super::all_kinds;
+use super::salvaged::{Salvaged, salvage};
 use super::written_log::{Image, Written, WrittenLog};
+use super::written_records::{Records, WrittenRecord, records};
 use crate::scene::seed;
 
 const LOG_BYTES: usize = 1 << 20;
@@ -25,7 +30,7 @@ const SEGMENTS: usize = 4;
 /// One bit in so many is flipped where not all are; a prime, so that each place in a byte and in a block has its turn.
 const SAMPLED: usize = 1009;
 
-/// Segments full of batches of all sizes, of one block to ten, the last of them half empty.
+/// Segments full of batches of all sorts and sizes, of one block to eight, the last of them half empty.
 fn log(closed: bool) -> WrittenLog {
     let mut log = WrittenLog::new(LOG_BYTES / SEGMENTS);
     let mut seed = 0;
@@ -33,10 +38,12 @@ fn log(closed: bool) -> WrittenLog {
         if segment > 1 {
             log.roll();
         }
+        if segment == 1 || segment == SEGMENTS {
+            all_kinds::append_state(&mut log, seed);
+        }
         let left_empty = if segment == SEGMENTS { log.segment_bytes / 2 } else { 0 };
         while log.room() > left_empty + 10 * 4096 {
-            let sizes = [[10, 100, 1], [3000, 900, 70], [9000, 20_000, 5]][seed as usize % 3];
-            log.append(&sizes.map(|bytes| body(seed, bytes)));
+            all_kinds::append(&mut log, seed);
             seed += 1;
         }
     }
@@ -60,7 +67,7 @@ fn scan(log: &WrittenLog, image: &Image) -> (usize, Result<Tail, ScanError>) {
             assert_eq!((place.segment.0, place.offset as usize), (written.segment, written.offset));
             assert_eq!(view.header.first_lsn(), Lsn(written.first_lsn));
             assert!(
-                view.records == &written.bytes[BATCH_HEADER_BYTES..written.used],
+                view.records == &written.bytes[BATCH_HEADER_BYTES..written.records_end],
                 "not as it was written"
             );
             given += 1;
@@ -110,23 +117,35 @@ fn flip(log: &WrittenLog, written: &Records<'_>, image: &mut Image, whole: &Tail
         }
         (hit, (_, said)) => panic!("bit {bit}, in batch {hit:?}: {said:?}"),
     }
-    is_salvaged(&salvage(written, image), hit.map(|hit| &log.batches[hit]), at);
+    is_salvaged(written, &salvage(written, image), hit.map(|hit| &log.batches[hit]), at);
     image.get_mut(&segment).unwrap()[at] ^= 1 << (bit % 8);
 }
 
-/// All records are there but the one in whose body the byte `at` of the segment is; and the damage is named.
-fn is_salvaged(found: &Salvaged, hit: Option<&Written>, at: usize) {
+/// All records are there but the one in whose body the byte `at` of the segment is, with the group that is kept whole or not
+/// at all; and the damage is named.
+fn is_salvaged(written: &Records<'_>, found: &Salvaged, hit: Option<&Written>, at: usize) {
     let Some(batch) = hit else {
-        assert_eq!((&found.lost[..], &found.damage[..]), (&[][..], &[][..]));
+        assert_eq!((&found.lost[..], &found.nameless[..], &found.damage[..]), (&[][..], &[][..], &[][..]));
         return;
     };
-    let lost: Vec<Lsn> = batch.body_of_which(at - batch.offset).into_iter().collect();
     let [damage] = &found.damage[..] else { panic!("{:?}", found.damage) };
     assert_eq!((damage.segment.0, damage.offset as usize), (batch.segment, batch.offset));
-    assert_eq!((damage.kind, &found.lost), (DamageKind::Batch, &lost));
-    assert_eq!(damage.lost.iter().map(|range| (range.first, range.count)).collect::<Vec<_>>(), {
-        lost.iter().map(|lsn| (*lsn, 1)).collect::<Vec<_>>()
-    });
+    let hit = batch.body_of_which(at - batch.offset);
+    let lost: Vec<LsnRange> = hit.iter().map(|lsn| written[*lsn].group).collect();
+    assert_eq!((damage.kind, &damage.lost), (DamageKind::Batch, &lost));
+    let lost = lost.iter().flat_map(|group| (group.first.0..group.end().0).map(Lsn));
+    assert_eq!(found.lost, lost.collect::<Vec<_>>());
+    assert_eq!(found.nameless, hit.map_or(vec![], |hit| named_by(written, batch, hit)));
+}
+
+/// The messages of which nobody knows whose they are without the record `hit`: those behind what says that a run follows,
+/// also where the run is over, for that record knew its length.
+fn named_by(written: &Records<'_>, batch: &Written, hit: Lsn) -> Vec<Lsn> {
+    if written[hit].kind != RecordKind::Accepted {
+        return vec![];
+    }
+    let behind = (hit.0 + 1..batch.end_lsn).map(Lsn);
+    behind.take_while(|lsn| written[*lsn].kind == RecordKind::Message).collect()
 }
 
 /// Flips one bit after another, on all cores. Returns how many.
@@ -150,6 +169,23 @@ fn flip_all(log: &WrittenLog) -> usize {
         }
     });
     flipped.into_inner()
+}
+
+#[test]
+fn the_log_whose_bits_are_flipped_has_all_that_a_log_has() {
+    let log = log(true);
+    let written = records(&log);
+    let kinds: BTreeSet<RecordKind> = written.iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, BTreeSet::from(RecordKind::ALL), "what is written down is also damaged");
+    assert!(written.iter().any(|record| record.group.count > 2));
+    let of_a_peer = |record: &&WrittenRecord<'_>| record.source != Source::Own;
+    let is_grouped = |record: &WrittenRecord<'_>| {
+        RecordView::parse(record.bytes).unwrap().header.flags & FLAG_ATOMIC_MORE != 0
+    };
+    assert!(written.iter().filter(of_a_peer).any(is_grouped), "what was a group at a peer");
+    assert!(log.batches.iter().any(|batch| batch.used > batch.records_end), "trailers");
+    let blocks: BTreeSet<usize> = log.batches.iter().map(|batch| batch.bytes.len() / 4096).collect();
+    assert!(blocks.contains(&1) && blocks.len() > 3, "{blocks:?}");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! What is left of a damaged log: records as they were written, and nothing else, whatever was done to it.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 use resolute::format::batch::BATCH_HEADER_BYTES;
 use resolute::format::checksum::checksum;
@@ -15,19 +13,15 @@ use zerocopy::IntoBytes;
 
 use super::body;
 use super::written_log::{Image, WrittenLog};
+use super::written_records::{Records, records};
 
 /// What a salvage made of a log.
 pub struct Salvaged {
     /// Records that were not given out.
     pub lost: Vec<Lsn>,
+    /// Messages that were given out without saying whose they are.
+    pub nameless: Vec<Lsn>,
     pub damage: Vec<Damage>,
-}
-
-/// All records of a log as they were written, with their headers.
-pub type Records<'a> = BTreeMap<Lsn, &'a [u8]>;
-
-pub fn records(log: &WrittenLog) -> Records<'_> {
-    log.batches.iter().flat_map(|batch| batch.records().map(|(lsn, _, bytes)| (lsn, bytes))).collect()
 }
 
 /// Salvages what `image` shows, and holds each record against what was written.
@@ -37,15 +31,19 @@ pub fn salvage(written: &Records<'_>, image: &Image) -> Salvaged {
         .map(|(number, bytes)| SegmentFile { number: SegmentNumber(*number), file_bytes: bytes.len() as u64 })
         .collect();
     let (mut salvage, mut damage) = (Salvage::new(files, BATCH_BYTES_MAX), Vec::new());
-    let mut given: Vec<Lsn> = Vec::new();
+    let (mut given, mut nameless): (Vec<Lsn>, Vec<Lsn>) = (Vec::new(), Vec::new());
     let mut on_found = |found: Found<'_>| match found {
         Found::Damage(found) => damage.push(found),
         Found::Record(found) => {
-            let (header, body) = written[&found.lsn].split_at(RECORD_HEADER_BYTES);
+            let record = &written[found.lsn];
+            let (header, body) = record.bytes.split_at(RECORD_HEADER_BYTES);
             let is_same = found.record.header.as_bytes() == header && found.record.body == body;
             assert!(is_same, "{} as it was written", found.lsn);
             assert!(given.last().is_none_or(|last| *last < found.lsn), "in order");
-            assert_eq!(found.source, Source::Own);
+            match found.source {
+                Source::Unknown => nameless.push(found.lsn),
+                source => assert_eq!(source, record.source),
+            }
             given.push(found.lsn);
         }
     };
@@ -55,8 +53,8 @@ pub fn salvage(written: &Records<'_>, image: &Image) -> Salvaged {
     }
     salvage.finish(&mut on_found).unwrap();
     let mut given = given.into_iter().peekable();
-    let lost = written.keys().copied().filter(|lsn| given.next_if_eq(lsn).is_none()).collect();
-    Salvaged { lost, damage }
+    let lost = (1..written.end().0).map(Lsn).filter(|lsn| given.next_if_eq(lsn).is_none()).collect();
+    Salvaged { lost, nameless, damage }
 }
 
 /// Two segments: batches of three records, some of them large.

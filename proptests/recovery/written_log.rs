@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, seal};
+use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, BatchHeader, seal};
 use resolute::format::record::{self, RECORD_HEADER_BYTES, RecordHeader, RecordKind};
 use resolute::format::segment::{segment_name, segment_number};
 use resolute::ids::{BatchNumber, Epoch, Lsn, SegmentNumber};
+use resolute::limits::BATCH_BYTES_MAX;
+use resolute::log::batch_builder::BatchBuilder;
 use resolute::log::tail::Tail;
 
 /// The files of a log.
@@ -18,6 +20,8 @@ pub struct Written {
     pub number: u64,
     pub segment: u64,
     pub offset: usize,
+    /// Header and records; behind them is the trailer.
+    pub records_end: usize,
     /// Header, records and trailer; behind them is padding that no checksum covers.
     pub used: usize,
     pub bytes: Vec<u8>,
@@ -142,11 +146,28 @@ impl WrittenLog {
         bytes[BATCH_HEADER_BYTES..used].copy_from_slice(&records);
         let facts = BatchFacts { durable_batch: BatchNumber(durable), closing, ..self.facts };
         let header = seal(&mut bytes, records.len(), Lsn(self.next_lsn), bodies.len() as u32, &[], &facts);
+        self.put(&header, bytes)
+    }
+
+    /// A batch that `fill` fills as the engine does, after all before it were durable.
+    pub fn append_filled(&mut self, fill: impl FnOnce(&mut BatchBuilder, &mut [u8])) -> Written {
+        let (mut builder, mut bytes) = (BatchBuilder::new(Lsn(self.next_lsn)), vec![0; BATCH_BYTES_MAX]);
+        fill(&mut builder, &mut bytes);
+        let durable_batch = BatchNumber(self.facts.batch_number.0 - 1);
+        let facts = BatchFacts { durable_batch, ..self.facts };
+        let header = builder.seal(&mut bytes, &mut Vec::new(), &facts).header;
+        bytes.truncate(header.batch_bytes.get() as usize);
+        self.put(&header, bytes)
+    }
+
+    fn put(&mut self, header: &BatchHeader, bytes: Vec<u8>) -> Written {
+        let records_end = BATCH_HEADER_BYTES + header.records_bytes.get() as usize;
         let written = Written {
             number: header.number().0,
             segment: header.segment().0,
             offset: self.offset,
-            used,
+            records_end,
+            used: records_end + header.trailer_bytes.get() as usize,
             bytes,
             first_lsn: self.next_lsn,
             end_lsn: header.end_lsn().0,
