@@ -102,10 +102,19 @@ impl Server<'_> {
     fn remount(&mut self) -> Result<(), String> {
         unmount(self.at)?;
         if let Some(session) = self.mounted.take() {
-            session.join().map_err(|error| error.to_string())?;
+            end(session)?;
         }
         lock(&self.disk).power_on();
         self.mount()
+    }
+}
+
+/// Waits for the threads of a file system that was unmounted. A thread that asks for the next request just then may hear that
+/// the connection is aborted, where the others hear that there is none.
+fn end(session: BackgroundSession) -> Result<(), String> {
+    match session.join() {
+        Err(error) if error.raw_os_error() != Some(Errno::ECONNABORTED as i32) => Err(error.to_string()),
+        _ => Ok(()),
     }
 }
 
