@@ -597,3 +597,21 @@ fn a_wall_clock_that_is_set_back_keeps_no_message_from_its_handler() {
     let state = world.nodes[0].up.as_ref().unwrap().engine.state();
     assert_eq!((state.inbox.dead(), state.inbox.waiting()), (1, 0), "all attempts were made");
 }
+
+// It wanted to be woken at once, again and again, until what it waited for was read.
+#[test]
+fn a_message_that_is_due_and_must_be_read_keeps_nobody_awake() {
+    let mut world = World::new(1, 1, Weather::FAIR);
+    world.handler(0, "a", "h", Mood::Failing);
+    world.subscribe(0, "n0", "a");
+    world.subscribe(0, "n0", "b");
+    world.run_ms(100);
+    assert!(world.publish(0, &["a"], 10).is_some());
+    // Meanwhile so much is written that it is no longer in memory. After each turn it is seen that none is wanted at once.
+    for _ in 0..200 {
+        world.publish(0, &["b"], 60_000);
+        world.run_ms(3);
+    }
+    world.settle();
+    assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().inbox.dead(), 1);
+}

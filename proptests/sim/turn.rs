@@ -44,6 +44,8 @@ impl World {
         self.report(node, &mut up);
         checks::bounds(&up);
         let wake = up.engine.next_wake().map_or(u64::MAX, |at| at.0);
+        // What did not happen in this turn waits for something else than time.
+        assert!(up.failed || wake > self.now, "n{node} wants to be woken at once, again and again");
         // Whose disk has failed only ends: the shell lets it do nothing more.
         if !up.failed && wake < u64::MAX && (wake < up.wake_at || up.wake_at <= self.now) {
             up.wake_at = wake;

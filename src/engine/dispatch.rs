@@ -1,6 +1,7 @@
 //! Handing messages to handlers, and what becomes of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::Engine;
 use super::Pending;
@@ -69,8 +70,11 @@ impl Dispatching {
         self.decided.clear();
     }
 
-    pub(super) fn next_at(&self) -> Option<Monotonic> {
-        self.due.first().filter(|_| self.serving && !self.held).map(|(at, _)| *at)
+    /// When the next message is due. One that is already and was not handed over waits for a read or for room, and no time
+    /// brings that.
+    pub(super) fn next_at(&self, now: Monotonic) -> Option<Monotonic> {
+        let later = self.due.range((Bound::Excluded((now, Lsn(u64::MAX))), Bound::Unbounded)).next();
+        later.filter(|_| self.serving && !self.held).map(|(at, _)| *at)
     }
 }
 

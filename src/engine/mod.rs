@@ -296,7 +296,7 @@ impl Engine {
             self.sessions.iter().filter(|session| session.phase != Phase::Over).map(|s| self.session_wake(s));
         let others = [
             self.dials.next_at().filter(|_| !self.failed && !self.closing),
-            self.dispatch.next_at(),
+            self.dispatch.next_at(self.now.monotonic),
             self.requests.next_at(),
             self.freeing.next_at(),
         ];
