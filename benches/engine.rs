@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use resolute::engine::Engine;
-use resolute::engine::config::{Config, Retry};
+use resolute::engine::config::{Config, Limits, Retry};
 use resolute::engine::effect::{Event, Outcomes, RequestId, SessionId};
 use resolute::engine::receive::RunVerdict;
 use resolute::engine::request::Request;
@@ -53,6 +53,7 @@ fn config(id: u128, address: &str) -> Config {
         own_addresses: vec![address.to_owned()],
         retry: Retry::default(),
         inbox_bytes_max: INBOX_BYTES_DEFAULT,
+        limits: Limits::default(),
         seed: [id as u8; 32],
     }
 }

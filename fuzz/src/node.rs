@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use resolute::engine::Engine;
-use resolute::engine::config::{Config, Retry};
+use resolute::engine::config::{Config, Limits, Retry};
 use resolute::engine::effect::{Event, Outcomes, SessionId};
 use resolute::engine::receive::RunVerdict;
 use resolute::engine::routing::Routing;
@@ -75,6 +75,7 @@ impl Node {
             own_addresses: vec![ADDRESS.to_owned()],
             retry: Retry::default(),
             inbox_bytes_max: INBOX_BYTES,
+            limits: Limits::default(),
             seed: [1; 32],
         };
         let position = LogPosition {

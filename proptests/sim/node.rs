@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use resolute::engine::Engine;
-use resolute::engine::config::{Config, Retry};
-use resolute::engine::effect::RequestId;
+use resolute::engine::config::{Config, Limits, Retry};
+use resolute::engine::effect::{RequestId, SessionId};
 use resolute::engine::inbox::Origin;
 use resolute::engine::routing::Routing;
 use resolute::engine::state::State;
@@ -47,6 +47,10 @@ pub struct Up {
     pub done: BTreeSet<RequestId>,
     pub refused: BTreeSet<RequestId>,
     pub serving: u32,
+    /// What the inbox may hold in this opening.
+    pub inbox_bytes_max: u64,
+    /// What each session was granted when that was last looked at.
+    pub granted: BTreeMap<SessionId, u64>,
     /// Its disk has failed, and it only waits for its end.
     pub failed: bool,
 }
@@ -72,10 +76,14 @@ pub struct Node {
     pub log_id: u64,
     /// It runs on a copy of another's directory, and the model knows nothing of it.
     pub is_clone: bool,
+    /// It comes and goes and wants nothing, and is not waited for in the end.
+    pub is_stranger: bool,
     /// By how much its wall clock is wrong, in nanoseconds.
     pub wall_offset: i64,
     /// What its inbox may hold before peers get no more credit; counts from its next opening.
     pub inbox_bytes_max: u64,
+    /// What others may make it keep; counts from its next opening.
+    pub limits: Limits,
 }
 
 impl Node {
@@ -93,13 +101,20 @@ impl Node {
             identity: None,
             log_id: index as u64,
             is_clone: false,
+            is_stranger: false,
             wall_offset: 0,
             inbox_bytes_max: 64 << 20,
+            limits: Limits::default(),
         }
     }
 
     pub fn address(&self) -> String {
         format!("n{}", self.index)
+    }
+
+    /// Whether something is asked of it in the end: not of one that runs on a copy of another's directory, and not of strangers.
+    pub fn is_original(&self) -> bool {
+        !self.is_clone && !self.is_stranger
     }
 
     /// What its clocks say.
@@ -123,6 +138,7 @@ impl Node {
             own_addresses: vec![self.address()],
             retry: RETRY,
             inbox_bytes_max: self.inbox_bytes_max,
+            limits: self.limits,
             seed,
         }
     }
@@ -169,6 +185,8 @@ impl Node {
             done: BTreeSet::new(),
             refused: BTreeSet::new(),
             serving: 0,
+            inbox_bytes_max: self.inbox_bytes_max,
+            granted: BTreeMap::new(),
             failed: false,
         });
     }

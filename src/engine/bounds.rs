@@ -4,9 +4,9 @@ use super::Engine;
 use super::session::{Phase, Session};
 use crate::ids::PeerSlot;
 use crate::limits::{
-    CREDIT_BYTES, FRAME_BYTES_MAX, INBOUND_STREAMS_PER_PEER_MAX, KEPT_BYTES_MAX, OPENINGS_KEPT, PEERS_MAX,
-    READ_CHUNKS_MAX, READS_IN_FLIGHT_MAX, RECENT_CHUNKS_MAX, SEND_BYTES_IN_FLIGHT_MAX,
-    SESSIONS_UNESTABLISHED_MAX, WRITES_IN_FLIGHT_MAX,
+    CREDIT_BYTES, FRAME_BYTES_MAX, INBOUND_STREAMS_PER_PEER_MAX, OPENINGS_KEPT, READ_CHUNKS_MAX,
+    READS_IN_FLIGHT_MAX, RECENT_CHUNKS_MAX, SEND_BYTES_IN_FLIGHT_MAX, SESSIONS_UNESTABLISHED_MAX,
+    WRITES_IN_FLIGHT_MAX,
 };
 
 /// One kind of what is held.
@@ -31,6 +31,7 @@ impl Engine {
     #[must_use]
     pub fn bounds(&self) -> Vec<Bound> {
         let Engine { state, resident, reads, meeting, .. } = self;
+        let limits = self.config.limits;
         let (recent, read) = resident.counts();
         let most_of = |of: &dyn Fn(&Session) -> u64| self.sessions.iter().map(of).max().unwrap_or(0);
         let strangers = self.sessions.iter().filter(|session| session.peer.is_none());
@@ -48,7 +49,7 @@ impl Engine {
                 SESSIONS_UNESTABLISHED_MAX,
             ),
             Bound::new("secrets proposed to strangers", meeting.proposals(), SESSIONS_UNESTABLISHED_MAX),
-            Bound::new("bytes kept of frames", self.sessions.kept(), KEPT_BYTES_MAX),
+            Bound::new("bytes kept of frames", self.sessions.kept(), limits.kept_bytes),
             Bound::new("bytes at a socket", most_of(&|s| s.in_flight as u64) as usize, at_sockets),
             Bound {
                 what: "bytes that a peer may send",
@@ -67,7 +68,7 @@ impl Engine {
             ),
             Bound::new("streams of one peer", self.streams_of_one_peer(), INBOUND_STREAMS_PER_PEER_MAX),
             Bound::new("openings", state.openings.list().len(), OPENINGS_KEPT),
-            Bound::new("peers", state.peers.len(), PEERS_MAX),
+            Bound::new("peers", state.peers.len(), limits.peers),
         ]
     }
 

@@ -1,6 +1,7 @@
 //! What the engine is told once, when the log is opened.
 
 use crate::ids::{Epoch, Incarnation, NodeId};
+use crate::limits::{KEPT_BYTES_MAX, PEERS_MAX};
 
 /// How failed handlers are called again.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +19,21 @@ pub struct Retry {
 impl Default for Retry {
     fn default() -> Retry {
         Retry { initial_ms: 500, factor: 1.5, max_ms: 60_000, attempts_max: 25 }
+    }
+}
+
+/// What others may make a node keep, at most. Nodes have the default; less is for tests, which get there sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Peers that it knows.
+    pub peers: usize,
+    /// Bytes of all sessions that were received and cannot be taken yet.
+    pub kept_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { peers: PEERS_MAX, kept_bytes: KEPT_BYTES_MAX }
     }
 }
 
@@ -42,6 +58,8 @@ pub struct Config {
     pub retry: Retry,
     /// Bytes the inbox may hold before peers get no more credit.
     pub inbox_bytes_max: u64,
+    /// What others may make this node keep.
+    pub limits: Limits,
     /// From which secrets, challenges and jitter are drawn: random.
     pub seed: [u8; 32],
 }

@@ -17,7 +17,7 @@ use super::allowance::{SEGMENTS_TOO_SMALL, record_bytes};
 use super::handshake::{Refused, refused};
 use crate::format::control::{Control, IntentState, PeerRecord, StreamOwner};
 use crate::ids::{PeerSlot, Position, StreamId};
-use crate::limits::{PEER_BYTES, PEERS_MAX, PEERS_REST_MS};
+use crate::limits::{PEER_BYTES, PEERS_REST_MS};
 use crate::time::Monotonic;
 use crate::wire::goodbye::GoodbyeCode;
 
@@ -39,7 +39,7 @@ impl GivingWay {
 impl Engine {
     /// The slot of a node that is met for the first time, if there is room for it.
     pub(super) fn slot_for(&mut self, newcomer: &PeerRecord) -> Result<PeerSlot, Refused> {
-        let is_full = self.peers_soon() >= PEERS_MAX;
+        let is_full = self.peers_soon() >= self.config.limits.peers;
         if !is_full && self.take_allowance(PEER_BYTES) {
             return Ok(self.meeting.next_slot());
         }
@@ -89,7 +89,7 @@ impl Engine {
 
     /// The same when all is applied, so that it is known when the next newcomer asks.
     pub(super) fn look_who_may_go_if_full(&mut self) {
-        if self.state.peers.len() >= PEERS_MAX {
+        if self.state.peers.len() >= self.config.limits.peers {
             self.look_who_may_go();
         }
     }

@@ -10,8 +10,8 @@ use super::session::{Phase, Said, SendCursor, Session};
 use crate::format::control::StreamOwner;
 use crate::ids::{Lsn, PeerSlot, StreamId};
 use crate::limits::{
-    HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, KEPT_BYTES_MAX, READ_BYTES_MIN, SEND_BYTES_IN_FLIGHT_MAX,
-    SESSION_TIMEOUT_MS, SESSIONS_UNESTABLISHED_MAX,
+    HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, READ_BYTES_MIN, SEND_BYTES_IN_FLIGHT_MAX, SESSION_TIMEOUT_MS,
+    SESSIONS_UNESTABLISHED_MAX,
 };
 use crate::time::{Monotonic, Now};
 use crate::wire::bodies::Body;
@@ -264,14 +264,14 @@ impl Engine {
         }
     }
 
-    /// So many bytes of a session are kept until more comes or there is room. Together there may be [`KEPT_BYTES_MAX`]: whoever
+    /// So many bytes of a session are kept until more comes or there is room. Together there may be [`Limits::kept_bytes`](super::config::Limits::kept_bytes): whoever
     /// sends a long frame slowly has others wait for none, and an honest peer goes on where it was after a reconnect.
     pub fn handle_kept(&mut self, now: Now, id: SessionId, bytes: usize) {
         self.now = now;
         if self.sessions.get(id).is_some_and(|session| session.phase != Phase::Over) {
             self.sessions.keep(id, bytes);
         }
-        while self.sessions.kept() > KEPT_BYTES_MAX
+        while self.sessions.kept() > self.config.limits.kept_bytes
             && let Some(slowest) = self.sessions.slowest()
         {
             self.end_session(slowest, GoodbyeCode::TooManySessions, "others need the memory for its frame");

@@ -30,7 +30,7 @@ use super::uring_probe::{UringUnavailable, probe, set_up, why_refused};
 use super::wake::Wake;
 use crate::engine::Engine;
 use crate::engine::apply::ApplyDefect;
-use crate::engine::config::{Config, Retry};
+use crate::engine::config::{Config, Limits, Retry};
 use crate::engine::routing::Routing;
 use crate::engine::state::State;
 use crate::format::segment::segment_name;
@@ -367,6 +367,7 @@ fn engine(
         own_addresses: vec![bound.to_owned(), advertised.to_owned()],
         retry: options.retry,
         inbox_bytes_max: options.inbox_bytes_max,
+        limits: Limits::default(),
         seed: random()?,
     };
     let commit = GroupCommit::new(LogPosition {
