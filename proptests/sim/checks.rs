@@ -1,6 +1,6 @@
 //! What must hold at every step, and what must hold when all is quiet.
 
-use resolute::engine::effect::{Dispatch, Note, Transmit};
+use resolute::engine::effect::{Dispatch, Transmit};
 use resolute::engine::inbox::HandlerState;
 use resolute::engine::session::Phase;
 use resolute::engine::state::State;
@@ -31,6 +31,17 @@ pub fn state(model: &Model, up: &Up) {
 pub fn bounds(up: &Up) {
     for bound in up.engine.bounds() {
         assert!(bound.held <= bound.most, "too much of what is bounded: {bound:?}");
+    }
+}
+
+/// Whenever a peer may have been granted more: both the inbox and the log have room for what it sends.
+pub fn grants(up: &mut Up) {
+    let has_room = up.engine.state().inbox.bytes() < up.inbox_bytes_max && !up.engine.is_disk_full();
+    let granted = up.engine.sessions().iter().map(|session| (session.id, session.granted)).collect();
+    let before = std::mem::replace(&mut up.granted, granted);
+    for (session, granted) in &up.granted {
+        let known = before.get(session).copied().unwrap_or(0);
+        assert!(has_room || *granted <= known, "{granted} bytes are granted, and there is no room for them");
     }
 }
 
@@ -129,13 +140,6 @@ pub fn progress(model: &Model, own: NodeId, lsn: Lsn, dispatch: &Dispatch) {
     }
 }
 
-/// Whether a session ended because two sides do not remember the same.
-fn is_of_two_logs(reason: &str) -> bool {
-    ["set back", "never sent", "one identity", "never met", "under this identity"]
-        .iter()
-        .any(|words| reason.contains(words))
-}
-
 impl World {
     /// Heals everything, lets all come to rest, and looks at the end of it.
     pub fn settle(&mut self) {
@@ -143,16 +147,12 @@ impl World {
         self.disks_full = false;
         self.faults = Faults::NONE;
         self.weather = Weather::FAIR;
-        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].is_clone).collect::<Vec<_>>() {
+        let leaves = |node: &Node| !node.is_original() || node.up.as_ref().is_some_and(|up| up.failed);
+        for node in (0..self.nodes.len()).filter(|node| leaves(&self.nodes[*node])).collect::<Vec<_>>() {
             self.crash(node);
         }
-        for node in 0..self.nodes.len() {
-            if self.nodes[node].up.as_ref().is_some_and(|up| up.failed) {
-                self.crash(node);
-            }
-        }
         self.net.apart.clear();
-        for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].is_clone).collect::<Vec<_>>() {
+        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].is_original()).collect::<Vec<_>>() {
             self.start(node);
             self.serve(node, true);
         }
@@ -165,6 +165,7 @@ impl World {
         // Whoever dialled in vain for long tries again within ten seconds.
         self.run_ms(12_000);
         self.check_settled();
+        self.check_welcome();
     }
 
     fn is_settled(&self) -> bool {
@@ -181,9 +182,8 @@ impl World {
         self.originals().all(|node| node.up.as_ref().is_some_and(rest))
     }
 
-    /// All nodes but those that run on a copy of another's directory, of which nothing is asked in the end.
-    fn originals(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| !node.is_clone)
+    pub fn originals(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.is_original())
     }
 
     pub fn check_settled(&self) {
@@ -237,49 +237,13 @@ impl World {
     }
 
     /// Whether a node takes nothing more, because of what nobody handles there.
-    fn is_full(&self, own: NodeId) -> bool {
+    pub fn is_full(&self, own: NodeId) -> bool {
         let mut nodes = self.originals().filter(|node| node.identity == Some(own));
         let is_full = |node: &Node| {
             let bytes = node.up.as_ref().unwrap().engine.state().inbox.bytes();
             bytes >= node.inbox_bytes_max
         };
         nodes.any(is_full)
-    }
-
-    /// What a node that was set back, or has a double, lacks or left out is told of, or is still owed. Where it does not know the
-    /// other, the two have not met since: only its double did, or what it was before.
-    fn check_told(&self, from: NodeId, to: NodeId, missing: &[(Lsn, u64)]) {
-        let about = |at: NodeId, of: NodeId| {
-            let nodes =
-                self.nodes.iter().filter(move |node| node.identity == Some(at)).map(|node| node.index);
-            let indices: Vec<usize> = nodes.collect();
-            self.notes.iter().any(|(index, note)| {
-                let names = match note {
-                    Note::Gap { node, .. } => *node == of,
-                    Note::Ended { node, reason } => *node == Some(of) && is_of_two_logs(reason),
-                    _ => false,
-                };
-                names && indices.contains(index)
-            })
-        };
-        let publisher = self.originals().find(|node| node.identity == Some(from)).unwrap();
-        let state = publisher.up.as_ref().unwrap().engine.state();
-        let theirs =
-            |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(slot) if state.node_of(*slot) == to);
-        let owed: u64 = state.streams.values().filter(|s| theirs(&s.owner)).map(|s| s.owed()).sum();
-        let is_told = about(from, to) || about(to, from);
-        let mut receivers = self.originals().filter(|node| node.identity == Some(to));
-        let knows = |node: &Node| {
-            let state = node.up.as_ref().unwrap().engine.state();
-            state.peers.values().any(|peer| peer.node == from)
-        };
-        if !receivers.any(knows) {
-            return;
-        }
-        assert!(
-            missing.is_empty() || is_told || owed > 0,
-            "{to} lacks {missing:?} of {from}, and nobody was told"
-        );
     }
 
     /// Each handler of each message succeeded or gave up; what has no handler is parked.

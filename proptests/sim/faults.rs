@@ -20,6 +20,10 @@
 //! **A directory** is deleted, or replaced by an older copy of itself, or a copy is opened on another machine, beside its live
 //! original.
 //!
+//! **Many come**: strangers that shake hands, want nothing and go, at nodes that know few peers; these forget the one for the
+//! other. Some come again, and one stays and is a peer like any other. Frames come in pieces on several connections at once, and
+//! a node has memory for little more than one of the largest.
+//!
 //! A write that the kernel does in part is gone on with by the shell, and nobody else hears of it. A death in between leaves what
 //! one in the middle of a whole write may leave.
 //!
@@ -53,10 +57,13 @@ pub enum Fault {
     Wiped,
     Restored,
     Cloned,
+    GaveWay,
+    CameBack,
+    Crowded,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 19] = [
+    pub const ALL: [Fault; 22] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -76,6 +83,9 @@ impl Fault {
         Fault::Wiped,
         Fault::Restored,
         Fault::Cloned,
+        Fault::GaveWay,
+        Fault::CameBack,
+        Fault::Crowded,
     ];
 }
 

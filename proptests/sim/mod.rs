@@ -20,6 +20,8 @@ mod regressions;
 pub mod rng;
 mod simulate;
 mod steps;
+mod strangers;
+mod told;
 mod turn;
 mod users;
 mod world;

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use resolute::format::batch::BatchView;
-use resolute::format::control::{Accepted, Control};
+use resolute::format::control::{Accepted, Control, PeerRecord};
 use resolute::format::message::MessageView;
 use resolute::format::record::{RecordKind, RecordView, Records};
 use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId, PeerSlot, Position, StreamId};
+
+use super::told::Book;
 
 /// The number in the payload of each message: never given twice in one simulation.
 pub type MessageNumber = u64;
@@ -46,7 +48,9 @@ pub enum Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     pub entries: BTreeMap<Lsn, Entry>,
-    nodes: BTreeMap<PeerSlot, NodeId>,
+    peers: BTreeMap<PeerSlot, PeerRecord>,
+    /// Nodes that others took the place of.
+    pub forgotten: BTreeSet<NodeId>,
     topics: BTreeMap<PeerSlot, BTreeSet<String>>,
     pub bound: BTreeMap<String, PeerSlot>,
     /// Where each message of another node was accepted.
@@ -67,6 +71,8 @@ pub struct Log {
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub logs: BTreeMap<NodeId, Log>,
+    /// What each node owed to whom, and when that was settled.
+    pub books: BTreeMap<NodeId, Book>,
     pub sent: BTreeMap<MessageNumber, (NodeId, Sent)>,
     /// Pairs (receiver, publisher) of which one was set back or removed the other: messages may come twice or not.
     pub broken: BTreeSet<(NodeId, NodeId)>,
@@ -81,7 +87,7 @@ pub fn number_of(record: &RecordView<'_>) -> MessageNumber {
 
 impl Log {
     pub fn node_of(&self, own: NodeId, slot: PeerSlot) -> NodeId {
-        if slot == PeerSlot::SELF { own } else { self.nodes[&slot] }
+        if slot == PeerSlot::SELF { own } else { self.peers[&slot].node }
     }
 
     fn learn(&mut self, own: NodeId, lsn: Lsn, entry: &Entry) {
@@ -108,7 +114,11 @@ impl Log {
     fn learn_control(&mut self, at: Lsn, control: &Control) {
         match control {
             Control::Peer(peer) => {
-                self.nodes.insert(peer.slot, peer.node);
+                let before = self.peers.insert(peer.slot, peer.clone());
+                if let Some(before) = before.filter(|before| before.node != peer.node) {
+                    self.check_nothing_agreed(&before);
+                    self.forgotten.insert(before.node);
+                }
             }
             Control::Subscriber { slot, added, topics } => {
                 let wanted = self.topics.entry(*slot).or_default();
@@ -176,6 +186,25 @@ impl Log {
         }
     }
 
+    /// Whoever gives way to another has sent nothing and was sent nothing, wants nothing and is not waited for.
+    fn check_nothing_agreed(&self, peer: &PeerRecord) {
+        let PeerRecord { node, slot, address: own_address, .. } = peer;
+        let is_its = |entry: &Entry| match entry {
+            Entry::Message { to, address: Some(address), .. } => {
+                to.contains(slot) || address == own_address && !self.bound.contains_key(address)
+            }
+            Entry::Message { to, address: None, .. } => to.contains(slot),
+            Entry::Accepted { slot: from, .. } => from == slot,
+            Entry::Control(_) => false,
+        };
+        let excused = |lsn: &Lsn| self.excused_addresses.contains(lsn);
+        let found = self.entries.iter().find(|(lsn, entry)| is_its(entry) && !excused(lsn));
+        assert!(found.is_none(), "{node} is forgotten, and {found:?} was its own");
+        let wanted = self.topics.get(slot).filter(|topics| !topics.is_empty());
+        assert!(wanted.is_none(), "{node} is forgotten, and wants {wanted:?}");
+        assert!(!self.bound.values().any(|bound| bound == slot), "{node} is forgotten, and answered");
+    }
+
     /// The last position of a peer's stream that is accepted at or below `durable`.
     pub fn accepted_up_to(&self, key: (PeerSlot, StreamId), durable: Lsn) -> Position {
         let rising = self.cursors.get(&key).into_iter().flatten();
@@ -184,8 +213,9 @@ impl Log {
 }
 
 impl Model {
-    /// A batch is being written.
-    pub fn sealed(&mut self, own: NodeId, view: &BatchView<'_>) {
+    /// A batch is being written. Says how many peers gave way in it.
+    pub fn sealed(&mut self, own: NodeId, view: &BatchView<'_>) -> usize {
+        let forgotten = self.forgotten(own);
         let mut lsn = view.header.first_lsn();
         let mut run: Option<(Accepted, u32)> = None;
         let mut in_checkpoint = false;
@@ -221,6 +251,11 @@ impl Model {
             }
             lsn = lsn.plus(1);
         }
+        self.forgotten(own) - forgotten
+    }
+
+    fn forgotten(&self, own: NodeId) -> usize {
+        self.logs.get(&own).map_or(0, |log| log.forgotten.len())
     }
 
     fn message(&mut self, own: NodeId, record: &RecordView<'_>) -> Entry {
@@ -297,6 +332,7 @@ impl Model {
 
     /// A crash took everything from `end` on.
     pub fn crashed(&mut self, own: NodeId, end: Lsn) {
+        self.books.entry(own).or_default().crashed(end);
         let Some(log) = self.logs.get_mut(&own) else { return };
         let kept: BTreeMap<Lsn, Entry> =
             std::mem::take(&mut log.entries).into_iter().filter(|(lsn, _)| *lsn < end).collect();
@@ -310,8 +346,14 @@ impl Model {
     /// Messages of `from` that `to` was promised and does not have.
     pub fn missing(&self, from: NodeId, to: NodeId) -> Vec<(Lsn, MessageNumber)> {
         let (theirs, ours) = (&self.logs[&from], self.logs.get(&to));
-        let has: BTreeSet<Lsn> = ours.map_or(BTreeSet::new(), |log| {
-            log.accepted.keys().filter(|(node, ..)| *node == from).map(|(_, _, lsn)| *lsn).collect()
+        let number = |log: &Log, at: &Lsn| match log.entries.get(at) {
+            Some(Entry::Accepted { number, .. }) => Some(*number),
+            _ => None,
+        };
+        // Of a publisher that was set back, another message may have the same record.
+        let has: BTreeSet<(Lsn, Option<MessageNumber>)> = ours.map_or(BTreeSet::new(), |log| {
+            let accepted = log.accepted.iter().filter(|((node, ..), _)| *node == from);
+            accepted.map(|((_, _, lsn), at)| (*lsn, number(log, at))).collect()
         });
         let mut missing = Vec::new();
         for (lsn, entry) in &theirs.entries {
@@ -322,7 +364,7 @@ impl Model {
             let bound = address.as_ref().and_then(|address| theirs.bound.get(address));
             let command =
                 bound.filter(|slot| is_its(slot)).is_some() && !theirs.excused_addresses.contains(lsn);
-            if (event || command) && !has.contains(lsn) {
+            if (event || command) && !has.contains(&(*lsn, Some(*number))) {
                 missing.push((*lsn, *number));
             }
         }

@@ -9,6 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use resolute::limits::{READ_BYTES_MIN, RUN_BYTES_MAX};
+
 use super::faults::{Faults, Tally};
 use super::net::Weather;
 use super::rng::Rng;
@@ -17,6 +19,12 @@ use super::world::World;
 
 /// Seeds of a run that is not asked for more: so many are enough for every kind of fault to happen.
 const SEEDS: std::ops::Range<u64> = 0..120;
+
+/// Peers that a node of a small table knows: the two others, one that stays, and one more.
+const PEERS_FEW: usize = 4;
+
+/// Bytes for frames that are not whole, where there is little memory: of two long ones, one has to go.
+const KEPT_BYTES_FEW: usize = RUN_BYTES_MAX + READ_BYTES_MIN;
 
 /// What may happen in one history, beside what disks do.
 struct Plan {
@@ -30,23 +38,33 @@ struct Plan {
     restores: bool,
     clones: bool,
     small_inboxes: bool,
+    /// Nodes know few peers, and many come.
+    small_tables: bool,
+    little_memory: bool,
 }
 
 impl Plan {
     fn draw(rng: &mut Rng) -> Plan {
         let is_foul = rng.chance(30);
+        // A stream that has ended is forgotten, and so is how far it was accepted: what comes again then is new.
+        let wipes = !is_foul && rng.chance(15);
+        let little_memory = rng.chance(30);
+        let weather = if is_foul { Weather::FOUL } else { Weather::FAIR };
         Plan {
             faults: Faults::draw(rng),
-            weather: if is_foul { Weather::FOUL } else { Weather::FAIR },
+            // Over a slow link a long frame is there in part for a while.
+            weather: if little_memory { Weather { delay_ms: 100, ..weather } } else { weather },
             steps: rng.between(20, 150),
             crashes: rng.chance(70),
             cuts_links: rng.chance(60),
             clocks_jump: rng.chance(30),
-            // A stream that has ended is forgotten, and so is how far it was accepted: what comes again then is new.
-            wipes: !is_foul && rng.chance(15),
-            restores: !is_foul && rng.chance(15),
+            wipes,
+            restores: !is_foul && rng.chance(20),
             clones: !is_foul && rng.chance(10),
             small_inboxes: rng.chance(20),
+            // Whoever was wiped leaves a peer behind that owns something for ever.
+            small_tables: !wipes && rng.chance(40),
+            little_memory,
         }
     }
 
@@ -61,8 +79,25 @@ fn history(seed: u64) -> World {
     let plan = Plan::draw(&mut rng);
     let mut world = steps::world(rng.number(), plan.weather);
     world.faults = plan.faults;
-    if plan.small_inboxes {
-        world.nodes.iter_mut().for_each(|node| node.inbox_bytes_max = 50_000);
+    for index in 0..world.nodes.len() {
+        let node = &mut world.nodes[index];
+        if plan.small_inboxes {
+            node.inbox_bytes_max = 50_000;
+        }
+        if plan.small_tables {
+            node.limits.peers = PEERS_FEW;
+        }
+        if plan.little_memory {
+            node.limits.kept_bytes = KEPT_BYTES_FEW;
+        }
+        // From the next opening on.
+        world.crash(index);
+        world.start(index);
+    }
+    if plan.little_memory {
+        for (node, address) in [(0, "n1"), (0, "n2"), (1, "n0"), (1, "n2"), (2, "n0"), (2, "n1")] {
+            world.subscribe(node, address, steps::TOPICS[0]);
+        }
     }
     for _ in 0..plan.steps {
         step(&plan, &mut rng, &mut world);
@@ -76,7 +111,7 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
     let (node, other) = (node(), node());
     let address = ["n0", "n1", "n2", "alias0", "alias1", "alias2"][rng.below(6) as usize];
     let topic = rng.below(3) as usize;
-    match rng.below(36) {
+    match rng.below(42) {
         0..=9 => {
             let topics = (topic, rng.below(3) as usize);
             let largest = if rng.chance(30) { 60_000 } else { 300 };
@@ -103,7 +138,7 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
         24 => world.step(&Step::Serve { node, serving: rng.chance(50) }),
         25 if plan.clocks_jump => world.set_wall_clock(node),
         26 if plan.wipes => world.step(&Step::Wipe { node }),
-        27 if plan.restores => {
+        27 | 38 if plan.restores => {
             if world.nodes[node].copy.is_none() {
                 world.copy(node);
             } else {
@@ -112,15 +147,23 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
                 world.start(node);
             }
         }
-        28..=29 if plan.clones => match world.nodes.get(3) {
+        28..=29 if plan.clones => match world.nodes.iter().position(|node| node.is_clone) {
             None => world.clone_beside(node),
-            Some(double) if double.up.is_none() => world.open(3),
-            Some(_) => match rng.below(4) {
-                0 => world.step(&Step::Subscribe { node: 3, address, topic }),
-                1 => world.crash(3),
-                _ => world.step(&Step::Publish { node: 3, topics: (topic, topic), count: 3, bytes: 300 }),
+            Some(double) if world.nodes[double].up.is_none() => world.open(double),
+            Some(double) => match rng.below(4) {
+                0 => world.step(&Step::Subscribe { node: double, address, topic }),
+                1 => world.crash(double),
+                _ => {
+                    world.step(&Step::Publish { node: double, topics: (topic, topic), count: 3, bytes: 300 })
+                }
             },
         },
+        30..=32 | 39..=41 if plan.small_tables => world.visit(node),
+        33 if plan.small_tables => world.stay(node, steps::TOPICS[topic]),
+        // All of them have long frames for each other at once.
+        34..=37 if plan.little_memory => (0..3).for_each(|node| {
+            world.step(&Step::Publish { node, topics: (0, 0), count: 20, bytes: 50_000 });
+        }),
         _ => {
             let most = [2_000, 50_000, 3_000_000][rng.below(3) as usize];
             world.step(&Step::Run { us: rng.below(most) });

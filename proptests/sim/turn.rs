@@ -32,8 +32,10 @@ impl World {
             assert!(round < 1000, "a turn that never ends");
             self.report(node, &mut up);
             let received = self.receive(node, &mut up);
+            checks::grants(&mut up);
             let sealed = self.seal(node, &mut up);
             self.transmit(node, &mut up);
+            checks::grants(&mut up);
             self.dispatch(node, &mut up);
             self.read(node, &mut up);
             if !received && !sealed {
@@ -87,6 +89,17 @@ impl World {
         // Nodes count alike, whatever befalls them: only strangers send more than they may.
         let overran = matches!(&note, Note::Ended { reason, .. } if reason.contains("were granted"));
         assert!(!overran, "node {node} ended the session of an honest peer: {note:?}");
+        // Only one of the two sides needed the memory; the other is told.
+        let crowded =
+            |reason: &str| reason.contains("others need the memory") && !reason.contains("said goodbye");
+        match &note {
+            Note::Ended { reason, .. } if crowded(reason) => self.tally.count(Fault::Crowded),
+            Note::Established { node: peer, .. } if self.has_forgotten(node, *peer) => {
+                self.tally.count(Fault::CameBack);
+            }
+            _ => {}
+        }
+        self.hear(node, &note);
         self.notes.push((node, note));
     }
 
@@ -97,6 +110,8 @@ impl World {
             while self.receive_one(id, side, up) {
                 any = true;
             }
+            let end = &self.net.connections[&id].ends[side];
+            up.engine.handle_kept(self.clock(node), end.session, end.window.unread().len());
         }
         any
     }
@@ -162,12 +177,14 @@ impl World {
         let own = up.engine.state().identity.id;
         let is_clone = self.nodes[node].is_clone;
         if !is_clone {
-            self.model.sealed(own, &BatchView::parse_verified(&bytes).unwrap());
+            let forgotten = self.model.sealed(own, &BatchView::parse_verified(&bytes).unwrap());
+            (0..forgotten).for_each(|_| self.tally.count(Fault::GaveWay));
         }
         self.nodes[node].disk.begin_write(header.number(), sealed.place, &bytes);
         up.engine.handle_sealed(&sealed, bytes.into());
         if !is_clone {
             checks::state(&self.model, up);
+            self.model.books.entry(own).or_default().write(self.now, up.engine.state());
         }
         up.snapshots.insert(header.number(), up.engine.state().clone());
         if permit == SealPermit::HereThenRoll {

@@ -15,6 +15,7 @@ use super::model::Model;
 use super::net::{Connection, ConnectionId, End, Net, Weather};
 use super::node::{Mood, Node};
 use super::rng::Rng;
+use super::told::Told;
 
 pub const MS: u64 = 1_000_000;
 
@@ -49,6 +50,8 @@ pub struct World {
     pub trace: u64,
     pub numbers: u64,
     pub notes: Vec<(usize, resolute::engine::effect::Note)>,
+    /// What nodes were told of others, and when.
+    pub told: Vec<Told>,
     /// The longest time that a write takes, in microseconds.
     pub write_us: u64,
     pub faults: Faults,
@@ -78,6 +81,7 @@ impl World {
             trace: seed,
             numbers: 0,
             notes: Vec::new(),
+            told: Vec::new(),
             write_us: 2000,
             faults: Faults::FEW,
             tally: Tally::default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::ids::{Incarnation, Lsn, LsnRange, NodeId, SegmentNumber};
+use crate::ids::{Incarnation, Lsn, LsnRange, NodeId, Position, SegmentNumber, StreamId};
 use crate::log::batch_builder::SealedBatch;
 use crate::log::place::BatchPlace;
 use crate::wire::goodbye::GoodbyeCode;
@@ -165,11 +165,17 @@ pub enum Note {
         /// Who answers now.
         node: NodeId,
     },
-    /// A peer no longer has what it acknowledged, and it is gone here too.
+    /// One of two nodes no longer has what it acknowledged, and it is gone at the other too.
     Gap {
         /// Which peer.
         node: NodeId,
-        /// Messages that it lost.
+        /// Whether this node published it, and the peer lost it.
+        is_ours: bool,
+        /// The publisher's stream.
+        stream: StreamId,
+        /// The first position that is lost.
+        first: Position,
+        /// Messages that are lost.
         count: u64,
     },
 }

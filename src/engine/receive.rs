@@ -141,9 +141,9 @@ impl Engine {
                 ));
             }
             if accepted < acked {
-                let count = acked.since(accepted);
-                Body::Gap { stream: id_of_stream, first: accepted.plus(1), count }.append_to(&mut frames);
-                self.events.push_back(Event::Note(Note::Gap { node, count }));
+                let (stream, first, count) = (id_of_stream, accepted.plus(1), acked.since(accepted));
+                Body::Gap { stream, first, count }.append_to(&mut frames);
+                self.events.push_back(Event::Note(Note::Gap { node, is_ours: true, stream, first, count }));
             }
             if accepted > acked {
                 self.acks.insert(id_of_stream, accepted);
@@ -320,7 +320,8 @@ impl Engine {
         let control = Control::Inbound { slot, stream, accepted, lost: inbound.lost + count, ended: false };
         self.pending.push_back(Pending::Control(control));
         self.staged.insert((slot, stream), accepted);
-        self.events.push_back(Event::Note(Note::Gap { node: self.state.node_of(slot), count }));
+        let node = self.state.node_of(slot);
+        self.events.push_back(Event::Note(Note::Gap { node, is_ours: false, stream, first, count }));
         Ok(())
     }
 

@@ -115,6 +115,7 @@ fn opened(before: &World, files: &Files) -> World {
         model: before.model.clone(),
         trace: 0,
         numbers: before.numbers,
+        told: Vec::new(),
         notes: Vec::new(),
         write_us: before.write_us,
         faults: Faults::NONE,

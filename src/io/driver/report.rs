@@ -80,8 +80,9 @@ fn tell(note: &Note) {
         Note::Mismatch { address, node } => {
             tracing::warn!(address, %node, "another node answers at this address than before; nothing is sent there");
         }
-        Note::Gap { node, count } => {
-            tracing::error!(%node, count, "messages are lost: one side went back to an older state")
+        Note::Gap { node, is_ours, stream, first, count } => {
+            let lost_by = if *is_ours { "the peer" } else { "this node" };
+            tracing::error!(%node, lost_by, %stream, %first, count, "messages are lost: one side went back to an older state")
         }
     }
 }

@@ -1,0 +1,190 @@
+//! What publishers believe to be settled, and who was told where it is not.
+
+use std::collections::BTreeMap;
+
+use resolute::engine::effect::Note;
+use resolute::engine::state::State;
+use resolute::format::control::StreamOwner;
+use resolute::ids::{Lsn, NodeId, Position, StreamId};
+
+use super::model::MessageNumber;
+use super::world::World;
+
+/// What one node owed to the nodes that it knows: read from its state after each batch.
+#[derive(Clone, Debug, Default)]
+pub struct Book(BTreeMap<StreamId, Account>);
+
+#[derive(Clone, Debug)]
+struct Account {
+    owed_to: NodeId,
+    /// Records of each stretch of positions.
+    runs: BTreeMap<Position, (Lsn, u64)>,
+    /// When everything up to there was settled, where that rose.
+    settled: Vec<(u64, Position)>,
+}
+
+impl Account {
+    fn settle(&mut self, now: u64, position: Position) {
+        if self.settled.last().is_none_or(|(_, last)| *last < position) {
+            self.settled.push((now, position));
+        }
+    }
+
+    fn end(&self) -> Position {
+        self.runs.last_key_value().map_or(Position(0), |(first, (_, count))| first.plus(*count))
+    }
+
+    fn position(&self, lsn: Lsn) -> Option<Position> {
+        let here = |(_, (first, count)): &(&Position, &(Lsn, u64))| *first <= lsn && lsn < first.plus(*count);
+        self.runs.iter().find(here).map(|(position, (first, _))| position.plus(lsn.since(*first)))
+    }
+
+    fn settled_at(&self, position: Position) -> Option<u64> {
+        self.settled.iter().find(|(_, last)| *last >= position).map(|(at, _)| *at)
+    }
+}
+
+impl Book {
+    pub fn write(&mut self, now: u64, state: &State) {
+        for (id, stream) in &state.streams {
+            let StreamOwner::Peer(slot) = stream.owner else { continue };
+            let new = Account { owed_to: state.node_of(slot), runs: BTreeMap::new(), settled: Vec::new() };
+            let account = self.0.entry(*id).or_insert(new);
+            account.owed_to = state.node_of(slot);
+            account.runs.extend(stream.runs().iter().map(|run| (run.position, (run.lsn, run.count))));
+            account.settle(now, stream.acked);
+        }
+        // What had an end is settled.
+        for (_, account) in self.0.iter_mut().filter(|(id, _)| !state.streams.contains_key(id)) {
+            account.settle(now, account.end());
+        }
+    }
+
+    /// A crash took everything from that record on.
+    pub fn crashed(&mut self, end: Lsn) {
+        for account in self.0.values_mut() {
+            account.runs.retain(|_, (first, _)| *first < end);
+            for (first, count) in account.runs.values_mut() {
+                *count = (*count).min(end.since(*first));
+            }
+            let last = account.end();
+            account.settled.retain(|(_, position)| *position < last);
+        }
+    }
+
+    /// Where a message to that node is.
+    fn places(&self, to: NodeId, lsn: Lsn) -> impl Iterator<Item = (StreamId, Position, Option<u64>)> {
+        let theirs = self.0.iter().filter(move |(_, account)| account.owed_to == to);
+        theirs.filter_map(move |(id, account)| {
+            let position = account.position(lsn)?;
+            Some((*id, position, account.settled_at(position)))
+        })
+    }
+}
+
+/// What a node was told of another.
+#[derive(Clone, Debug)]
+pub struct Told {
+    when: u64,
+    /// Who was told.
+    at: NodeId,
+    /// Of whom.
+    of: NodeId,
+    is_a_double: bool,
+    what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    /// They have a session.
+    Met,
+    /// They do not remember the same, and will not speak to each other: it is not said what one of them lacks.
+    TwoLogs,
+    /// Positions of a stream of that publisher are lost.
+    Gap { publisher: NodeId, stream: StreamId, first: Position, count: u64 },
+}
+
+/// Whether a session ended because two sides do not remember the same.
+fn is_of_two_logs(reason: &str) -> bool {
+    ["set back", "never sent", "one identity", "never met", "under this identity"]
+        .iter()
+        .any(|words| reason.contains(words))
+}
+
+impl Told {
+    fn is_between(&self, one: NodeId, other: NodeId) -> bool {
+        (self.at, self.of) == (one, other) || (self.at, self.of) == (other, one)
+    }
+
+    /// Whether it says that the message of that place is lost, or may be. Where two logs do not fit nobody can say which
+    /// messages that concerns: none that were settled later.
+    fn speaks_of(&self, from: NodeId, (stream, position, settled_at): (StreamId, Position, u64)) -> bool {
+        match self.what {
+            What::Met => false,
+            What::TwoLogs => self.when >= settled_at,
+            What::Gap { publisher, stream: of, first, count } => {
+                publisher == from && of == stream && (first..first.plus(count)).contains(&position)
+            }
+        }
+    }
+}
+
+impl World {
+    /// Writes down what a node is told.
+    pub fn hear(&mut self, node: usize, note: &Note) {
+        let Some(at) = self.nodes[node].identity else { return };
+        let (of, what) = match note {
+            Note::Established { node, .. } => (*node, What::Met),
+            Note::Ended { node: Some(of), reason } if is_of_two_logs(reason) => (*of, What::TwoLogs),
+            Note::Gap { node, is_ours, stream, first, count } => {
+                let publisher = if *is_ours { at } else { *node };
+                (*node, What::Gap { publisher, stream: *stream, first: *first, count: *count })
+            }
+            _ => return,
+        };
+        let is_a_double = self.nodes[node].is_clone;
+        self.told.push(Told { when: self.now, at, of, is_a_double, what });
+    }
+
+    /// What a node that was set back, or has a double, lacks or left out is still owed, or one of the two is told of it.
+    pub fn check_told(&self, from: NodeId, to: NodeId, missing: &[(Lsn, MessageNumber)]) {
+        for (lsn, number) in missing {
+            let mut places = self.model.books[&from].places(to, *lsn);
+            let is_known = |(stream, position, settled_at): (StreamId, Position, Option<u64>)| {
+                // What is still owed is not lost.
+                let Some(settled_at) = settled_at else { return true };
+                let mut told = self.told.iter().filter(|told| told.is_between(from, to));
+                told.any(|told| told.speaks_of(from, (stream, position, settled_at)))
+                    || !self.have_met_since(from, to, settled_at)
+            };
+            assert!(
+                places.any(is_known),
+                "{to} lacks {number}, which is record {lsn} of {from}, and nobody was told: {:?}",
+                self.model.books[&from].places(to, *lsn).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    /// Whether two nodes had occasion to find out that they do not remember the same: they were in a session, or one of them
+    /// wants to be. Where only a double of one was, the other says so and the original does not.
+    fn have_met_since(&self, from: NodeId, to: NodeId, time: u64) -> bool {
+        let says_so = |at: NodeId, of: NodeId| {
+            let is_met = |told: &Told| told.what == What::Met && told.when >= time && !told.is_a_double;
+            self.told.iter().any(|told| is_met(told) && (told.at, told.of) == (at, of))
+        };
+        says_so(from, to) && says_so(to, from) || self.wants(to, from) || self.wants(from, to)
+    }
+
+    /// Whether one wants something at an address of the other.
+    fn wants(&self, one: NodeId, other: NodeId) -> bool {
+        let mut nodes = self.originals().filter(|node| node.identity == Some(one));
+        nodes.any(|node| {
+            let addresses = &node.up.as_ref().unwrap().engine.state().addresses;
+            let mut wanted = addresses.iter().filter(|(_, known)| !known.intents.is_empty());
+            wanted.any(|(address, _)| {
+                let there = self.resolve(address).map(|index| &self.nodes[index]);
+                there.is_some_and(|there| there.is_original() && there.identity == Some(other))
+            })
+        })
+    }
+}
