@@ -264,8 +264,9 @@ impl Engine {
         }
     }
 
-    /// So many bytes of a session are kept until more comes or there is room. Together there may be [`Limits::kept_bytes`](super::config::Limits::kept_bytes): whoever
-    /// sends a long frame slowly has others wait for none, and an honest peer goes on where it was after a reconnect.
+    /// So many bytes of a session are kept until more comes or there is room. Together there may be so many as
+    /// [`Limits`](super::config::Limits) says: whoever sends a long frame slowly has others wait for none, and an honest peer goes on
+    /// where it was after a reconnect.
     pub fn handle_kept(&mut self, now: Now, id: SessionId, bytes: usize) {
         self.now = now;
         if self.sessions.get(id).is_some_and(|session| session.phase != Phase::Over) {

@@ -34,7 +34,8 @@ use crate::limits::BLOCK_BYTES;
 pub enum Speed {
     /// As fast as the disk takes them: appends that go on beside it suffer.
     Full,
-    /// At most [`PREWRITE_PACE_BYTES_PER_SECOND`](crate::limits::PREWRITE_PACE_BYTES_PER_SECOND), unless [`Prewriter::hurry`] says otherwise.
+    /// At most [`PREWRITE_PACE_BYTES_PER_SECOND`](crate::limits::PREWRITE_PACE_BYTES_PER_SECOND), unless [`Prewriter::hurry`]
+    /// says otherwise.
     Paced,
 }
 

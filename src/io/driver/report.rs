@@ -82,7 +82,8 @@ fn tell(note: &Note) {
         }
         Note::Gap { node, is_ours, stream, first, count } => {
             let lost_by = if *is_ours { "the peer" } else { "this node" };
-            tracing::error!(%node, lost_by, %stream, %first, count, "messages are lost: one side went back to an older state")
+            let what = "messages are lost: one side went back to an older state";
+            tracing::error!(%node, lost_by, %stream, %first, count, "{what}");
         }
     }
 }
