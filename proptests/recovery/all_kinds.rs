@@ -33,6 +33,11 @@ pub fn append_state(log: &mut WrittenLog, seed: u64) {
     fill(log, seed, state);
 }
 
+/// Appends a batch with a run behind which an atomic group stands, and both run to the end of it.
+pub fn append_runs_and_group(log: &mut WrittenLog, seed: u64) {
+    fill(log, seed, large_runs);
+}
+
 fn fill(log: &mut WrittenLog, seed: u64, sort: fn(&mut Filling<'_>)) {
     log.append_filled(|builder, buffer| sort(&mut Filling { builder, buffer, seed }));
 }
@@ -71,7 +76,7 @@ fn run(batch: &mut Filling<'_>) {
 /// Runs one behind the other, a group behind them.
 fn large_runs(batch: &mut Filling<'_>) {
     batch.run(&[(9000, 0), (12_000, 0)]);
-    batch.run(&[(1, 0)]);
+    batch.run(&[(1, FLAG_ATOMIC_MORE)]);
     batch.group(&[200, 30], 1);
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use resolute::format::batch::BATCH_HEADER_BYTES;
 use resolute::format::checksum::checksum;
-use resolute::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES};
+use resolute::format::record::{FLAG_ATOMIC_MORE, RECORD_HEADER_BYTES, RecordKind};
 use resolute::ids::{Lsn, LsnRange, SegmentNumber};
 use resolute::limits::BATCH_BYTES_MAX;
 use resolute::log::damaged_batch::Source;
@@ -11,9 +11,9 @@ use resolute::log::recovery::SegmentFile;
 use resolute::log::salvage::{Damage, DamageKind, Found, Salvage};
 use zerocopy::IntoBytes;
 
-use super::body;
 use super::written_log::{Image, WrittenLog};
 use super::written_records::{Records, records};
+use super::{all_kinds, body};
 
 /// What a salvage made of a log.
 pub struct Salvaged {
@@ -278,6 +278,32 @@ fn an_atomic_batch_is_given_out_whole_or_not_at_all() {
             lost.iter().map(|lsn| Lsn(*lsn)).collect::<Vec<_>>()
         );
     }
+}
+
+/// Where it is lost how long a run is, what stands behind it may be of the peer; and yet a group is a group.
+#[test]
+fn an_atomic_batch_is_given_out_whole_or_not_at_all_also_behind_a_run_of_unknown_length() {
+    let mut log = WrittenLog::new(1 << 18);
+    all_kinds::append_runs_and_group(&mut log, 1);
+    all_kinds::append_runs_and_group(&mut log, 2);
+    let written = records(&log);
+    let batch = &log.batches[0];
+    let places: Vec<_> = batch.records().map(|(lsn, begin, _)| (lsn, batch.offset + begin)).collect();
+    let hit = |records: &[usize]| {
+        let mut image = log.image.clone();
+        let file = image.get_mut(&1).unwrap();
+        records.iter().for_each(|record| file[places[*record].1 + RECORD_HEADER_BYTES] ^= 1);
+        salvage(&written, &image).lost
+    };
+    let run = places.iter().rposition(|(lsn, _)| written[*lsn].kind == RecordKind::Accepted).unwrap();
+    let group: Vec<Lsn> =
+        places.iter().map(|(lsn, _)| *lsn).filter(|lsn| written[*lsn].group.count > 1).collect();
+    assert_eq!(hit(&[run]), [places[run].0]);
+    for member in places.len() - group.len()..places.len() {
+        assert_eq!(hit(&[run, member]), [&[places[run].0], &group[..]].concat());
+    }
+    // What the peer sent was one by one what it is, though it was a group there.
+    assert_eq!(hit(&[run, run + 1]), [places[run].0, places[run + 1].0]);
 }
 
 #[test]

@@ -52,6 +52,8 @@ struct Entry {
     header: RecordHeader,
     at: usize,
     source: Source,
+    /// Nothing speaks against it being this log's own: where it is lost how long a run is, the number decides.
+    is_own: bool,
     /// Its body is as it was written.
     is_good: bool,
 }
@@ -128,7 +130,8 @@ fn walk(bytes: &[u8], promised: Promised) -> Vec<Entry> {
         if let (Source::Own, Some(record)) = (source, record) {
             run = Run::begun_by(&record, is_good);
         }
-        entries.push(Entry { header, at, source, is_good });
+        let is_own = header.lsn.get() == lsn.0 && !matches!(source, Source::Run(_));
+        entries.push(Entry { header, at, source, is_own, is_good });
         at += header.record_bytes();
     }
     entries
@@ -181,7 +184,7 @@ impl Run {
 fn withhold_broken_groups(entries: &mut [Entry], is_complete: bool) {
     let mut from = 0;
     while from < entries.len() {
-        let more = |entry: &Entry| entry.source == Source::Own && entry.header.flags & FLAG_ATOMIC_MORE != 0;
+        let more = |entry: &Entry| entry.is_own && entry.header.flags & FLAG_ATOMIC_MORE != 0;
         let members = entries[from..].iter().position(|entry| !more(entry)).map(|last| last + 1);
         let end = members.map_or(entries.len(), |members| from + members);
         let is_cut = members.is_none() && !is_complete;
