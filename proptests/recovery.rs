@@ -5,6 +5,7 @@ mod crashes;
 mod damage;
 mod every_bit;
 mod files;
+mod pieces;
 mod salvaged;
 mod written_log;
 mod written_records;
