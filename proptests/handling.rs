@@ -339,3 +339,27 @@ async fn a_batch_is_atomic_and_headers_arrive() {
     close(&web).await;
     drop(within("serve", serving).await);
 }
+
+// The engine handed over as much as there was room for and went to sleep; that room came was told to nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_is_kept_comes_to_one_who_takes_much_before_it_settles_any() {
+    let directory = tempfile::tempdir().unwrap();
+    let bus = own(Bus::builder(directory.path()), &["job"]).await;
+    let large = "x".repeat(200_000);
+    for _ in 0..60 {
+        publish(&bus, "job", &large).await;
+    }
+    until("all is there", async || status(&bus).await.incoming == 60).await;
+    let mut deliveries = bus.deliveries("job").unwrap();
+    let mut taken = Vec::new();
+    for number in 0..60 {
+        let delivery = within(&format!("the {number}th"), deliveries.next()).await.unwrap();
+        taken.push(delivery);
+        // The engine goes to sleep in between.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    taken.into_iter().for_each(resolute::Delivery::done);
+    drained(&bus).await;
+    drop(deliveries);
+    close(&bus).await;
+}

@@ -272,10 +272,10 @@ pub const DIAL_BACKOFF_MIN_MS: u64 = 100;
 /// See [`DIAL_BACKOFF_MIN_MS`].
 pub const DIAL_BACKOFF_MAX_MS: u64 = 10_000;
 
-/// Messages handed to `serve()` and not yet handled.
+/// Messages that lie ready for handlers, and deliveries that may be out at once.
 pub const DISPATCH_MESSAGES_MAX: u64 = 16_384;
 
-/// Bytes handed to `serve()` and not yet handled.
+/// Bytes that are handed over at once, and of which no more are while so many lie ready for handlers.
 pub const DISPATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Handlers that run at once, unless the options say otherwise.

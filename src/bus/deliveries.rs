@@ -76,7 +76,7 @@ impl Deliveries {
                 }
             }
             let Some(taken) = dispatcher.take() else {
-                match dispatcher.shared().handoff.take(cx.waker()) {
+                match dispatcher.shared().take_handed(cx.waker()) {
                     Handed::Dispatch(dispatch) => dispatcher.add(dispatch),
                     Handed::Nothing => {
                         dispatcher.flush();

@@ -140,7 +140,7 @@ impl Future for Serve {
                         go_on(dispatcher, &this.running, &mut this.limits, started);
                     }
                 }
-                None => match dispatcher.shared().handoff.take(cx.waker()) {
+                None => match dispatcher.shared().take_handed(cx.waker()) {
                     Handed::Dispatch(dispatch) => dispatcher.add(dispatch),
                     Handed::Nothing => return wait(dispatcher, &this.limits, cx),
                     Handed::Ended => continue,

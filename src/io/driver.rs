@@ -97,6 +97,8 @@ pub struct Driver {
     written_bytes: u64,
     /// The number of whoever polls the handlers.
     serving: u64,
+    /// There may be more for handlers than there was room for.
+    waits_for_room: bool,
 }
 
 impl Driver {
@@ -119,6 +121,7 @@ impl Driver {
             operations: 0,
             written_bytes: 0,
             serving: 0,
+            waits_for_room: false,
         }
     }
 
@@ -189,6 +192,7 @@ impl Driver {
         let waiting = !shared.mailbox().is_empty()
             || !self.inputs.is_empty()
             || shared.handoff.has_outcomes()
+            || self.waits_for_room && shared.handoff.is_low()
             || may_write
                 && (self.parts.engine.wants_to_stage() || shared.staging.lock().is_filled_or_rings());
         let mut bell = pin!(shared.wake.bell().notified());

@@ -21,6 +21,12 @@ struct Inner {
     generation: u64,
 }
 
+impl Inner {
+    fn is_low(&self) -> bool {
+        self.queued < DISPATCH_MESSAGES_MAX / 2 && self.queued_bytes < DISPATCH_BYTES_MAX
+    }
+}
+
 /// The handoff of one node.
 #[derive(Debug, Default)]
 pub struct Handoff {
@@ -82,13 +88,20 @@ impl Handoff {
         }
     }
 
-    /// Takes messages; if there are none, `waker` is woken when there are, or when the alarm goes off.
-    pub fn take(&self, waker: &Waker) -> Handed {
+    /// Takes messages; if there are none, `waker` is woken when there are, or when the alarm goes off. Calls `ring` when there
+    /// is room for more, which the engine may sleep for.
+    pub fn take(&self, waker: &Waker, ring: impl FnOnce()) -> Handed {
         let mut inner = self.inner();
         match inner.queue.pop_front().filter(|_| !self.is_ended()) {
             Some(dispatch) => {
+                let was_low = inner.is_low();
                 inner.queued -= dispatch.range.count;
                 inner.queued_bytes -= bytes_of(&dispatch);
+                let has_room = !was_low && inner.is_low();
+                drop(inner);
+                if has_room {
+                    ring();
+                }
                 Handed::Dispatch(dispatch)
             }
             None if self.is_ended() => Handed::Ended,
@@ -99,11 +112,10 @@ impl Handoff {
         }
     }
 
-    /// Whether messages wait. The queue is half empty when the engine is to be asked for more.
+    /// Whether there is so little to take that the engine is to be asked for more.
     #[must_use]
     pub fn is_low(&self) -> bool {
-        let inner = self.inner();
-        inner.queued < DISPATCH_MESSAGES_MAX / 2 && inner.queued_bytes < DISPATCH_BYTES_MAX
+        self.inner().is_low()
     }
 
     /// Reports what became of messages. The caller then rings.

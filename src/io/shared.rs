@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 
 use tokio::sync::oneshot;
 
 use super::durable::DurableMark;
-use super::handoff::Handoff;
+use super::handoff::{Handed, Handoff};
 use super::mailbox::{Mail, Mailbox};
 use super::staging::Staging;
 use super::wake::Wake;
@@ -64,6 +65,11 @@ impl Shared {
     /// The engine's thread ends: what is asked from now on gets no answer.
     pub fn close_mailbox(&self) {
         self.mailbox.close();
+    }
+
+    /// Takes messages for handlers as [`Handoff::take`] does, and tells the engine's thread when there is room for more.
+    pub fn take_handed(&self, waker: &Waker) -> Handed {
+        self.handoff.take(waker, || self.wake.mail_left())
     }
 
     /// Leaves something for the engine's thread.

@@ -37,6 +37,7 @@ impl Driver {
         let handoff = &self.parts.shared.handoff;
         let low = handoff.is_low();
         self.parts.engine.hold_dispatch(!low);
+        self.waits_for_room = !low;
         if !low {
             return;
         }
@@ -53,6 +54,7 @@ impl Driver {
             }
             dispatches.push(dispatch);
         }
+        self.waits_for_room = room == 0 || bytes >= DISPATCH_BYTES_MAX;
         if !dispatches.is_empty() {
             handoff.push(self.serving, dispatches);
         }
