@@ -5,6 +5,7 @@ mod crashes;
 mod damage;
 mod every_bit;
 mod files;
+mod lookalikes;
 mod pieces;
 mod salvaged;
 mod written_log;

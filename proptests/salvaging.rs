@@ -66,6 +66,15 @@ async fn receiver(directory: &Path) -> (PathBuf, Vec<String>) {
     (at, kept)
 }
 
+/// Whether all messages that were found are as they were. Where what says who published one is damaged, it comes without a
+/// name.
+fn is_of(found: &Messages, whole: &Messages) -> bool {
+    found.iter().all(|(record, message)| {
+        let before = &whole[record];
+        message == before || message.1 == Publisher::Unknown && message.2 == before.2
+    })
+}
+
 fn segments(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut logs: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
@@ -112,12 +121,7 @@ async fn every_message_is_there_once_under_its_id_and_with_a_flipped_bit_all_but
         let (path, bit) = written_bit(&logs, random as usize);
         flip(path, bit);
         let (found, damage) = salvaged(&at);
-        // Where what says of whom a run was is damaged, its messages come without a name.
-        let is_right = |(record, message): (&u64, &(Option<String>, Publisher, Vec<u8>))| {
-            let before = &whole[record];
-            message == before || message.1 == Publisher::Unknown && message.2 == before.2
-        };
-        assert!(found.iter().all(is_right), "{path:?} {bit}");
+        assert!(is_of(&found, &whole), "{path:?} {bit}");
         assert!(found.len() + 1 >= whole.len(), "{path:?} {bit}: {damage:?}");
         assert!(damage.len() <= 1 && (found == whole || !damage.is_empty()), "{path:?} {bit}: {damage:?}");
         flip(path, bit);
@@ -141,7 +145,7 @@ async fn behind_a_torn_out_beginning_all_others_are_there() {
     let lost = whole.iter().filter(|(record, _)| !found.contains_key(record));
     let lost_bytes: usize = lost.map(|(_, (_, _, payload))| payload.len()).sum();
     assert!(lost_bytes <= TORN_BYTES + BATCH_BYTES_MAX, "{lost_bytes}: {} of {}", found.len(), whole.len());
-    assert!(found.iter().all(|(record, message)| whole.get(record) == Some(message)));
+    assert!(is_of(&found, &whole), "{damage:?}");
     // What was carried forward out of it may be there all the same.
     let left = kept.iter().filter(|id| found.values().any(|(found, ..)| found.as_ref() == Some(id)));
     println!("{} of {} that were kept", left.count(), kept.len());

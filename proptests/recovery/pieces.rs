@@ -198,22 +198,38 @@ fn what_was_carried_forward_stands_in_for_its_original_and_never_beside_it() {
     assert_eq!(damage, []);
 }
 
+#[test]
+fn messages_of_each_life_of_the_log_come_under_it() {
+    let mut log = WrittenLog::new(1 << 16);
+    let lives = [Incarnation(11), Incarnation(12)];
+    for incarnation in lives {
+        log.append_filled(|batch, at| {
+            batch.push_control(at, &Control::Node { id: OWN.0, incarnation, created: Wall(1) });
+        });
+        log.append_filled(|batch, at| push_message(batch, at, "own"));
+    }
+    let (found, damage) = salvaged(&log.image);
+    let found: Vec<_> = found.into_values().map(|(id, ..)| id.unwrap().incarnation).collect();
+    assert_eq!((&found[..], damage), (&lives[..], vec![]));
+}
+
 /// A file that becomes shorter while it is read stands for a disk that no longer gives its blocks back.
 #[test]
-fn each_block_that_the_disk_does_not_give_back_is_named_once_and_what_was_in_it_too() {
-    let log = log();
-    let directory = tempfile::tempdir().unwrap();
-    put_on_disk(&log.image, directory.path());
-    let salvage = Salvage::read(directory.path()).unwrap();
-    let (kept, end) = (log.batches[3].offset as u64, 1 << 16);
-    let file = OpenOptions::new().write(true).open(directory.path().join(segment_name(SegmentNumber(1))));
-    file.unwrap().set_len(kept).unwrap();
-    let (found, damage) = pieces(salvage);
-    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [3]);
-    let blocks: Vec<_> = damage.iter().map(|damage| (damage.segment, damage.offset)).collect();
-    let expected: Vec<_> = (kept..end).step_by(4096).map(|at| (1, at)).collect();
-    assert_eq!(blocks, expected, "{damage:?}");
-    assert!(damage.iter().all(|damage| damage.what.contains("does not give back")), "{damage:?}");
+fn each_block_that_the_disk_does_not_give_back_is_named_once() {
+    let (log, end) = (log(), 1 << 16);
+    for (kept, messages) in [(log.batches[3].offset as u64, &[3][..]), (0, &[])] {
+        let directory = tempfile::tempdir().unwrap();
+        put_on_disk(&log.image, directory.path());
+        let salvage = Salvage::read(directory.path()).unwrap();
+        let path = directory.path().join(segment_name(SegmentNumber(1)));
+        OpenOptions::new().write(true).open(path).unwrap().set_len(kept).unwrap();
+        let (found, damage) = pieces(salvage);
+        assert_eq!(found.keys().copied().collect::<Vec<_>>(), messages);
+        let blocks: Vec<_> = damage.iter().map(|damage| (damage.segment, damage.offset)).collect();
+        let expected: Vec<_> = (kept..end).step_by(4096).map(|at| (1, at)).collect();
+        assert_eq!(blocks, expected, "{damage:?}");
+        assert!(damage.iter().all(|damage| damage.what.contains("does not give back")), "{damage:?}");
+    }
 }
 
 /// Nothing is lost of which a salvage knows, and yet no node is opened on this log: that is said.

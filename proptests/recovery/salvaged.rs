@@ -280,6 +280,30 @@ fn an_atomic_batch_is_given_out_whole_or_not_at_all() {
     }
 }
 
+#[test]
+fn an_atomic_batch_that_is_cut_by_a_header_beyond_repair_is_not_given_out() {
+    let mut log = WrittenLog::new(1 << 16);
+    let bodies = [10, 20, 30, 40].map(|bytes| body(bytes as u64, bytes));
+    log.append_flagged(&bodies, &[0, FLAG_ATOMIC_MORE, FLAG_ATOMIC_MORE, 0], 0, false);
+    log.append(&bodies);
+    let (_, begin, _) = log.batches[0].records().nth(3).unwrap();
+    let mut image = log.image.clone();
+    image.get_mut(&1).unwrap()[begin..begin + RECORD_HEADER_BYTES].fill(0xa5);
+    assert_eq!(salvage(&records(&log), &image).lost, [2, 3, 4].map(Lsn));
+}
+
+#[test]
+fn a_last_batch_whose_header_is_beyond_repair_is_named() {
+    let log = log();
+    let (batch, mut image) = (&log.batches[19], log.image.clone());
+    image.get_mut(&2).unwrap()[batch.offset + 8..batch.offset + 16].fill(0xff);
+    let found = salvage(&records(&log), &image);
+    assert_eq!(found.lost, (batch.first_lsn..batch.end_lsn).map(Lsn).collect::<Vec<_>>());
+    // Nobody knows how many records it had.
+    let (segment, offset) = (SegmentNumber(2), batch.offset as u64);
+    assert_eq!(found.damage, [Damage { segment, offset, kind: DamageKind::Gone, lost: vec![] }]);
+}
+
 /// Where it is lost how long a run is, what stands behind it may be of the peer; and yet a group is a group.
 #[test]
 fn an_atomic_batch_is_given_out_whole_or_not_at_all_also_behind_a_run_of_unknown_length() {
