@@ -113,7 +113,8 @@ const LANES: usize = 3;
 const TRIALS: usize = 14;
 const NEW_TRIALS: usize = 30;
 
-/// So often it is tried to see what must be seen. What the machine does meanwhile moves the k-th request now and then.
+/// So often a trial is made until it meets something, and it is tried to see what must be seen. What the machine does
+/// meanwhile moves the k-th request now and then.
 const ROUNDS: usize = 4;
 
 fn main() -> ExitCode {
@@ -167,8 +168,15 @@ async fn run() -> Result<(), Stop> {
         println!("io_faults: {} asks {} times", scenario.name(), trace.len());
     }
     let mut tally = Tally::default();
-    for told in all_of(&mut lanes, planned(&traces).map_err(Stop::Failed)?).await.map_err(Stop::Failed)? {
-        count(&mut tally, &told);
+    let mut cases = planned(&traces).map_err(Stop::Failed)?;
+    for _ in 0..ROUNDS {
+        let told = all_of(&mut lanes, cases).await.map_err(Stop::Failed)?;
+        told.iter().for_each(|told| count(&mut tally, told));
+        let in_vain = told.into_iter().filter(|(_, told)| told.met.first.is_none());
+        cases = in_vain.map(|(case, _)| case).collect();
+    }
+    for case in cases {
+        println!("io_faults: nothing was met by {case}, {ROUNDS} times");
     }
     let aims = plan::aims();
     for _ in 0..ROUNDS {

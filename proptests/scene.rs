@@ -158,5 +158,10 @@ pub fn alone(name: &str) -> bool {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && told.contains("1 passed"), "in a process of its own:\n{told}");
     told.lines().filter(|line| line.contains("measured")).for_each(|line| println!("{line}"));
+    // Seeds are shown also where a test passes.
+    let mut said = std::io::stderr();
+    for line in told.lines().filter(|line| line.contains("RESOLUTE_SEED=")) {
+        writeln!(said, "{line}").unwrap();
+    }
     false
 }

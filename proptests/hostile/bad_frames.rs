@@ -6,7 +6,7 @@ use resolute::wire::hello::Hello;
 use super::mutations::{bad_frame, samples};
 use crate::bad_input::stranger::{End, hello, hello_frame};
 use crate::bad_input::{House, SOON};
-use crate::scene::{alone, resident_bytes, status};
+use crate::scene::{alone, resident_bytes, seed, status};
 use crate::sim::rng::Rng;
 
 /// Frames of a normal run.
@@ -44,12 +44,10 @@ async fn no_frame_brings_a_node_down_or_grows_it_or_disturbs_an_honest_peer() {
     if !alone("hostile::bad_frames::no_frame_brings_a_node_down_or_grows_it_or_disturbs_an_honest_peer") {
         return;
     }
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let frames: u64 = number("RESOLUTE_HOSTILE_FRAMES").unwrap_or(FRAMES);
-    let seed: u64 = number("RESOLUTE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("hostile: RESOLUTE_SEED={seed}");
+    let asked = std::env::var("RESOLUTE_HOSTILE_FRAMES").ok();
+    let frames: u64 = asked.map_or(FRAMES, |text| text.parse().expect("RESOLUTE_HOSTILE_FRAMES is a number"));
     let house = House::build().await;
-    let (mut rng, samples) = (Rng::new(seed), samples());
+    let (mut rng, samples) = (Rng::new(seed("hostile::bad_frames")), samples());
     let (mut sent, mut before) = (0, None);
     while sent < frames {
         for _ in 0..CONNECTIONS_AT_ONCE {

@@ -91,18 +91,28 @@ impl Stage<'_> {
         Ok(requests.iter().filter_map(request).collect())
     }
 
+    /// Why the node's log failed, if it did, and what the disk met. What it was asked last may still be on its way, with nobody who
+    /// waits for it: where the log must fail, that is waited for.
+    async fn last_words(&mut self) -> Result<(Option<String>, Met), String> {
+        loop {
+            let before = self.met().await?;
+            if outcome(&self.case, &before.kinds) == Outcome::Final && !self.case.scenario.closes() {
+                self.until("the log failed", |status| status.failure.is_some()).await?;
+            }
+            let failure = match &self.node {
+                Some(node) => node.status().await?.failure,
+                None => None,
+            };
+            let met = self.met().await?;
+            if met.kinds == before.kinds {
+                return Ok((failure, met));
+            }
+        }
+    }
+
     /// Whether it came out as it must. Says whether the node's log failed or it could not be opened, and what went wrong.
     async fn judge(&mut self) -> Result<(bool, Met), String> {
-        let kinds = self.met().await?.kinds;
-        if matches!(outcome(&self.case, &kinds), Outcome::Final) && !self.case.scenario.closes() {
-            // What the disk was asked last may still be on its way, with nobody who waits for it.
-            self.until("the log failed", |status| status.failure.is_some()).await?;
-        }
-        let failure = match &self.node {
-            Some(node) => node.status().await?.failure,
-            None => None,
-        };
-        let met = self.met().await?;
+        let (failure, met) = self.last_words().await?;
         let is_final = failure.is_some() || self.node.is_none();
         let story = || {
             let errors: Vec<String> = self.errors.iter().map(|error| chain(error)).collect();
