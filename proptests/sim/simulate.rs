@@ -48,7 +48,8 @@ impl Plan {
         let is_foul = rng.chance(30);
         // A stream that has ended is forgotten, and so is how far it was accepted: what comes again then is new.
         let wipes = !is_foul && rng.chance(15);
-        let little_memory = rng.chance(30);
+        // The sender counts a run once that comes twice here, and with a full window it would have sent more than it may.
+        let little_memory = !is_foul && rng.chance(40);
         let weather = if is_foul { Weather::FOUL } else { Weather::FAIR };
         Plan {
             faults: Faults::draw(rng),
