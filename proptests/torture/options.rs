@@ -27,14 +27,16 @@ pub fn from(arguments: impl Iterator<Item = String>) -> Result<Option<Vec<Form>>
 }
 
 fn long(arguments: &[String], seed: u64) -> Result<Form, String> {
-    let (kills, messages) = (200, 10_000_000);
-    let (minutes, on_loopback) = (120, false);
-    let mut form = Form { seed, kills, messages, minutes, ends_by_time: false, on_loopback, is_long: true };
+    let (kills, messages, minutes) = (200, 10_000_000, 120);
+    let long =
+        Form { seed, kills, messages, minutes, ends_by_time: false, on_loopback: false, is_long: true };
+    // What else is asked for counts, wherever it stands.
+    let mut form = if arguments.iter().any(|option| option == "--short") { short(seed) } else { long };
     let mut arguments = arguments.iter();
     while let Some(option) = arguments.next() {
         match option.as_str() {
             "--loopback" => form.on_loopback = true,
-            "--short" => form = Form { on_loopback: form.on_loopback, ..short(form.seed) },
+            "--short" => {}
             _ => {
                 let value = arguments.next().ok_or(USAGE)?;
                 let value = value.parse().map_err(|_| format!("{option} {value}: {USAGE}"))?;
