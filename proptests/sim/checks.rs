@@ -147,6 +147,7 @@ impl World {
         self.disks_full = false;
         self.faults = Faults::NONE;
         self.weather = Weather::FAIR;
+        self.nodes.iter_mut().for_each(|node| node.dies_writing = None);
         let leaves = |node: &Node| !node.is_original() || node.up.as_ref().is_some_and(|up| up.failed);
         for node in (0..self.nodes.len()).filter(|node| leaves(&self.nodes[*node])).collect::<Vec<_>>() {
             self.crash(node);

@@ -3,7 +3,7 @@
 //! What may happen to it is said in [`super::faults`]. Recovery is the shipped one: [`Scan`] decides, and what it wants is
 //! done here in the order in which the shell does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use resolute::log::segments::Segments;
 use resolute::log::tail::{Stretch, Tail};
 
 use super::faults::{Fault, Tally};
+use super::left::{self, Cut};
 use super::rng::Rng;
 
 /// What a disk writes whole or not at all.
@@ -48,6 +49,8 @@ pub struct Disk {
     /// Files that were segments, as they were then.
     pub spares: Vec<Content>,
     pub in_flight: BTreeMap<BatchNumber, (BatchPlace, Vec<u8>)>,
+    /// Writes that are done while an older one is not.
+    overtook: BTreeSet<BatchNumber>,
     /// What a power cut may bring back in the place of what is shown: the sectors that nobody has synced.
     unsynced: BTreeMap<(SegmentNumber, usize), [u8; SECTOR]>,
     /// Where the next write to a segment may begin.
@@ -88,6 +91,7 @@ impl Disk {
             segments: Files::new(),
             spares: Vec::new(),
             in_flight: BTreeMap::new(),
+            overtook: BTreeSet::new(),
             unsynced: BTreeMap::new(),
             free_from: BTreeMap::new(),
             names: Names::default(),
@@ -136,6 +140,9 @@ impl Disk {
         let (place, bytes) = self.in_flight.remove(&batch).unwrap();
         let at = place.offset as usize;
         self.file_mut(place.segment)[at..at + bytes.len()].copy_from_slice(&bytes);
+        self.overtook.insert(batch);
+        let oldest = self.in_flight.keys().next().copied();
+        self.overtook.retain(|batch| oldest.is_some_and(|oldest| oldest < *batch));
     }
 
     /// Bytes that reach the kernel's cache and, sector by sector or not at all, what is behind it.
@@ -168,33 +175,32 @@ impl Disk {
     /// The node dies.
     pub fn crash(&mut self, death: Death, rng: &mut Rng, tally: &mut Tally) {
         tally.count(if death == Death::Killed { Fault::Killed } else { Fault::PowerCut });
-        for (_, (place, bytes)) in std::mem::take(&mut self.in_flight) {
+        let mut cuts = Vec::new();
+        for (batch, (place, bytes)) in std::mem::take(&mut self.in_flight) {
+            let was = self.segments[&place.segment][place.offset as usize..][..bytes.len()].to_vec();
             // The kernel has the write, or has not got it yet.
-            if rng.chance(75) {
+            let is_begun = rng.chance(75);
+            if is_begun {
                 self.put_unsynced(place.segment, place.offset as usize, &bytes);
             }
+            cuts.push(Cut { batch, place, bytes, was, is_begun });
         }
         if death == Death::PowerCut {
-            self.lose_unsynced(rng, tally);
+            self.lose_unsynced(&cuts, rng);
         }
+        left::count(&cuts, &std::mem::take(&mut self.overtook), death, &self.segments, tally);
     }
 
-    /// Of what was not synced, all is there, or nothing, or any sectors of it.
-    fn lose_unsynced(&mut self, rng: &mut Rng, tally: &mut Tally) {
-        let percent = [0, 100, 50, 3, 97][rng.below(5) as usize];
-        let all = self.unsynced.len();
-        let mut lost = 0;
+    /// Of each write that was not done, and of what else was not synced, all is there, or nothing, or any sectors of it.
+    fn lose_unsynced(&mut self, cuts: &[Cut], rng: &mut Rng) {
+        let mut percent = || [0, 100, 50, 3, 97][rng.below(5) as usize];
+        let (of_rest, of_cuts) = (percent(), cuts.iter().map(|_| percent()).collect::<Vec<_>>());
         for ((segment, sector), old) in std::mem::take(&mut self.unsynced) {
-            if rng.chance(percent) {
-                lost += 1;
-                let at = sector * SECTOR;
+            let at = sector * SECTOR;
+            let cut = cuts.iter().position(|cut| cut.place.segment == segment && cut.holds(at));
+            if rng.chance(cut.map_or(of_rest, |cut| of_cuts[cut])) {
                 self.file_mut(segment)[at..at + SECTOR].copy_from_slice(&old);
             }
-        }
-        match lost {
-            0 => {}
-            lost if lost == all => tally.count(Fault::WritesLost),
-            _ => tally.count(Fault::WritesTorn),
         }
     }
 

@@ -5,7 +5,8 @@
 //!
 //! **The power is cut** at any moment, also while a node recovers. A write that was reported as done is there (O_DSYNC), and so is
 //! what was synced. Of everything else each sector of 512 bytes is there or not, on its own: writes are lost, torn in any pattern,
-//! and one that was begun later may be there without one that was begun earlier. A sector is never half there.
+//! and one that was begun later may be there without one that was begun earlier: a hole, which a process that dies leaves too. A
+//! sector is never half there. Disks are quick or slow, and deaths often fall into writes, one or two of which are on their way.
 //!
 //! **A disk fails**: a write ends with an error, and what of it is there is as after a power cut; a read ends with an error, or
 //! gives bytes of which one bit is wrong. The node then stops, and is started again. A disk has no room for another segment, for a while.
@@ -42,6 +43,7 @@ pub enum Fault {
     PowerCut,
     WritesLost,
     WritesTorn,
+    Hole,
     DiedRecovering,
     WriteFailed,
     ReadFailed,
@@ -63,11 +65,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 22] = [
+    pub const ALL: [Fault; 23] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
         Fault::WritesTorn,
+        Fault::Hole,
         Fault::DiedRecovering,
         Fault::WriteFailed,
         Fault::ReadFailed,
@@ -138,9 +141,11 @@ impl Faults {
 
     /// Some of them, of any strength.
     pub fn draw(rng: &mut Rng) -> Faults {
+        // Most deaths that hurt the disk are these.
+        let cut = if rng.chance(80) { rng.between(20, 100) } else { 0 };
         let mut chance = |most: u64| if rng.chance(50) { rng.between(1, most) } else { 0 };
         Faults {
-            cut: chance(100),
+            cut,
             die_recovering: chance(40),
             write_fails: chance(2),
             read_fails: chance(20),

@@ -12,6 +12,7 @@ mod disk;
 mod faults;
 mod full_batches;
 mod histories;
+mod left;
 mod model;
 mod net;
 mod node;

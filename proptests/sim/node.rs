@@ -78,6 +78,8 @@ pub struct Node {
     pub is_clone: bool,
     /// It comes and goes and wants nothing, and is not waited for in the end.
     pub is_stranger: bool,
+    /// It dies in a moment, once so many of its writes are on their way.
+    pub dies_writing: Option<usize>,
     /// By how much its wall clock is wrong, in nanoseconds.
     pub wall_offset: i64,
     /// What its inbox may hold before peers get no more credit; counts from its next opening.
@@ -102,6 +104,7 @@ impl Node {
             log_id: index as u64,
             is_clone: false,
             is_stranger: false,
+            dies_writing: None,
             wall_offset: 0,
             inbox_bytes_max: 64 << 20,
             limits: Limits::default(),

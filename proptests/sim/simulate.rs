@@ -30,6 +30,8 @@ const KEPT_BYTES_FEW: usize = RUN_BYTES_MAX + READ_BYTES_MIN;
 struct Plan {
     faults: Faults,
     weather: Weather,
+    /// The longest time that a write takes.
+    write_us: u64,
     steps: u64,
     crashes: bool,
     cuts_links: bool,
@@ -55,6 +57,7 @@ impl Plan {
             faults: Faults::draw(rng),
             // Over a slow link a long frame is there in part for a while.
             weather: if little_memory { Weather { delay_ms: 100, ..weather } } else { weather },
+            write_us: [2_000, 15_000, 60_000][rng.below(3) as usize],
             steps: rng.between(20, 150),
             crashes: rng.chance(70),
             cuts_links: rng.chance(60),
@@ -80,6 +83,7 @@ fn history(seed: u64) -> World {
     let plan = Plan::draw(&mut rng);
     let mut world = steps::world(rng.number(), plan.weather);
     world.faults = plan.faults;
+    world.write_us = plan.write_us;
     for index in 0..world.nodes.len() {
         let node = &mut world.nodes[index];
         if plan.small_inboxes {
@@ -123,11 +127,15 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
         10..=11 if plan.ends_streams() => world.step(&Step::Send { node, address }),
         12..=15 => world.step(&Step::Subscribe { node, address, topic }),
         16 if plan.ends_streams() => world.step(&Step::Unsubscribe { node, address, topic }),
-        // While something is written.
         17..=18 if plan.crashes => {
-            world.step(&Step::Publish { node, topics: (topic, topic), count: 3, bytes: 5_000 });
-            let us = rng.below(3_000);
-            world.dies_after(node, us);
+            world.nodes[node].dies_writing = Some(rng.between(1, 2) as usize);
+            // What nobody wants is not written.
+            let is_wanted = |topic: &usize| {
+                world.nodes[node].up.as_ref().is_some_and(|up| up.routing.is_wanted(steps::TOPICS[*topic]))
+            };
+            let topic = (0..3).find(is_wanted).unwrap_or(topic);
+            let publish = Step::Publish { node, topics: (topic, topic), count: 3, bytes: 5_000 };
+            world.steps(&[publish.clone(), Step::Run { us: 1 }, publish]);
         }
         19 if plan.crashes => {
             let down_ms = if rng.chance(50) { 0 } else { rng.below(4_000) };

@@ -192,6 +192,11 @@ impl World {
         }
         let life = self.nodes[node].life;
         self.after_us(50, self.write_us, Event::Written(node, life, header.number()));
+        let in_flight = self.nodes[node].disk.in_flight.len();
+        if self.nodes[node].dies_writing.is_some_and(|least| in_flight >= least) {
+            self.nodes[node].dies_writing = None;
+            self.after_us(0, self.write_us, Event::Dies(node, life));
+        }
         true
     }
 

@@ -126,6 +126,7 @@ impl World {
     /// The process dies, whatever it was doing.
     pub fn crash(&mut self, node: usize) {
         let Some(up) = self.nodes[node].up.take() else { return };
+        self.nodes[node].dies_writing = None;
         let durable = up.snapshots.keys().next().copied();
         self.nodes[node].before = durable.map(|durable| (up.snapshots, durable));
         let death = self.faults.death(&mut self.rng);
@@ -383,12 +384,6 @@ impl World {
                 }
             }
         }
-    }
-
-    /// The node dies a moment later, and is started again some time after that.
-    pub fn dies_after(&mut self, node: usize, us: u64) {
-        let life = self.nodes[node].life;
-        self.after_us(us, us, Event::Dies(node, life));
     }
 
     /// The disk of a node fails: it says so, and ends a while later.
