@@ -150,7 +150,7 @@ impl World {
         self.nodes.iter_mut().for_each(|node| node.dies_writing = None);
         let leaves = |node: &Node| !node.is_original() || node.up.as_ref().is_some_and(|up| up.failed);
         for node in (0..self.nodes.len()).filter(|node| leaves(&self.nodes[*node])).collect::<Vec<_>>() {
-            self.crash(node);
+            self.leave(node);
         }
         self.net.apart.clear();
         for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].is_original()).collect::<Vec<_>>() {

@@ -105,13 +105,17 @@ impl Tally {
         other.0.iter().for_each(|(fault, count)| *self.0.entry(*fault).or_default() += count);
     }
 
+    pub fn of(&self, fault: Fault) -> u64 {
+        self.0.get(&fault).copied().unwrap_or_default()
+    }
+
     /// Kinds that never happened.
     pub fn never(&self) -> Vec<Fault> {
         Fault::ALL.into_iter().filter(|fault| !self.0.contains_key(fault)).collect()
     }
 
     pub fn line(&self) -> String {
-        let one = |fault: &Fault| format!("{fault:?} {}", self.0.get(fault).unwrap_or(&0));
+        let one = |fault: &Fault| format!("{fault:?} {}", self.of(*fault));
         Fault::ALL.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::net::Weather;
-use super::node::Mood;
+use super::node::{Mood, Node};
 use super::world::World;
 
 pub const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -57,7 +57,12 @@ pub fn step(wipes: bool, unsubscribes: bool) -> impl Strategy<Value = Step> {
 
 /// Three nodes; two handlers for `a`, one that always fails for `b` at one of them, none for `c` at another.
 pub fn world(seed: u64, weather: Weather) -> World {
-    let mut world = World::new(seed, 3, weather);
+    world_of((0..3).map(|index| Node::new(index, true)).collect(), seed, weather)
+}
+
+/// The same, with nodes that have limits of their own.
+pub fn world_of(nodes: Vec<Node>, seed: u64, weather: Weather) -> World {
+    let mut world = World::of(nodes, seed, weather);
     for node in 0..3 {
         world.handler(node, "a", "one", Mood::Moody(30));
         world.handler(node, "a", "two", Mood::Moody(10));

@@ -14,7 +14,7 @@ impl World {
         let mut strangers = self.strangers();
         for stranger in &strangers {
             if self.rng.chance(60) {
-                self.crash(*stranger);
+                self.leave(*stranger);
             }
         }
         if strangers.len() < STRANGERS_MAX && self.rng.chance(50) {
@@ -102,7 +102,7 @@ impl World {
             self.is_in_session(host, peer) && self.is_in_session(stranger, own)
         });
         assert!(is_let_in, "n{host} has forgotten n{stranger}, and does not let it in again");
-        self.crash(stranger);
+        self.leave(stranger);
     }
 
     fn check_wanted(&mut self, host: usize, stranger: usize) {
@@ -116,7 +116,7 @@ impl World {
         let own = self.nodes[host].identity.unwrap();
         let came = self.model.logs[&own].inbox.values().any(|number| Some(*number) == published);
         assert!(came, "n{host} wants something of n{stranger}, which it had forgotten: {published:?}");
-        self.crash(stranger);
+        self.leave(stranger);
     }
 
     fn is_in_session(&self, node: usize, peer: NodeId) -> bool {

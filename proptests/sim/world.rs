@@ -69,11 +69,17 @@ pub struct World {
 impl World {
     /// Nodes that are up; the addresses are `n0`, `n1`, and so on.
     pub fn new(seed: u64, count: usize, weather: Weather) -> World {
+        World::of((0..count).map(|index| Node::new(index, true)).collect(), seed, weather)
+    }
+
+    /// These nodes, which nobody has opened before.
+    pub fn of(nodes: Vec<Node>, seed: u64, weather: Weather) -> World {
+        let count = nodes.len();
         let mut world = World {
             now: 1_000 * MS,
             queue: BTreeMap::new(),
             sequence: 0,
-            nodes: (0..count).map(|index| Node::new(index, true)).collect(),
+            nodes,
             net: Net::default(),
             weather,
             rng: Rng::new(seed),
@@ -134,6 +140,13 @@ impl World {
         for (id, side) in self.net.of_node(node, self.nodes[node].life) {
             self.hang_up(id, side);
         }
+    }
+
+    /// The process goes as it was to go: whatever that leaves, it is no fault that is counted.
+    pub fn leave(&mut self, node: usize) {
+        let tally = self.tally.clone();
+        self.crash(node);
+        self.tally = tally;
     }
 
     /// One side lets go; the other learns of it sooner or later.
