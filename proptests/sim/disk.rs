@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use resolute::engine::state::State;
+use resolute::format::batch::BatchView;
 use resolute::ids::{BatchNumber, Lsn, SegmentNumber};
 use resolute::limits::{SEGMENT_BYTES_MIN, SPARES_MAX};
 use resolute::log::chunk::Chunk;
@@ -280,6 +281,18 @@ impl Disk {
 /// Reads a log with the shipped scan, and replays it. `Err` if it is refused.
 pub fn scan(files: &Files) -> Result<(Tail, State), ScanError> {
     let (mut state, mut applied) = (State::default(), Vec::new());
+    let tail = read(files, &mut |place, view| {
+        let at = place.offset as usize;
+        let batch = &files[&place.segment][at..at + place.bytes as usize];
+        let chunk = Chunk::read_back(Bytes::copy_from_slice(batch), view.header.first_lsn()).unwrap();
+        state.apply_batch(place, &chunk, &mut applied).unwrap();
+        applied.clear();
+    })?;
+    Ok((tail, state))
+}
+
+/// Reads a log with the shipped scan, batch by batch.
+pub fn read(files: &Files, on_batch: &mut dyn FnMut(BatchPlace, &BatchView<'_>)) -> Result<Tail, ScanError> {
     let list = files.iter();
     let list = list.map(|(number, file)| SegmentFile { number: *number, file_bytes: file.len() as u64 });
     let mut scan = Scan::new(list.collect(), IN_FLIGHT_BYTES_MAX as usize);
@@ -287,14 +300,10 @@ pub fn scan(files: &Files) -> Result<(Tail, State), ScanError> {
         let at = window.offset as usize;
         let bytes = &files[&window.segment][at..at + window.bytes];
         let shown = scan.show::<std::convert::Infallible>(bytes, &mut |place, view| {
-            let at = place.offset as usize;
-            let batch = &files[&place.segment][at..at + place.bytes as usize];
-            let chunk = Chunk::read_back(Bytes::copy_from_slice(batch), view.header.first_lsn()).unwrap();
-            state.apply_batch(place, &chunk, &mut applied).unwrap();
-            applied.clear();
+            on_batch(place, view);
             Ok(())
         });
         shown.unwrap();
     }
-    Ok((scan.finish()?, state))
+    scan.finish()
 }

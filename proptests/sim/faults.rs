@@ -10,7 +10,10 @@
 //!
 //! **A disk fails**: a write ends with an error, and what of it is there is as after a power cut; a read ends with an error, or
 //! gives bytes of which one bit is wrong. The node then stops, and is started again. A disk has no room for another segment, for a while.
-//! Damage that stays where it is belongs to the tests of recovery, which look at each bit.
+//!
+//! **A bit flips at rest**, in a copy of what a node is about to open: the scan must give out what is left of it as it was and
+//! name the damage, or cut it off where nothing calls it durable. The node goes on with the true files, for of damage it would
+//! refuse to open. The tests of recovery look at each bit, of other logs.
 //!
 //! **A network** delays, splits what it carries anywhere, breaks without a word to one side or to both (half-open), and keeps
 //! nodes apart for a while. Beyond what TCP does, frames of messages come twice, again later, or in another order. Bytes are not
@@ -48,6 +51,7 @@ pub enum Fault {
     WriteFailed,
     ReadFailed,
     ReadFlipped,
+    BitFlipped,
     DiskFull,
     Broken,
     HalfOpen,
@@ -65,7 +69,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 23] = [
+    pub const ALL: [Fault; 24] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -75,6 +79,7 @@ impl Fault {
         Fault::WriteFailed,
         Fault::ReadFailed,
         Fault::ReadFlipped,
+        Fault::BitFlipped,
         Fault::DiskFull,
         Fault::Broken,
         Fault::HalfOpen,
@@ -133,6 +138,8 @@ pub struct Faults {
     pub read_fails: u64,
     /// That a read gives a wrong bit.
     pub read_flips: u64,
+    /// That a bit of a copy flips before a node recovers.
+    pub rots: u64,
     /// That there is no room for the next segment.
     pub no_room: u64,
 }
@@ -140,8 +147,15 @@ pub struct Faults {
 impl Faults {
     /// None but that half of the deaths are power cuts.
     pub const FEW: Faults = Faults { cut: 50, ..Faults::NONE };
-    pub const NONE: Faults =
-        Faults { cut: 0, die_recovering: 0, write_fails: 0, read_fails: 0, read_flips: 0, no_room: 0 };
+    pub const NONE: Faults = Faults {
+        cut: 0,
+        die_recovering: 0,
+        write_fails: 0,
+        read_fails: 0,
+        read_flips: 0,
+        rots: 0,
+        no_room: 0,
+    };
 
     /// Some of them, of any strength.
     pub fn draw(rng: &mut Rng) -> Faults {
@@ -154,6 +168,7 @@ impl Faults {
             write_fails: chance(2),
             read_fails: chance(20),
             read_flips: chance(30),
+            rots: chance(40),
             no_room: chance(60),
         }
     }

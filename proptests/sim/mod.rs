@@ -19,6 +19,7 @@ mod node;
 mod promises;
 mod regressions;
 pub mod rng;
+mod rot;
 mod simulate;
 mod steps;
 mod strangers;

@@ -16,9 +16,10 @@ use resolute::log::group_commit::{GroupCommit, LogPosition};
 use resolute::time::{Monotonic, Now, Wall};
 
 use super::disk::{Disk, Recovered};
-use super::faults::{Faults, Tally};
+use super::faults::{Fault, Faults, Tally};
 use super::model::Model;
 use super::rng::Rng;
+use super::rot;
 
 pub const RETRY: Retry = Retry { initial_ms: 50, factor: 2.0, max_ms: 1000, attempts_max: 4 };
 
@@ -148,6 +149,10 @@ impl Node {
 
     /// Opens the directory: replays what is there and checks it against what was there before.
     pub fn open(&mut self, now: u64, rng: &mut Rng, model: &mut Model, faults: &Faults, tally: &mut Tally) {
+        if rng.chance(faults.rots) {
+            tally.count(Fault::BitFlipped);
+            rot::flip(&self.disk.segments, rng);
+        }
         let mut dies = |rng: &mut Rng| rng.chance(faults.die_recovering).then(|| faults.death(rng));
         let found = self.disk.recover(rng, tally, &mut dies);
         if let Some((snapshots, durable)) = self.before.take() {
