@@ -149,6 +149,10 @@ impl Image {
         tally: &mut Tally,
         is_log: bool,
     ) {
+        let is_large = is_log && (bytes.len() / SECTOR_BYTES) as u64 >= LARGE_SECTORS;
+        // A large one that lacks a little, or of which a little is there, is what recovery sees through the least easily.
+        let keep =
+            if is_large && 0 < keep && keep < 100 { [1, 99, keep][rng.below(3) as usize] } else { keep };
         let (mut kept, mut dropped, mut at) = (0, 0, 0);
         while at < bytes.len() {
             let end = (SECTOR_BYTES - (offset + at) % SECTOR_BYTES + at).min(bytes.len());
@@ -165,7 +169,8 @@ impl Image {
         tally.add("writes torn", u64::from(kept > 0 && dropped > 0));
         let sectors = kept + dropped;
         let is_few = |part: u64| part > 0 && part <= sectors / FEW_SECTORS;
-        if is_log && sectors >= LARGE_SECTORS {
+        if is_large {
+            tally.add("large writes of the log torn by sectors", 1);
             tally.add("large writes of the log without a few sectors", u64::from(is_few(dropped)));
             tally.add("large writes of the log of which a few sectors stay", u64::from(is_few(kept)));
         }
