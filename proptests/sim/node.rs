@@ -149,9 +149,8 @@ impl Node {
 
     /// Opens the directory: replays what is there and checks it against what was there before.
     pub fn open(&mut self, now: u64, rng: &mut Rng, model: &mut Model, faults: &Faults, tally: &mut Tally) {
-        if rng.chance(faults.rots) {
+        if rng.chance(faults.rots) && rot::flip(&self.disk.segments, rng) {
             tally.count(Fault::BitFlipped);
-            rot::flip(&self.disk.segments, rng);
         }
         let mut dies = |rng: &mut Rng| rng.chance(faults.die_recovering).then(|| faults.death(rng));
         let found = self.disk.recover(rng, tally, &mut dies);

@@ -25,11 +25,11 @@ struct Given {
 }
 
 /// Flips a bit of a copy. What it held is given out as it was or not at all, and the damage is named; only what nothing behind
-/// it calls durable may be cut off instead.
-pub fn flip(files: &Files, rng: &mut Rng) {
+/// it calls durable may be cut off instead. Says whether there was a bit to flip.
+pub fn flip(files: &Files, rng: &mut Rng) -> bool {
     let (whole, tail) = given(files);
     let tail = tail.expect("a lawful disk is called damaged");
-    let Some((segment, at)) = choose(files, &whole, rng) else { return };
+    let Some((segment, at)) = choose(files, &whole, rng) else { return false };
     let mut copy = files.clone();
     Arc::make_mut(copy.get_mut(&segment).unwrap())[at] ^= 1 << rng.below(8);
     let what = format!("a bit of byte {at} of segment {segment}");
@@ -38,7 +38,8 @@ pub fn flip(files: &Files, rng: &mut Rng) {
     let Some(first) = whole.get(left.len()) else {
         let said = said.unwrap_or_else(|error| panic!("{what} is in no batch: {error}"));
         let ends = |tail: &Tail| (tail.next_batch, tail.next_lsn, tail.last_header_crc, tail.append_at);
-        return assert_eq!(ends(&said), ends(&tail), "{what} moved the end");
+        assert_eq!(ends(&said), ends(&tail), "{what} moved the end");
+        return true;
     };
     let is_hit =
         first.place.segment == segment && (first.place.offset..first.place.end()).contains(&(at as u64));
@@ -55,6 +56,7 @@ pub fn flip(files: &Files, rng: &mut Rng) {
         }
         Err(other) => panic!("{what}: {other}"),
     }
+    true
 }
 
 /// Mostly in a batch, and often in one of the last: elsewhere there is little to hurt.
