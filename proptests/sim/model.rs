@@ -330,6 +330,17 @@ impl Model {
         }
     }
 
+    /// What is known of one node's log, and what it owed.
+    pub fn of(&self, own: NodeId) -> (Log, Book) {
+        (self.logs.get(&own).cloned().unwrap_or_default(), self.books.get(&own).cloned().unwrap_or_default())
+    }
+
+    /// A node is what it was when that was known of it.
+    pub fn goes_back(&mut self, own: NodeId, (log, book): (Log, Book)) {
+        self.logs.insert(own, log);
+        self.books.insert(own, book);
+    }
+
     /// A crash took everything from `end` on.
     pub fn crashed(&mut self, own: NodeId, end: Lsn) {
         self.books.entry(own).or_default().crashed(end);

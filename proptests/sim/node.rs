@@ -17,9 +17,10 @@ use resolute::time::{Monotonic, Now, Wall};
 
 use super::disk::{Disk, Recovered};
 use super::faults::{Fault, Faults, Tally};
-use super::model::Model;
+use super::model::{Log, Model};
 use super::rng::Rng;
 use super::rot;
+use super::told::Book;
 
 pub const RETRY: Retry = Retry { initial_ms: 50, factor: 2.0, max_ms: 1000, attempts_max: 4 };
 
@@ -61,8 +62,8 @@ pub struct Node {
     pub index: usize,
     pub life: u32,
     pub disk: Disk,
-    /// An older copy of the directory, and whose it is.
-    pub copy: Option<(Disk, Option<NodeId>)>,
+    /// An older copy of the directory, whose it is, and what was known of it then.
+    pub copy: Option<(Disk, Option<NodeId>, (Log, Book))>,
     pub up: Option<Up>,
     /// Handlers of each topic.
     pub handlers: BTreeMap<String, BTreeMap<String, Mood>>,

@@ -216,12 +216,13 @@ impl World {
 
     pub fn copy(&mut self, node: usize) {
         let Node { disk, identity, .. } = &self.nodes[node];
-        self.nodes[node].copy = Some((disk.clone(), *identity));
+        let known = identity.map(|own| self.model.of(own)).unwrap_or_default();
+        self.nodes[node].copy = Some((disk.clone(), *identity, known));
     }
 
     /// An older copy of the directory takes its place.
     pub fn restore(&mut self, node: usize) {
-        let Some((mut disk, identity)) = self.nodes[node].copy.clone() else { return };
+        let Some((mut disk, identity, known)) = self.nodes[node].copy.clone() else { return };
         self.crash(node);
         // Nobody died: of the copy, as of any file, some was not written yet.
         disk.crash(Death::PowerCut, &mut self.rng, &mut Tally::default());
@@ -230,6 +231,8 @@ impl World {
         self.nodes[node].before = None;
         self.nodes[node].identity = identity;
         if let Some(own) = identity {
+            // A write that was on its way then may be there now, though a power cut took it in between.
+            self.model.goes_back(own, known);
             self.set_apart(own);
         }
     }
