@@ -104,11 +104,18 @@ enum What {
     Gap { publisher: NodeId, stream: StreamId, first: Position, count: u64 },
 }
 
-/// Whether a session ended because two sides do not remember the same.
+/// Whether a session ended because two sides do not remember the same, or because at this address another node was before: then
+/// they do not come to compare what they remember.
 fn is_of_two_logs(reason: &str) -> bool {
-    ["set back", "never sent", "one identity", "never met", "under this identity"]
-        .iter()
-        .any(|words| reason.contains(words))
+    let said = [
+        "set back",
+        "never sent",
+        "one identity",
+        "never met",
+        "under this identity",
+        "another node answered",
+    ];
+    said.iter().any(|words| reason.contains(words))
 }
 
 impl Told {
