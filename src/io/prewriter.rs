@@ -180,8 +180,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use tempfile::TempDir;
-
+    use super::workshop::tests::names;
     use super::*;
     use crate::format::segment::{segment_name, spare_name};
     use crate::io::directory::unfinished_name;
@@ -228,16 +227,6 @@ mod tests {
         fn inode(&self, number: u64) -> u64 {
             fs::metadata(self.path(number)).unwrap().ino()
         }
-    }
-
-    fn names(directory: &TempDir) -> Vec<String> {
-        let entries = fs::read_dir(directory.path()).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|n| n != "lock")
-            .collect();
-        names.sort();
-        names
     }
 
     #[test]

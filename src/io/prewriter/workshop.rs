@@ -248,7 +248,7 @@ fn pause(written: u64, nanoseconds: u64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
     use std::path::Path;
     use std::sync::atomic::AtomicU64;
@@ -281,7 +281,8 @@ mod tests {
         Workshop { flush_names: Box::new(flush_names), ..workshop(path) }
     }
 
-    fn names(directory: &TempDir) -> Vec<String> {
+    /// The files of a directory, but for its lock.
+    pub fn names(directory: &TempDir) -> Vec<String> {
         let entries = fs::read_dir(directory.path()).unwrap();
         let mut names: Vec<String> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
