@@ -34,6 +34,18 @@ pub fn bounds(up: &Up) {
     }
 }
 
+/// After each turn: what is durable was submitted, what was submitted was appended, and no mark falls.
+pub fn marks(up: &mut Up) {
+    let now = [up.engine.durable(), up.engine.submitted(), Lsn(up.builder.next_lsn().0 - 1)];
+    assert!(now.is_sorted(), "durable, submitted and appended: {now:?}");
+    let before = std::mem::replace(&mut up.marks, now);
+    let falls = before.iter().zip(&now).any(|(before, now)| before > now);
+    assert!(!falls, "a mark fell: {before:?}, and now {now:?}");
+    for (id, stream) in &up.engine.state().streams {
+        assert!(stream.acked.0 <= stream.next.0, "stream {id} is settled further than it goes");
+    }
+}
+
 /// Whenever a peer may have been granted more: both the inbox and the log have room for what it sends.
 pub fn grants(up: &mut Up) {
     let has_room = up.engine.state().inbox.bytes() < up.inbox_bytes_max && !up.engine.is_disk_full();
@@ -224,9 +236,11 @@ impl World {
             let state = node.up.as_ref().unwrap().engine.state();
             for (id, stream) in &state.streams {
                 let StreamOwner::Peer(slot) = stream.owner else { continue };
-                let alive = live.contains(&state.node_of(slot))
-                    && !self.is_full(state.node_of(slot))
-                    && !self.model.is_broken(state.node_of(slot), state.identity.id);
+                let (peer, own) = (state.node_of(slot), state.identity.id);
+                // Two that do not remember the same may have no session; if they have one, it is like any other.
+                let speaks = !self.model.is_broken(peer, own)
+                    || self.is_in_session(node.index, peer) && self.hears(peer, own);
+                let alive = live.contains(&peer) && !self.is_full(peer) && speaks;
                 assert!(
                     !alive || stream.owed() == 0,
                     "n{} still owes {} on stream {id}",
@@ -235,6 +249,12 @@ impl World {
                 );
             }
         }
+    }
+
+    /// Whether the original of a node has a session with a peer.
+    fn hears(&self, own: NodeId, peer: NodeId) -> bool {
+        let mut nodes = self.originals().filter(|node| node.identity == Some(own));
+        nodes.any(|node| self.is_in_session(node.index, peer))
     }
 
     /// Whether a node takes nothing more, because of what nobody handles there.

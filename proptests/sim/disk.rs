@@ -10,7 +10,7 @@ use bytes::Bytes;
 use resolute::engine::state::State;
 use resolute::format::batch::BatchView;
 use resolute::ids::{BatchNumber, Lsn, SegmentNumber};
-use resolute::limits::{SEGMENT_BYTES_MIN, SPARES_MAX};
+use resolute::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN, SPARES_MAX};
 use resolute::log::chunk::Chunk;
 use resolute::log::index::Span;
 use resolute::log::look_ahead::IN_FLIGHT_BYTES_MAX;
@@ -50,6 +50,8 @@ pub struct Disk {
     /// Files that were segments, as they were then.
     pub spares: Vec<Content>,
     pub in_flight: BTreeMap<BatchNumber, (BatchPlace, Vec<u8>)>,
+    /// Of writes that were done in part, what was there before.
+    in_part: BTreeMap<BatchNumber, Vec<u8>>,
     /// Writes that are done while an older one is not.
     overtook: BTreeSet<BatchNumber>,
     /// What a power cut may bring back in the place of what is shown: the sectors that nobody has synced.
@@ -92,6 +94,7 @@ impl Disk {
             segments: Files::new(),
             spares: Vec::new(),
             in_flight: BTreeMap::new(),
+            in_part: BTreeMap::new(),
             overtook: BTreeSet::new(),
             unsynced: BTreeMap::new(),
             free_from: BTreeMap::new(),
@@ -137,8 +140,24 @@ impl Disk {
         assert!(self.in_flight.len() <= 2);
     }
 
+    /// The first blocks of a write are done. Says whether it has more than one.
+    pub fn write_part(&mut self, batch: BatchNumber, rng: &mut Rng) -> bool {
+        let (place, bytes) = self.in_flight[&batch].clone();
+        let blocks = bytes.len() / BLOCK_BYTES;
+        if blocks < 2 {
+            return false;
+        }
+        let done = rng.between(1, blocks as u64 - 1) as usize * BLOCK_BYTES;
+        let file = &mut self.file_mut(place.segment)[place.offset as usize..][..bytes.len()];
+        let was = file.to_vec();
+        file[..done].copy_from_slice(&bytes[..done]);
+        self.in_part.entry(batch).or_insert(was);
+        true
+    }
+
     pub fn end_write(&mut self, batch: BatchNumber) {
         let (place, bytes) = self.in_flight.remove(&batch).unwrap();
+        self.in_part.remove(&batch);
         let at = place.offset as usize;
         self.file_mut(place.segment)[at..at + bytes.len()].copy_from_slice(&bytes);
         self.overtook.insert(batch);
@@ -178,7 +197,8 @@ impl Disk {
         tally.count(if death == Death::Killed { Fault::Killed } else { Fault::PowerCut });
         let mut cuts = Vec::new();
         for (batch, (place, bytes)) in std::mem::take(&mut self.in_flight) {
-            let was = self.segments[&place.segment][place.offset as usize..][..bytes.len()].to_vec();
+            let shown = &self.segments[&place.segment][place.offset as usize..][..bytes.len()];
+            let was = self.in_part.remove(&batch).unwrap_or_else(|| shown.to_vec());
             // The kernel has the write, or has not got it yet.
             let is_begun = rng.chance(75);
             if is_begun {

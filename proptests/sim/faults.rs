@@ -10,6 +10,7 @@
 //!
 //! **A disk fails**: a write ends with an error, and what of it is there is as after a power cut; a read ends with an error, or
 //! gives bytes of which one bit is wrong. The node then stops, and is started again. A disk has no room for another segment, for a while.
+//! A write is done in part: its first blocks are there, and the rest is a write that is still to be done.
 //!
 //! **A bit flips at rest**, in a copy of what a node is about to open: the scan must give out what is left of it as it was and
 //! name the damage, or cut it off where nothing calls it durable. The node goes on with the true files, for of damage it would
@@ -27,9 +28,6 @@
 //! **Many come**: strangers that shake hands, want nothing and go, at nodes that know few peers; these forget the one for the
 //! other. Some come again, and one stays and is a peer like any other. Frames come in pieces on several connections at once, and
 //! a node has memory for little more than one of the largest.
-//!
-//! A write that the kernel does in part is gone on with by the shell, and nobody else hears of it. A death in between leaves what
-//! one in the middle of a whole write may leave.
 //!
 //! Which of these may happen is drawn for each seed, so that rare combinations are not drowned by common ones. How often each did
 //! happen is counted: one that never does is a failure of the simulation.
@@ -49,10 +47,12 @@ pub enum Fault {
     Hole,
     DiedRecovering,
     WriteFailed,
+    ShortWrite,
     ReadFailed,
     ReadFlipped,
     BitFlipped,
     DiskFull,
+    SetAside,
     Broken,
     HalfOpen,
     Parted,
@@ -69,7 +69,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 24] = [
+    pub const ALL: [Fault; 26] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -77,10 +77,12 @@ impl Fault {
         Fault::Hole,
         Fault::DiedRecovering,
         Fault::WriteFailed,
+        Fault::ShortWrite,
         Fault::ReadFailed,
         Fault::ReadFlipped,
         Fault::BitFlipped,
         Fault::DiskFull,
+        Fault::SetAside,
         Fault::Broken,
         Fault::HalfOpen,
         Fault::Parted,
@@ -134,6 +136,8 @@ pub struct Faults {
     pub die_recovering: u64,
     /// That a write fails.
     pub write_fails: u64,
+    /// That a write is done in part.
+    pub short_writes: u64,
     /// That a read fails.
     pub read_fails: u64,
     /// That a read gives a wrong bit.
@@ -151,6 +155,7 @@ impl Faults {
         cut: 0,
         die_recovering: 0,
         write_fails: 0,
+        short_writes: 0,
         read_fails: 0,
         read_flips: 0,
         rots: 0,
@@ -166,6 +171,7 @@ impl Faults {
             cut,
             die_recovering: chance(40),
             write_fails: chance(2),
+            short_writes: chance(20),
             read_fails: chance(20),
             read_flips: chance(30),
             rots: chance(40),

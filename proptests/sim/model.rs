@@ -300,9 +300,7 @@ impl Model {
             }
             _ => assert!(is_broken, "{own} got record {lsn} of {from}, which is not in its log"),
         }
-        if !is_broken {
-            self.check_order(own, from, run, lsn, theirs);
-        }
+        self.check_order(own, from, run, lsn, theirs);
         let position = run.first_position.plus(u64::from(index));
         Entry::Accepted {
             number,

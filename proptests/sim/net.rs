@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use resolute::engine::effect::SessionId;
 use resolute::limits::HANDSHAKE_FRAME_BYTES_MAX;
 use resolute::wire::frame_buffer::ReceiveWindow;
+use resolute::wire::held_frames::HeldFrames;
 
 /// A connection; the node that dialled is side 0.
 pub type ConnectionId = u64;
@@ -16,6 +17,8 @@ pub struct End {
     pub life: u32,
     pub session: SessionId,
     pub window: ReceiveWindow,
+    /// Whole frames that wait for room on a full disk.
+    pub held: HeldFrames,
     /// Arrived and not yet in the window.
     pub backlog: VecDeque<u8>,
     /// The node let go of it, or was told that it is gone.
@@ -27,7 +30,16 @@ pub struct End {
 impl End {
     pub fn new(node: usize, life: u32, session: SessionId) -> End {
         let window = ReceiveWindow::new(HANDSHAKE_FRAME_BYTES_MAX);
-        End { node, life, session, window, backlog: VecDeque::new(), closed: false, last_arrival: 0 }
+        End {
+            node,
+            life,
+            session,
+            window,
+            held: HeldFrames::default(),
+            backlog: VecDeque::new(),
+            closed: false,
+            last_arrival: 0,
+        }
     }
 }
 
@@ -54,7 +66,7 @@ pub struct Weather {
 
 impl Weather {
     pub const FAIR: Weather = Weather { delay_ms: 1, pieces: 3, duplicated: 0, replayed: 0, reordered: 0 };
-    pub const FOUL: Weather = Weather { delay_ms: 5, pieces: 3, duplicated: 20, replayed: 20, reordered: 5 };
+    pub const FOUL: Weather = Weather { delay_ms: 5, pieces: 3, duplicated: 20, replayed: 20, reordered: 10 };
 }
 
 #[derive(Default)]

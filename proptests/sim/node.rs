@@ -46,6 +46,8 @@ pub struct Up {
     /// The state after each batch that is not yet durable, and the last that is.
     pub snapshots: BTreeMap<BatchNumber, State>,
     pub wake_at: u64,
+    /// Durable, submitted and appended, when that was last looked at.
+    pub marks: [Lsn; 3],
     pub done: BTreeSet<RequestId>,
     pub refused: BTreeSet<RequestId>,
     pub serving: u32,
@@ -190,6 +192,7 @@ impl Node {
             owed: Vec::new(),
             snapshots,
             wake_at: u64::MAX,
+            marks: [Lsn::default(); 3],
             done: BTreeSet::new(),
             refused: BTreeSet::new(),
             serving: 0,

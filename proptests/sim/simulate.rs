@@ -43,6 +43,7 @@ struct Plan {
     wipes: bool,
     restores: bool,
     clones: bool,
+    fills_disks: bool,
     small_inboxes: bool,
     /// Nodes know few peers, and many come.
     small_tables: bool,
@@ -68,7 +69,8 @@ impl Plan {
             clocks_jump: rng.chance(30),
             wipes,
             restores: !is_foul && rng.chance(20),
-            clones: !is_foul && rng.chance(10),
+            clones: !is_foul && rng.chance(15),
+            fills_disks: rng.chance(20),
             small_inboxes: rng.chance(20),
             // Whoever was wiped leaves a peer behind that owns something for ever.
             small_tables: !wipes && rng.chance(40),
@@ -117,7 +119,7 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
     let (node, other) = (node(), node());
     let address = ["n0", "n1", "n2", "alias0", "alias1", "alias2"][rng.below(6) as usize];
     let topic = rng.below(3) as usize;
-    match rng.below(42) {
+    match rng.below(44) {
         0..=9 => {
             let topics = (topic, rng.below(3) as usize);
             let largest = if rng.chance(30) { 60_000 } else { 300 };
@@ -174,6 +176,7 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
         34..=37 if plan.little_memory => (0..3).for_each(|node| {
             world.step(&Step::Publish { node, topics: (0, 0), count: 20, bytes: 50_000 });
         }),
+        42..=43 if plan.fills_disks => world.disks_full = !world.disks_full,
         _ => {
             let most = [2_000, 50_000, 3_000_000][rng.below(3) as usize];
             world.step(&Step::Run { us: rng.below(most) });

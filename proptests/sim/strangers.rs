@@ -119,7 +119,7 @@ impl World {
         self.leave(stranger);
     }
 
-    fn is_in_session(&self, node: usize, peer: NodeId) -> bool {
+    pub fn is_in_session(&self, node: usize, peer: NodeId) -> bool {
         let mut sessions = self.nodes[node].up.iter().flat_map(|up| up.engine.sessions().iter());
         sessions.any(|session| session.phase == Phase::Established && session.node() == Some(peer))
     }

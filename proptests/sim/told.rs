@@ -160,7 +160,9 @@ impl World {
             let is_known = |(stream, position, settled_at): (StreamId, Position, Option<u64>)| {
                 // What is still owed is not lost.
                 let Some(settled_at) = settled_at else { return true };
-                let mut told = self.told.iter().filter(|told| told.is_between(from, to));
+                // What only a double was told, nobody at the original reads.
+                let mut told =
+                    self.told.iter().filter(|told| told.is_between(from, to) && !told.is_a_double);
                 told.any(|told| told.speaks_of(from, (stream, position, settled_at)))
                     || !self.have_met_since(from, to, settled_at)
             };

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use resolute::engine::effect::{Dispatch, Event as EngineEvent, Note, Outcome, Outcomes, Transmit};
+use resolute::engine::effect::{
+    Dispatch, Event as EngineEvent, Note, Outcome, Outcomes, SessionId, Transmit,
+};
 use resolute::engine::receive::RunVerdict;
 use resolute::engine::sealing::SealPermit;
 use resolute::engine::staging::Stager;
@@ -14,6 +16,7 @@ use resolute::format::record::Records;
 use resolute::ids::LsnRange;
 use resolute::limits::{FRAME_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX};
 use resolute::log::batch_builder::BatchBuilder;
+use resolute::time::Now;
 
 use super::checks;
 use super::faults::Fault;
@@ -45,6 +48,7 @@ impl World {
         }
         self.report(node, &mut up);
         checks::bounds(&up);
+        checks::marks(&mut up);
         let wake = up.engine.next_wake().map_or(u64::MAX, |at| at.0);
         // What did not happen in this turn waits for something else than time.
         assert!(up.failed || wake > self.now, "n{node} wants to be woken at once, again and again");
@@ -103,17 +107,31 @@ impl World {
         self.notes.push((node, note));
     }
 
-    /// Looks at what arrived, frame by frame. A run that cannot be staged now stays where it is.
+    /// Looks at what arrived, frame by frame.
     fn receive(&mut self, node: usize, up: &mut Up) -> bool {
         let mut any = false;
         for (id, side) in self.net.of_node(node, self.nodes[node].life) {
-            while self.receive_one(id, side, up) {
+            while self.receive_held(id, side, up) || self.receive_one(id, side, up) {
                 any = true;
             }
             let end = &self.net.connections[&id].ends[side];
-            up.engine.handle_kept(self.clock(node), end.session, end.window.unread().len());
+            let kept = end.window.unread().len() + end.held.bytes();
+            up.engine.handle_kept(self.clock(node), end.session, kept);
         }
         any
+    }
+
+    /// The first frame that waits for room, if there is some now.
+    fn receive_held(&mut self, id: ConnectionId, side: usize, up: &mut Up) -> bool {
+        let now = self.clock(self.net.connections[&id].ends[side].node);
+        let end = &mut self.net.connections.get_mut(&id).unwrap().ends[side];
+        let Some(held) = end.held.front() else { return false };
+        let (frame, _) = FrameView::parse(&held).unwrap().unwrap();
+        let is_taken = take(up, now, end.session, &frame);
+        if is_taken {
+            end.held.pop();
+        }
+        is_taken
     }
 
     fn receive_one(&mut self, id: ConnectionId, side: usize, up: &mut Up) -> bool {
@@ -141,18 +159,14 @@ impl World {
                 return false;
             }
         };
-        if let Some((run, records)) = frame.run() {
-            if !up.engine.accepts_runs() || !up.builder.has_room(records.len() + 256) {
+        // On a full disk frames make way for those that make room.
+        let waits = end.held.are_before(frame.kind);
+        if waits || !take(up, now, end.session, &frame) {
+            let whole = &end.window.unread()[..bytes];
+            if !(waits || up.engine.is_disk_full()) || !end.held.push(whole) {
                 return false;
             }
-            if let RunVerdict::Accept { accepted, skip } =
-                up.engine.handle_run(now, end.session, run, records)
-            {
-                up.builder.push_run(&mut up.buffer, &accepted, &records[skip..]);
-                up.engine.run_staged(&accepted, skip);
-            }
-        } else {
-            up.engine.handle_frame(now, end.session, &frame);
+            self.tally.count(Fault::SetAside);
         }
         end.window.consume(bytes);
         true
@@ -349,6 +363,22 @@ pub fn handlers_of(node: &Node, topics: &[String]) -> BTreeMap<String, Mood> {
         .flatten()
         .map(|(n, m)| (n.clone(), *m))
         .collect()
+}
+
+/// Gives a frame to the engine. A run that cannot be staged now is not taken.
+fn take(up: &mut Up, now: Now, session: SessionId, frame: &FrameView<'_>) -> bool {
+    let Some((run, records)) = frame.run() else {
+        up.engine.handle_frame(now, session, frame);
+        return true;
+    };
+    if !up.engine.accepts_runs() || !up.builder.has_room(records.len() + 256) {
+        return false;
+    }
+    if let RunVerdict::Accept { accepted, skip } = up.engine.handle_run(now, session, run, records) {
+        up.builder.push_run(&mut up.buffer, &accepted, &records[skip..]);
+        up.engine.run_staged(&accepted, skip);
+    }
+    true
 }
 
 fn stage(up: &mut Up, begins_segment: bool) {

