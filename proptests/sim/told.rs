@@ -161,8 +161,7 @@ impl World {
                 // What is still owed is not lost.
                 let Some(settled_at) = settled_at else { return true };
                 // What only a double was told, nobody at the original reads.
-                let mut told =
-                    self.told.iter().filter(|told| told.is_between(from, to) && !told.is_a_double);
+                let mut told = self.told.iter().filter(|told| told.is_between(from, to) && !told.is_a_double);
                 told.any(|told| told.speaks_of(from, (stream, position, settled_at)))
                     || !self.have_met_since(from, to, settled_at)
             };

@@ -21,6 +21,7 @@ pub mod node;
 pub mod node_status;
 pub mod prewriter;
 pub mod recover;
+pub mod ring;
 pub mod route_table;
 pub mod salvage;
 pub mod segment_file;

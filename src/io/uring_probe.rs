@@ -2,13 +2,12 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::time::Duration;
 
 use io_uring::{IoUring, Probe, opcode};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::limits::{RING_PAUSE_MS, RING_WAIT_MS};
+use super::ring::set_up;
 
 /// 0: for all; 1: for members of a group; 2: for nobody. Kernels before 6.6 have no such file.
 const SYSCTL_PATH: &str = "/proc/sys/kernel/io_uring_disabled";
@@ -83,25 +82,6 @@ pub fn probe() -> Result<(), UringUnavailable> {
     if needed.iter().all(|&code| able.is_supported(code)) { Ok(()) } else { Err(UringUnavailable::TooOld) }
 }
 
-/// Sets up a ring, and waits up to [`RING_WAIT_MS`] for locked memory where there is none. Blocks.
-///
-/// What a ring had locked counts against its user until a worker of the kernel has taken the ring down: whoever opens a
-/// node again at once, under a small limit, would be refused for a ring that is gone.
-///
-/// # Errors
-/// As from `ring`.
-pub fn set_up<R>(mut ring: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    for _ in 0..RING_WAIT_MS / RING_PAUSE_MS {
-        match ring() {
-            Err(error) if error.raw_os_error() == Some(Errno::ENOMEM as i32) => {
-                std::thread::sleep(Duration::from_millis(RING_PAUSE_MS));
-            }
-            answer => return answer,
-        }
-    }
-    ring()
-}
-
 /// Why a ring was refused, here and now.
 #[must_use]
 pub fn why_refused(error: io::Error) -> UringUnavailable {
@@ -143,29 +123,6 @@ mod tests {
         assert!(said(Errno::EPERM, Some("0\n")).contains("seccomp profile of a container"));
         assert!(said(Errno::EPERM, None).contains("seccomp profile of a container"));
         assert!(said(Errno::ENOMEM, Some("0\n")).contains("the limit is 8192 KiB"));
-    }
-
-    #[test]
-    fn locked_memory_is_waited_for_and_nothing_else_is() {
-        let mut answers = vec![Ok(7), Err(Errno::ENOMEM.into()), Err(Errno::ENOMEM.into())];
-        assert_eq!(set_up(|| answers.pop().unwrap()).unwrap(), 7);
-        let mut tries = 0;
-        let refused = set_up(|| {
-            tries += 1;
-            Err::<(), _>(Errno::EPERM.into())
-        });
-        assert_eq!((refused.unwrap_err().raw_os_error(), tries), (Some(Errno::EPERM as i32), 1));
-    }
-
-    #[test]
-    fn locked_memory_that_never_comes_is_a_refusal() {
-        let mut tries = 0;
-        let refused = set_up(|| {
-            tries += 1;
-            Err::<(), _>(Errno::ENOMEM.into())
-        });
-        assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::ENOMEM as i32));
-        assert_eq!(tries, RING_WAIT_MS / RING_PAUSE_MS + 1);
     }
 
     #[test]

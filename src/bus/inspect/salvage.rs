@@ -61,6 +61,7 @@ impl SalvagedMessage {
     }
 
     /// All of it but its name.
+    #[cfg(feature = "cli")]
     pub(crate) fn nameless(&self) -> &Envelope {
         &self.message
     }
