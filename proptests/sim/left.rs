@@ -62,3 +62,46 @@ pub fn count(cuts: &[Cut], overtook: &BTreeSet<BatchNumber>, death: Death, files
         tally.count(Fault::Hole);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use resolute::ids::SegmentNumber;
+
+    use super::*;
+
+    /// Two writes of a sector each, of which the file holds what is said, after a kill.
+    fn counted(holds: [u8; 2], overtook: &[u64]) -> Tally {
+        let cut = |index: u64| Cut {
+            batch: BatchNumber(index + 1),
+            place: BatchPlace {
+                segment: SegmentNumber(1),
+                offset: index * SECTOR as u64,
+                bytes: SECTOR as u32,
+            },
+            bytes: vec![1; SECTOR],
+            was: vec![0; SECTOR],
+            is_begun: true,
+        };
+        let file = holds.iter().flat_map(|byte| [*byte; SECTOR]).collect::<Vec<u8>>();
+        let files = BTreeMap::from([(SegmentNumber(1), Arc::new(file))]);
+        let overtook = overtook.iter().map(|batch| BatchNumber(*batch)).collect();
+        let mut tally = Tally::default();
+        count(&[cut(0), cut(1)], &overtook, Death::PowerCut, &files, &mut tally);
+        tally
+    }
+
+    #[test]
+    fn a_hole_is_what_is_there_behind_what_is_not() {
+        let kinds =
+            |tally: Tally| [Fault::Hole, Fault::WritesLost, Fault::WritesTorn].map(|kind| tally.of(kind));
+        assert_eq!(kinds(counted([1, 1], &[])), [0, 0, 0], "both are there");
+        assert_eq!(kinds(counted([1, 0], &[])), [0, 1, 0], "the younger is not");
+        assert_eq!(kinds(counted([0, 1], &[])), [1, 1, 0]);
+        assert_eq!(kinds(counted([0, 0], &[])), [0, 2, 0]);
+        assert_eq!(kinds(counted([0, 0], &[3])), [1, 2, 0], "one that was done before lies behind them");
+        assert_eq!(kinds(counted([1, 1], &[3])), [0, 0, 0]);
+    }
+}

@@ -196,3 +196,32 @@ impl World {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(what: What) -> Told {
+        Told { when: 100, at: NodeId(1), of: NodeId(2), is_a_double: false, what }
+    }
+
+    #[test]
+    fn two_logs_speak_of_what_was_settled_before_and_a_gap_of_its_positions() {
+        let place = |settled_at| (StreamId(7), Position(5), settled_at);
+        let two = told(What::TwoLogs);
+        assert!(two.speaks_of(NodeId(1), place(100)) && !two.speaks_of(NodeId(1), place(101)));
+        assert!(!told(What::Met).speaks_of(NodeId(1), place(0)));
+        let gap = |publisher, stream, first, count| {
+            told(What::Gap {
+                publisher: NodeId(publisher),
+                stream: StreamId(stream),
+                first: Position(first),
+                count,
+            })
+        };
+        assert!(gap(1, 7, 4, 2).speaks_of(NodeId(1), place(u64::MAX)));
+        for other in [gap(2, 7, 4, 2), gap(1, 8, 4, 2), gap(1, 7, 4, 1), gap(1, 7, 6, 2)] {
+            assert!(!other.speaks_of(NodeId(1), place(0)), "{other:?}");
+        }
+    }
+}
