@@ -617,3 +617,21 @@ fn a_message_that_is_due_and_must_be_read_keeps_nobody_awake() {
     world.settle();
     assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().inbox.dead(), 1);
 }
+
+// Told what is remembered of its log, a node that was set back found nothing wrong with it; then what it had sent before, and
+// lost, came in on the old session, and the new one began with positions that were not what it had sent there.
+#[test]
+fn what_comes_on_an_old_session_during_a_handshake_is_told_too() {
+    for seed in 0..100 {
+        let mut world = World::new(seed, 2, Weather { delay_ms: 100, ..Weather::FAIR });
+        world.subscribe(1, "n0", "a");
+        world.run_ms(2_000);
+        world.copy(0);
+        publish(&mut world, 5);
+        world.run_ms(seed % 50);
+        world.restore(0);
+        world.start(0);
+        publish(&mut world, 6);
+        world.settle();
+    }
+}

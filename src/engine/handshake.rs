@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::dialing::is_to_be_bound;
 use super::effect::{Event, Note, SessionId};
 use super::session::{Phase, Session};
-use super::state::Seen;
 use super::{Engine, Pending};
 use crate::format::control::{Control, PeerRecord};
 use crate::ids::{Epoch, Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
@@ -27,6 +26,7 @@ impl Engine {
     /// Queues our hello.
     pub(super) fn say_hello(&mut self, id: SessionId) {
         let credit_bytes = self.credit_after(0).unwrap_or(0);
+        let met = self.tell_met(id);
         let (identity, config) = (self.state.identity, &self.config);
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.granted = credit_bytes;
@@ -43,7 +43,7 @@ impl Engine {
             name: config.name.clone(),
             address: config.advertised.clone(),
             dialled: session.dialled.clone().unwrap_or_default(),
-            met: session.node().and_then(|node| self.met(node)),
+            met,
         };
         let mut frame = Vec::new();
         hello.append_to(&mut frame);
@@ -129,48 +129,6 @@ impl Engine {
         own.dialled.clone()
     }
 
-    /// A peer that speaks for an earlier opening than we met, or for another one of the same number, has an older copy
-    /// of its log. What it and we think was delivered is then not the same, and would be lost or come twice.
-    fn check_not_set_back(&self, node: NodeId, id: SessionId) -> Result<(), Refused> {
-        let Some(hello) = self.sessions.get(id).and_then(|session| session.hello.as_ref()) else {
-            return Ok(());
-        };
-        let Some(known) = self.known_peer(node).filter(|known| known.incarnation == hello.incarnation) else {
-            return Ok(());
-        };
-        let is_another = known.epoch == hello.epoch && known.nonce != hello.nonce;
-        if hello.epoch < known.epoch || is_another {
-            return refused(GoodbyeCode::ProtocolError, "the peer's log was set back to an older copy");
-        }
-        Ok(())
-    }
-
-    /// A peer that met this node at an opening which this log never had, or was sent a record by it that was never written
-    /// there, met another log: this one is an older copy of it.
-    fn check_own_log(&self, met: Option<Met>) -> Result<(), Refused> {
-        let Some(met) = met.filter(|met| met.incarnation == self.state.identity.incarnation) else {
-            return Ok(());
-        };
-        // Each opening, and each record, was durable before anyone heard of it, so no crash can have taken it.
-        let openings = &self.state.openings;
-        if openings.may_include(met.epoch, met.nonce)
-            && openings.may_reach(met.epoch, met.seen, self.state.index.end())
-        {
-            return Ok(());
-        }
-        refused(GoodbyeCode::ProtocolError, "this node's log was set back to an older copy")
-    }
-
-    /// What is remembered of a node's log.
-    fn met(&self, node: NodeId) -> Option<Met> {
-        let PeerRecord { slot, incarnation, epoch, nonce, .. } = self.known_peer(node)?;
-        let of_this_life =
-            |seen: Option<&Seen>| seen.filter(|seen| seen.incarnation == incarnation).map(|seen| seen.lsn);
-        let known = of_this_life(self.state.seen.get(&slot)).max(of_this_life(self.heard.get(&slot)));
-        let staged = self.staged_seen.get(&slot).copied().unwrap_or_default();
-        Some(Met { incarnation, epoch, nonce, seen: known.unwrap_or_default().max(staged) })
-    }
-
     fn is_other_than_bound(&self, address: &str, node: NodeId) -> bool {
         let bound = self.state.addresses.get(address).and_then(|known| known.bound);
         bound.is_some_and(|slot| self.state.node_of(slot) != node)
@@ -179,7 +137,7 @@ impl Engine {
     fn say_proof(&mut self, id: SessionId, node: NodeId, known: Option<([u8; 16], bool)>) {
         let fresh = self.entropy.key();
         let (secret, confirmed) = known.unwrap_or_else(|| (self.meeting.propose(node, fresh), false));
-        let (own, met) = (self.state.identity.id, self.met(node));
+        let (own, met) = (self.state.identity.id, self.tell_met(id));
         let agreed_nothing = self.known_peer(node).is_some_and(|peer| self.agreed_nothing(peer.slot));
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(hello) = &session.hello else { return };
@@ -225,6 +183,7 @@ impl Engine {
         }
         self.check_not_set_back(hello.node, id)?;
         self.check_own_log(met)?;
+        self.check_was_told_all(id)?;
         self.resolve_simultaneous(id, &hello)?;
         let confirmed = remembered == Some((secret, true));
         let slot = self.remember_peer(known, &hello, secret, confirmed)?;
@@ -269,6 +228,7 @@ impl Engine {
         if !proof::verify(&mac, &secret, &session.challenge, hello.node, own, Role::Acceptor) {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
+        self.check_was_told_all(id)?;
         let dialled = session.dialled.clone();
         let known = self.known_peer(hello.node);
         let slot = self.remember_peer(known, &hello, secret, true)?;

@@ -33,6 +33,7 @@ pub mod ranges;
 pub mod reads;
 pub mod reason;
 pub mod receive;
+mod remembering;
 pub mod request;
 pub mod routing;
 pub mod sealing;

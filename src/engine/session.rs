@@ -62,6 +62,8 @@ pub struct Session {
     pub secret: Option<[u8; 16]>,
     /// Who the other side is, once it proved it.
     pub peer: Option<PeerSlot>,
+    /// The last record of the other side's log that it was told is known here; 0 if none.
+    pub told_seen: Lsn,
     /// The serial of the newest connection there was when both sides knew each other: later ones were not dialled at once.
     pub known_since: Option<u64>,
     /// Frames that wait to be sent.
@@ -112,6 +114,7 @@ impl Session {
             hello: None,
             secret: None,
             peer: None,
+            told_seen: Lsn(0),
             known_since: None,
             frames: VecDeque::new(),
             opened: false,
