@@ -11,6 +11,7 @@ use std::{env, fs};
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, BatchView, OwedRun, padded, seal};
 use resolute::format::control::{Accepted, Carried, Control, IntentState, PeerRecord, StreamOwner};
+use resolute::format::entry::{Entry, Place, StoreKind};
 use resolute::format::frame::{FrameKind, FrameView, append as append_frame, append_run_headers};
 use resolute::format::message::{MessageHead, MessageParts, MessageView, extension};
 use resolute::format::record::{
@@ -173,7 +174,7 @@ pub fn control(kind: RecordKind) -> Option<Control> {
     let ranges =
         || vec![LsnRange { first: Lsn(9), count: 3 }, LsnRange { first: Lsn(1 << 40), count: 70_000 }];
     Some(match kind {
-        RecordKind::Message | RecordKind::Accepted | RecordKind::Carried => return None,
+        RecordKind::Message | RecordKind::Accepted | RecordKind::Carried | RecordKind::Entry => return None,
         RecordKind::Handled => Control::Handled(ranges()),
         RecordKind::Parked => Control::Parked(ranges()),
         RecordKind::Acked => {
@@ -248,6 +249,7 @@ fn reads_body(kind: RecordKind, body: &[u8]) -> bool {
         RecordKind::Message => reads_message(body),
         RecordKind::Accepted => Accepted::decode(body) == Ok(accepted()),
         RecordKind::Carried => Carried::decode(body) == Ok(carried(&borne())),
+        RecordKind::Entry => Entry::decode(body) == Ok(entries()[2]),
         kind => Control::decode(kind, body).ok() == control(kind),
     }
 }
@@ -257,6 +259,7 @@ fn record(kind: RecordKind) -> Pinned {
         RecordKind::Message => message_body(),
         RecordKind::Accepted => accepted().encode(),
         RecordKind::Carried => carried(&borne()).encode(),
+        RecordKind::Entry => entries()[2].encode(),
         kind => control(kind).unwrap().encode(),
     };
     let lsn = Lsn(0x0102_0304_0506_0700 + kind as u64);
@@ -271,6 +274,27 @@ fn record(kind: RecordKind) -> Pinned {
             && reads_body(kind, record.body)
     };
     Pinned { name: format!("record {} {kind:?}", kind as u8), written, reads: Box::new(reads) }
+}
+
+/// What stores write down.
+pub fn entries() -> [Entry<'static>; 6] {
+    let place = Place(0x8000_0000_0000_0003_0000_0000_0000_0001);
+    [
+        Entry::Store(StoreKind::Queue),
+        Entry::Set { key: b"\"kind\"", value: b"\"grapefruit\"" },
+        Entry::Cleared(b"\"kind\""),
+        Entry::ClearedAll,
+        Entry::Item { place, value: b"{\"id\":7}" },
+        Entry::Taken { first: place, last: Place(u128::MAX) },
+    ]
+}
+
+fn entry(entry: Entry<'static>) -> Pinned {
+    let written = entry.encode();
+    let name = format!("{entry:?}");
+    let name = name.split([' ', '(']).next().unwrap_or_default().to_owned();
+    let reads = move |bytes: &[u8]| Entry::decode(bytes) == Ok(entry);
+    Pinned { name: format!("entry {} {name}", written[0]), written, reads: Box::new(reads) }
 }
 
 fn batch() -> Pinned {
@@ -389,6 +413,11 @@ fn frame(kind: FrameKind) -> Pinned {
 #[test]
 fn the_bytes_of_a_record_of_each_kind_are_those_of_today() {
     compare("records.txt", &RecordKind::ALL.map(record));
+}
+
+#[test]
+fn the_bytes_of_each_entry_of_a_store_are_those_of_today() {
+    compare("entries.txt", &entries().map(entry));
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod regressions;
 mod salvaging;
 mod scene;
 mod sim;
+mod stores;
 mod tidy;
 #[path = "torture/rules.rs"]
 mod torture_rules;

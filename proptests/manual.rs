@@ -353,8 +353,8 @@ fn the_table_of_record_kinds_has_every_kind_with_its_fields_in_their_order() {
     let shown: Vec<(String, String)> = table.rows.iter().map(|row| (row[0].clone(), name(&row[1]))).collect();
     assert_eq!(shown, RecordKind::ALL.map(|kind| ((kind as u8).to_string(), format!("{kind:?}"))));
     for (row, kind) in table.rows.iter().zip(RecordKind::ALL) {
-        if kind == RecordKind::Message {
-            assert_eq!(row[2], "see above");
+        if matches!(kind, RecordKind::Message | RecordKind::Entry) {
+            assert_eq!(row[2], if kind == RecordKind::Message { "see above" } else { "see below" });
             continue;
         }
         assert_types_are_explained(table.page, &row[2]);
@@ -585,4 +585,15 @@ fn the_manual_has_every_page_in_its_place() {
         assert!(text.lines().all(|line| line.len() <= 250), "{page} has lines that people can read");
     }
     assert_eq!(module.matches("include_str!").count(), PAGES.len());
+}
+
+#[test]
+fn the_table_of_entries_has_each_with_its_number() {
+    let table = table(&["entry", "name", "fields", "says"]);
+    let shown: Vec<(String, String)> = table.rows.iter().map(|row| (row[0].clone(), name(&row[1]))).collect();
+    let known = crate::golden::entries().map(|entry| {
+        let text = format!("{entry:?}");
+        (entry.encode()[0].to_string(), text.split([' ', '(']).next().unwrap().to_owned())
+    });
+    assert_eq!(shown, known);
 }

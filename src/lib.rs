@@ -17,6 +17,9 @@ pub mod limits;
 pub mod log;
 pub mod manual;
 #[doc(hidden)]
+pub mod store;
+pub mod stores;
+#[doc(hidden)]
 pub mod time;
 #[doc(hidden)]
 pub mod wire;
@@ -28,4 +31,6 @@ pub use bus::{
     Serve, Status, Subscription, Ticket, WantedTopic,
 };
 pub use engine::config::Retry;
+
 pub use ids::{MessageId, NodeId};
+pub use stores::{Map, Queue};

@@ -128,6 +128,16 @@ pub const INTEREST_BYTES_MAX: usize = 512 << 10;
 /// Bytes of the log in memory at once while it is read back.
 pub const RECOVERY_WINDOW_BYTES: usize = 4 << 20;
 
+/// Bytes of a new segment of a store, if nobody says otherwise.
+pub const STORE_SEGMENT_BYTES_DEFAULT: u64 = SEGMENT_BYTES_MIN;
+
+/// Bytes that a store's log may be larger than the records that it is for, before its oldest segment is looked through: or half
+/// of those, if that is more.
+pub const STORE_SLACK_BYTES: u64 = 24 << 20;
+
+/// Bytes of a key with its value, or of an item, as they are written down.
+pub const ENTRY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+
 /// The smallest and the default and the largest segment.
 pub const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// See [`SEGMENT_BYTES_MIN`].

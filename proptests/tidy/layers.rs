@@ -15,7 +15,7 @@ const fn layer(name: &'static str, pure: bool, below: &'static [&'static str]) -
 }
 
 /// Every layer, from the bottom. A new folder below `src` needs a row.
-pub const LAYERS: [Layer; 13] = [
+pub const LAYERS: [Layer; 15] = [
     layer("limits", true, &[]),
     layer("ids", true, &["limits"]),
     layer("time", true, &["limits"]),
@@ -23,16 +23,20 @@ pub const LAYERS: [Layer; 13] = [
     layer("log", true, &["limits", "ids", "time", "format"]),
     layer("wire", true, &["limits", "ids", "time", "format"]),
     layer("engine", true, &["limits", "ids", "time", "format", "log", "wire"]),
-    layer("io", false, &["limits", "ids", "time", "format", "log", "wire", "engine"]),
-    layer("bus", false, &["limits", "ids", "time", "format", "log", "wire", "engine", "io"]),
-    layer("cli", false, &["limits", "ids", "time", "format", "log", "bus"]),
+    layer("store", true, &["limits", "ids", "time", "format", "log"]),
+    layer("io", false, &["limits", "ids", "time", "format", "log", "wire", "engine", "store"]),
+    layer("bus", false, &["limits", "ids", "time", "format", "log", "wire", "engine", "store", "io"]),
+    layer("stores", false, &["limits", "ids", "time", "format", "log", "store", "io", "bus"]),
+    layer("cli", false, &["limits", "ids", "time", "format", "log", "bus", "stores"]),
     layer("manual", false, &[]),
     layer("lib", false, EVERYTHING),
     layer("main", false, EVERYTHING),
 ];
 
-const EVERYTHING: &[&str] =
-    &["limits", "ids", "time", "format", "log", "wire", "engine", "io", "bus", "cli", "manual"];
+const EVERYTHING: &[&str] = &[
+    "limits", "ids", "time", "format", "log", "wire", "engine", "store", "io", "bus", "stores", "cli",
+    "manual",
+];
 
 /// The layer of that name.
 pub fn find(name: &str) -> Option<&'static Layer> {

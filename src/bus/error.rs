@@ -20,6 +20,23 @@ pub enum Error {
     /// format, io_uring is not to be had, the address is taken.
     #[error("the node cannot be opened")]
     Open(#[source] Arc<OpenError>),
+    /// The map or queue cannot be opened. The cause says why and what helps.
+    #[error("the store cannot be opened")]
+    OpenStore(#[source] Arc<OpenError>),
+    /// A key, a value or an item is not as its type says, or cannot be written as JSON.
+    #[error("it cannot be read or written as JSON")]
+    Encoding(#[source] Arc<serde_json::Error>),
+    /// A key with its value, or an item, with more bytes than an entry may have.
+    #[error("the entry has {bytes} bytes, and {max} is the most that it may have")]
+    EntryTooLarge {
+        /// Its bytes, as JSON.
+        bytes: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// Too many items were put between two, one right beside the other.
+    #[error("there is no room between these two items for one more: remove one of them and put it back")]
+    NoRoomBetween,
     /// An option is out of its range.
     #[error(transparent)]
     Option(Box<OptionOutOfRange>),
@@ -71,14 +88,14 @@ pub enum Error {
     AlreadyServing,
     /// A write to the log failed. Whether the message is stored is not known: opening the node again may find it and
     /// deliver it. The node accepts nothing more until then.
-    #[error("the log can no longer be written, and the outcome is unknown: open the node again")]
+    #[error("the log can no longer be written, and the outcome is unknown: open it again")]
     Storage {
         /// What the system said.
         #[source]
         cause: Arc<io::Error>,
     },
     /// The node was closed. Nothing was stored.
-    #[error("the node is closed")]
+    #[error("it is closed")]
     Closed,
 }
 
@@ -138,10 +155,12 @@ impl Error {
             | Error::InvalidMessage(_)
             | Error::BatchTooLarge { .. }
             | Error::TooManyTopics
+            | Error::EntryTooLarge { .. }
+            | Error::NoRoomBetween
             | Error::SegmentsTooSmall => ErrorClass::Invalid,
             Error::UnknownAddress => ErrorClass::NotFound,
             Error::DiskFull => ErrorClass::DiskFull,
-            Error::Open(error) => class_of_opening(error),
+            Error::Open(error) | Error::OpenStore(error) => class_of_opening(error),
             _ => ErrorClass::Other,
         }
     }

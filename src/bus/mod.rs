@@ -4,6 +4,7 @@
 mod builder;
 mod deliveries;
 mod dispatcher;
+mod ending;
 mod envelope;
 mod error;
 mod handler;
@@ -42,6 +43,7 @@ use crate::io::clock;
 use crate::io::mailbox::Mail;
 use crate::io::node::Node;
 use crate::io::shared::Shared;
+pub(crate) use ending::Ending;
 use registry::Registry;
 
 /// An open node. A clone is the same node.
@@ -60,8 +62,7 @@ struct Inner {
     advertised: String,
     bound: String,
     registry: Mutex<Option<Registry>>,
-    /// Whether the engine's thread has ended after a call of `close`.
-    ended: tokio::sync::watch::Sender<bool>,
+    ending: Ending,
 }
 
 impl Drop for Inner {
@@ -83,7 +84,7 @@ impl Bus {
             bound: node.bound.clone(),
             node: Mutex::new(node),
             registry: Mutex::new(Some(registry)),
-            ended: tokio::sync::watch::Sender::new(false),
+            ending: Ending::new(),
         };
         Bus { inner: Arc::new(inner) }
     }
@@ -190,31 +191,11 @@ impl Bus {
     /// # Errors
     /// [`Error::Storage`] if the log failed before or during that; the directory can be used again all the same.
     pub async fn close(&self) -> Result<(), Error> {
-        // Whoever asks waits, and not only who asks first.
-        let mut ended = self.inner.ended.subscribe();
         let thread = self.inner.node.lock().unwrap_or_else(PoisonError::into_inner).close();
-        if let Some(thread) = thread {
-            self.report_end_of(thread);
-        }
-        // The sender is ours as long as we are.
-        drop(ended.wait_for(|ended| *ended).await);
+        self.inner.ending.wait(thread).await;
         match self.shared().failure() {
             Some(cause) => Err(Error::Storage { cause }),
             None => Ok(()),
-        }
-    }
-
-    /// Waits on a thread of its own, for a join blocks, and whose executor this is nobody knows.
-    fn report_end_of(&self, thread: std::thread::JoinHandle<()>) {
-        let ended = self.inner.ended.clone();
-        let waiter = std::thread::Builder::new().name("resolute-close".to_owned());
-        let spawned = waiter.spawn(move || {
-            // A panic of the engine's thread is reported by `failure`.
-            drop(thread.join());
-            ended.send_replace(true);
-        });
-        if spawned.is_err() {
-            self.inner.ended.send_replace(true);
         }
     }
 

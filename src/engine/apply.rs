@@ -5,6 +5,7 @@ use super::state::{Address, Identity, InCheckpoint, Inbound, Opening, Seen, Stat
 use super::stream::Stream;
 use crate::format::body::BodyDefect;
 use crate::format::control::{Accepted, Carried, Control, IntentState, StreamOwner};
+use crate::format::entry::Entry;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordDefect, RecordKind, RecordView, Records};
 use crate::ids::{Lsn, LsnRange, PeerSlot, Position, SetId, StreamId};
 use crate::log::chunk::Chunk;
@@ -57,6 +58,9 @@ pub enum ApplyDefect {
     /// A run that does not follow the one before it.
     #[error("record {0} accepts a run out of its order")]
     OutOfOrder(Lsn),
+    /// The log is that of a map or a queue.
+    #[error("this is {0}, not a node")]
+    IsAStore(&'static str),
     /// The oldest segment does not begin with a checkpoint.
     #[error("record {0} comes before any checkpoint")]
     NoCheckpoint(Lsn),
@@ -142,6 +146,10 @@ impl State {
                 self.apply_accepted(lsn, &Accepted::decode(record.body).map_err(body)?, applied)
             }
             RecordKind::Carried => self.apply_carried(lsn, &Carried::decode(record.body).map_err(body)?),
+            RecordKind::Entry => {
+                let kind = Entry::decode(record.body).map_err(body)?.kind();
+                Err(ApplyDefect::IsAStore(kind.name()))
+            }
             kind => {
                 let control = Control::decode(kind, record.body).map_err(body)?;
                 self.apply_control(lsn, control, applied)

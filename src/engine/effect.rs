@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::ids::{Incarnation, Lsn, LsnRange, NodeId, Position, SegmentNumber, StreamId};
-use crate::log::batch_builder::SealedBatch;
-use crate::log::place::BatchPlace;
 use crate::wire::goodbye::GoodbyeCode;
 
 /// One connection, from its first byte to its last. Never given twice.
@@ -21,15 +19,6 @@ pub struct SessionId {
 /// Something the user asked for, by the number that the shell gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
-
-/// A batch that is to be written.
-#[derive(Clone, Debug)]
-pub struct Sealed {
-    /// What is in it.
-    pub batch: SealedBatch,
-    /// Where it goes.
-    pub place: BatchPlace,
-}
 
 /// Bytes for one session, in pieces that lie where they were written or read. They may be spoken only once
 /// everything up to `after` is durable: the engine hands them out no earlier, and the shell checks.

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use super::apply::Applied;
-use super::effect::Sealed;
 use super::staging::Stager;
 use super::{Engine, Unspoken};
 use crate::format::batch::OwedRun;
@@ -11,34 +10,14 @@ use crate::ids::{BatchNumber, SegmentNumber};
 use crate::limits::BATCH_BYTES_MAX;
 use crate::log::batch_builder::BatchBuilder;
 use crate::log::chunk::Chunk;
+pub use crate::log::sealing::{SealPermit, Sealed};
 use crate::time::Now;
-
-/// What may go into the next batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SealPermit {
-    /// Nothing can be written now.
-    No,
-    /// The batch goes into the segment that is written.
-    Here,
-    /// It does too, and is the last one there: [`Engine::begin_segment`] must follow in the same critical section.
-    HereThenRoll,
-}
 
 impl Engine {
     /// Whether a batch may be sealed now.
     #[must_use]
     pub fn may_seal(&self) -> SealPermit {
-        if self.failed
-            || !self.commit.may_submit()
-            || self.segments.must_wait_for_idle() && !self.commit.is_idle()
-        {
-            return SealPermit::No;
-        }
-        match (self.segments.must_roll(), self.segments.may_roll()) {
-            (false, _) => SealPermit::Here,
-            (true, true) => SealPermit::HereThenRoll,
-            (true, false) => SealPermit::No,
-        }
+        if self.failed { SealPermit::No } else { SealPermit::of(&self.commit, &self.segments) }
     }
 
     /// Whether the disk is so full that only what frees it may still be logged.

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod body;
 pub mod checksum;
 pub mod control;
+pub mod entry;
 pub mod frame;
 pub mod message;
 pub mod record;

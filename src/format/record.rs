@@ -105,11 +105,13 @@ pub enum RecordKind {
     Openings = 25,
     /// How far the log of a peer reaches.
     Seen = 26,
+    /// A change of a map or a queue, in a log of its own: a node's log has none.
+    Entry = 27,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [RecordKind; 26] = [
+    pub const ALL: [RecordKind; 27] = [
         RecordKind::Message,
         RecordKind::Accepted,
         RecordKind::Handled,
@@ -136,6 +138,7 @@ impl RecordKind {
         RecordKind::AddressRemoved,
         RecordKind::Openings,
         RecordKind::Seen,
+        RecordKind::Entry,
     ];
 
     /// The kind of that number, if it is one.

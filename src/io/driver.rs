@@ -33,7 +33,7 @@ use crate::ids::SegmentNumber;
 use crate::time::Now;
 
 mod frames;
-mod logging;
+pub(in crate::io) mod logging;
 mod mail;
 mod report;
 mod speaking;
@@ -248,6 +248,6 @@ impl Driver {
 }
 
 /// The bytes of a filled buffer that go to the disk, as something that everyone may hold.
-fn shared_bytes(buffer: &super::buffer::SharedBuffer, bytes: usize) -> Bytes {
+pub(in crate::io) fn shared_bytes(buffer: &super::buffer::SharedBuffer, bytes: usize) -> Bytes {
     Bytes::from_owner(buffer.clone()).slice(..bytes)
 }

@@ -32,26 +32,26 @@ pub enum Mail {
     Close,
 }
 
-/// The mailbox of one node.
+/// The mailbox of one engine's thread.
 #[derive(Debug)]
-pub struct Mailbox {
+pub struct Mailbox<M = Mail> {
     /// None once nobody will read it any more: what is put in then is dropped, and whoever waits for a reply is told.
-    mail: Mutex<Option<Vec<Mail>>>,
+    mail: Mutex<Option<Vec<M>>>,
 }
 
-impl Default for Mailbox {
-    fn default() -> Mailbox {
+impl<M> Default for Mailbox<M> {
+    fn default() -> Mailbox<M> {
         Mailbox { mail: Mutex::new(Some(Vec::new())) }
     }
 }
 
-impl Mailbox {
-    fn mail(&self) -> MutexGuard<'_, Option<Vec<Mail>>> {
+impl<M> Mailbox<M> {
+    fn mail(&self) -> MutexGuard<'_, Option<Vec<M>>> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves something. The caller then rings.
-    pub fn put(&self, mail: Mail) {
+    pub fn put(&self, mail: M) {
         if let Some(all) = self.mail().as_mut() {
             all.push(mail);
         }
@@ -59,7 +59,7 @@ impl Mailbox {
 
     /// Takes everything out.
     #[must_use]
-    pub fn take(&self) -> Vec<Mail> {
+    pub fn take(&self) -> Vec<M> {
         self.mail().as_mut().map(std::mem::take).unwrap_or_default()
     }
 

@@ -20,11 +20,10 @@ use super::directory::{Directory, DirectoryError};
 use super::driver::{Driver, Parts};
 use super::listener::Listener;
 use super::mailbox::Mail;
-use super::prewriter::{Answer, Prewriter, Speed};
+use super::opening::{Opening, random, wait_for_the_dead};
+use super::prewriter::{Answer, Prewriter};
 use super::recover::{RecoverError, RecoverMode, Recovered, recover};
 use super::ring::set_up;
-use super::segment_file::{SegmentFile, wait_for_dead_writers};
-use super::segment_files::SegmentFiles;
 use super::shared::Shared;
 use super::staging::Staging;
 use super::uring_probe::{UringUnavailable, probe, why_refused};
@@ -34,12 +33,12 @@ use crate::engine::apply::ApplyDefect;
 use crate::engine::config::{Config, Limits, Retry};
 use crate::engine::routing::Routing;
 use crate::engine::state::State;
-use crate::format::segment::segment_name;
-use crate::ids::{Incarnation, Lsn, NodeId, SegmentNumber};
-use crate::limits::{BIND_PAUSE_MS, BIND_WAIT_MS, WRITES_IN_FLIGHT_MAX};
+use crate::ids::{Incarnation, Lsn, NodeId};
+use crate::limits::{BIND_PAUSE_MS, BIND_WAIT_MS};
 use crate::log::chunk::{Chunk, ChunkDefect};
 use crate::log::group_commit::{GroupCommit, LogPosition};
 use crate::log::segments::Segments;
+use crate::store::contents::EntryDefect;
 
 /// What a node is opened with. The caller has checked it.
 #[derive(Clone, Debug)]
@@ -105,6 +104,9 @@ pub enum ReplayDefect {
     /// A record makes no sense.
     #[error(transparent)]
     Apply(#[from] ApplyDefect),
+    /// An entry of a store makes no sense.
+    #[error(transparent)]
+    Entry(#[from] EntryDefect),
 }
 
 /// An open node.
@@ -224,10 +226,7 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     probe()?;
     let directory = Arc::new(Directory::open(&options.directory)?);
     let (listener, bound, advertised) = listen(options)?;
-    for number in directory.list()?.segments.iter().rev().take(WRITES_IN_FLIGHT_MAX + 1) {
-        let path = directory.path_of(&segment_name(*number));
-        wait_for_dead_writers(&path).map_err(|error| DirectoryError::io("wait for", &path, error))?;
-    }
+    wait_for_the_dead(&directory)?;
     let Replayed { state, recovered } = replay(&options.directory, RecoverMode::Repair)?;
     let recovery = describe(&recovered);
     if let Some(warning) = directory.durability_warning() {
@@ -240,7 +239,12 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
         options.segment_bytes,
         Box::new(move |answer| drop(mailer.send(answer))),
     )?;
-    let mut opening = Opening { options, directory: &directory, prewriter: &prewriter, mail: &mail };
+    let mut opening = Opening {
+        segment_bytes: options.segment_bytes,
+        directory: &directory,
+        prewriter: &prewriter,
+        mail: &mail,
+    };
     let (segments, files) = opening.segments(&recovered)?;
     let engine = engine(options, state, &recovered, segments, &advertised, &bound)?;
     let pool = BufferPool::new();
@@ -296,55 +300,6 @@ fn bind_socket(sockets: &[SocketAddr]) -> io::Result<TcpListener> {
     TcpListener::bind(sockets)
 }
 
-/// What is needed to find or make the segments that the log goes on in.
-struct Opening<'a> {
-    options: &'a NodeOptions,
-    directory: &'a Arc<Directory>,
-    prewriter: &'a Prewriter,
-    mail: &'a std::sync::mpsc::Receiver<Answer>,
-}
-
-impl Opening<'_> {
-    fn segments(&mut self, recovered: &Recovered) -> Result<(Segments, SegmentFiles), OpenError> {
-        let mut files = SegmentFiles::new(Arc::clone(self.directory));
-        let tail = &recovered.tail;
-        let known: Vec<SegmentNumber> = tail.segments.iter().map(|segment| segment.number).collect();
-        // Files with a segment's name that never became one are spares. The last one first: were the node to die between
-        // two, those that are left must not lie behind a gap, which would be taken for a segment that is lost.
-        let unused = self.directory.list()?.segments.into_iter().filter(|number| !known.contains(number));
-        for number in unused.rev() {
-            self.prewriter.free(number);
-            self.answer()?;
-        }
-        let (segments, wanted) = Segments::of_tail(self.options.segment_bytes, tail);
-        if !tail.segments.is_empty() {
-            let path = self.directory.path_of(&segment_name(tail.active));
-            let file = SegmentFile::open(&path).map_err(|error| DirectoryError::io("open", &path, error))?;
-            files.insert(tail.active, file);
-        }
-        if let Some(number) = wanted {
-            files.insert(number, self.make(number)?);
-        }
-        Ok((segments, files))
-    }
-
-    fn make(&mut self, number: SegmentNumber) -> Result<SegmentFile, OpenError> {
-        self.prewriter.prepare(number, Speed::Full);
-        match self.answer()? {
-            Answer::Prepared { file, .. } => Ok(file),
-            Answer::PrepareFailed { source, .. } => Err(source.into()),
-            _ => Err(OpenError::DiskFull),
-        }
-    }
-
-    fn answer(&mut self) -> Result<Answer, OpenError> {
-        self.mail.recv().map_err(|error| OpenError::System {
-            doing: "prepare a segment",
-            source: io::Error::other(error),
-        })
-    }
-}
-
 fn engine(
     options: &NodeOptions,
     state: State,
@@ -380,13 +335,6 @@ fn engine(
         next_lsn: tail.next_lsn,
     });
     Ok(Engine::new(config, state, commit, segments, clock::now()))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], OpenError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| OpenError::System { doing: "draw random numbers", source: error.into() })?;
-    Ok(bytes)
 }
 
 /// How a log was found, in words.

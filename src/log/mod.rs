@@ -20,6 +20,7 @@ pub mod recovery;
 pub mod repair;
 pub mod resident;
 pub mod salvage;
+pub mod sealing;
 pub mod segments;
 pub mod sighting;
 pub mod tail;

@@ -1,11 +1,11 @@
 //! Batches to the disk, and pieces of the log back.
 
 use super::{Closing, Driver, shared_bytes};
-use crate::engine::effect::Sealed;
 use crate::engine::sealing::SealPermit;
 use crate::io::inputs::Input;
 use crate::io::staging::{Filled, Gate};
 use crate::log::index::Span;
+use crate::log::sealing::Sealed;
 
 impl Driver {
     /// Seals and submits batches while there is something to write and a write may begin. Returns whether one did.
@@ -144,7 +144,7 @@ impl Driver {
     }
 }
 
-async fn read_span(
+pub(in crate::io) async fn read_span(
     file: &crate::io::segment_file::SegmentFile,
     buffer: crate::io::buffer::Buffer,
     span: &Span,
