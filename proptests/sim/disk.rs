@@ -79,8 +79,8 @@ impl Default for Disk {
 }
 
 /// What a replay of a disk finds.
-pub struct Recovered {
-    pub state: State,
+pub struct Recovered<S = State> {
+    pub state: S,
     pub segments: Segments,
     pub last_batch: BatchNumber,
     pub previous_header_crc: u32,
@@ -233,9 +233,21 @@ impl Disk {
         tally: &mut Tally,
         dies: &mut dyn FnMut(&mut Rng) -> Option<Death>,
     ) -> Recovered {
+        self.recover_as(rng, tally, dies, &scan)
+    }
+
+    /// The same for a log of another kind, of which `replay` makes what it holds.
+    pub fn recover_as<S>(
+        &mut self,
+        rng: &mut Rng,
+        tally: &mut Tally,
+        dies: &mut dyn FnMut(&mut Rng) -> Option<Death>,
+        replay: &dyn Fn(&Files) -> Result<(Tail, S), ScanError>,
+    ) -> Recovered<S> {
         let mut before: Option<(Tail, Death)> = None;
         loop {
-            let (tail, state) = self.scan();
+            let (tail, state) = replay(&self.segments)
+                .unwrap_or_else(|error| panic!("a lawful disk is called damaged: {error:?}"));
             if let Some((before, death)) = &before {
                 assert!(tail.next_batch <= before.next_batch, "what was cut is back");
                 let ends = |tail: &Tail| (tail.next_batch, tail.next_lsn, tail.last_header_crc);
@@ -249,10 +261,6 @@ impl Disk {
             self.crash(death, rng, tally);
             before = Some((tail, death));
         }
-    }
-
-    fn scan(&self) -> (Tail, State) {
-        scan(&self.segments).unwrap_or_else(|error| panic!("a lawful disk is called damaged: {error:?}"))
     }
 
     fn repair(
@@ -276,7 +284,7 @@ impl Disk {
         Ok(())
     }
 
-    fn found(&mut self, tail: &Tail, state: State) -> Recovered {
+    fn found<S>(&mut self, tail: &Tail, state: S) -> Recovered<S> {
         let is_used = |number: &SegmentNumber| tail.segments.iter().any(|segment| segment.number == *number);
         let unused: Vec<SegmentNumber> =
             self.segments.keys().copied().filter(|number| !is_used(number)).collect();

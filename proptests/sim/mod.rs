@@ -22,6 +22,7 @@ pub mod rng;
 mod rot;
 mod simulate;
 mod steps;
+mod stores;
 mod strangers;
 mod told;
 mod turn;
