@@ -97,3 +97,89 @@ impl Compaction {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::map::MapContents;
+    use super::*;
+    use crate::format::batch::BatchFacts;
+    use crate::ids::{BatchNumber, Epoch, SegmentNumber};
+    use crate::limits::BATCH_BYTES_MAX;
+
+    const SET: Entry<'static> = Entry::Set { key: b"key", value: b"value" };
+
+    fn push(builder: &mut BatchBuilder, buffer: &mut [u8], map: &mut MapContents, entry: &Entry<'_>) {
+        let lsn = builder.push_record(buffer, RecordKind::Entry, &entry.encode());
+        map.apply(lsn, entry).unwrap();
+    }
+
+    /// A segment that holds a key and another, read back, and the map of it.
+    fn segment() -> (Compaction, MapContents) {
+        let (mut builder, mut buffer) = (BatchBuilder::new(Lsn(1)), vec![0; BATCH_BYTES_MAX]);
+        let mut map = MapContents::default();
+        push(&mut builder, &mut buffer, &mut map, &SET);
+        push(&mut builder, &mut buffer, &mut map, &Entry::Set { key: b"other", value: b"value" });
+        let facts = BatchFacts {
+            log_id: 1,
+            epoch: Epoch(1),
+            nonce: 1,
+            batch_number: BatchNumber(1),
+            durable_batch: BatchNumber(0),
+            segment: SegmentNumber(1),
+            previous_header_crc: 0,
+            closing: false,
+        };
+        let sealed = builder.seal(&mut buffer, &mut Vec::new(), &facts);
+        buffer.truncate(sealed.header.batch_bytes.get() as usize);
+        let mut compaction = Compaction::new(Lsn(1), Lsn(3));
+        let span = Span {
+            first: Lsn(1),
+            segment: SegmentNumber(1),
+            offset: 0,
+            bytes: sealed.header.batch_bytes.get(),
+        };
+        compaction.handle_read(&span, buffer.into()).unwrap();
+        (compaction, map)
+    }
+
+    #[test]
+    fn what_is_still_so_is_written_again_and_must_be_durable_before_the_segment_goes() {
+        let (mut compaction, mut map) = segment();
+        let (mut builder, mut buffer) = (BatchBuilder::new(Lsn(50)), vec![0; BATCH_BYTES_MAX]);
+        assert!(compaction.can_stage() && !compaction.is_over(Lsn(100)));
+        let before = map.live_bytes();
+        compaction.stage(&mut builder, &mut buffer, &mut map).unwrap();
+        assert_eq!(builder.next_lsn(), Lsn(52));
+        assert_eq!((map.get(b"key").unwrap().lsn, map.live_bytes()), (Lsn(50), before));
+        assert!(!compaction.is_over(Lsn(50)) && compaction.is_over(Lsn(51)) && !compaction.can_stage());
+    }
+
+    #[test]
+    fn what_made_it_be_no_longer_so_must_be_durable_too() {
+        let (mut compaction, mut map) = segment();
+        let (mut builder, mut buffer) = (BatchBuilder::new(Lsn(50)), vec![0; BATCH_BYTES_MAX]);
+        push(&mut builder, &mut buffer, &mut map, &Entry::Cleared(b"key"));
+        push(&mut builder, &mut buffer, &mut map, &Entry::Cleared(b"other"));
+        compaction.stage(&mut builder, &mut buffer, &mut map).unwrap();
+        assert_eq!(builder.next_lsn(), Lsn(52), "nothing is written again");
+        assert!(!compaction.is_over(Lsn(50)) && compaction.is_over(Lsn(51)));
+    }
+
+    #[test]
+    fn a_batch_that_has_no_room_is_gone_on_with_in_the_next() {
+        let (mut compaction, mut map) = segment();
+        let (mut builder, mut buffer) = (BatchBuilder::new(Lsn(50)), vec![0; BATCH_BYTES_MAX]);
+        while builder.has_room(100) {
+            builder.push_record(&mut buffer, RecordKind::Entry, &[0; 70]);
+        }
+        let full = builder.next_lsn();
+        while builder.has_room(RECORD_HEADER_BYTES + SET.encode().len()) {
+            builder.push_record(&mut buffer, RecordKind::Entry, b"");
+        }
+        compaction.stage(&mut builder, &mut buffer, &mut map).unwrap();
+        assert!(compaction.can_stage() && map.get(b"key").unwrap().lsn == Lsn(1), "since {full}");
+        let (mut builder, mut buffer) = (BatchBuilder::new(Lsn(90_000)), vec![0; BATCH_BYTES_MAX]);
+        compaction.stage(&mut builder, &mut buffer, &mut map).unwrap();
+        assert!(compaction.is_over(Lsn(90_001)));
+    }
+}
