@@ -10,6 +10,8 @@ mod measuring;
 mod messages;
 #[path = "cli/program.rs"]
 mod program;
+#[path = "cli/stores.rs"]
+mod stores;
 
 use program::{code, json_lines, run, stderr, stdout};
 

@@ -1,10 +1,11 @@
 //! Running the program.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -34,15 +35,36 @@ pub fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
 
 /// Waits for a process, but not for ever.
 pub fn wait(mut child: Child) -> Output {
+    // Read meanwhile: a program that writes more than the pipes hold would wait for us.
+    let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
     let since = Instant::now();
+    let mut is_late = false;
     while child.try_wait().unwrap().is_none() {
         if since.elapsed() > PATIENCE {
             child.kill().unwrap();
-            panic!("the program did not end: {:?}", child.wait_with_output());
+            is_late = true;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    child.wait_with_output().unwrap()
+    let status = child.wait().unwrap();
+    let output = Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
+    assert!(!is_late, "the program did not end: {}", stderr_and_length(&output));
+    output
+}
+
+/// All that comes, on a thread of its own.
+fn read(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            stream.read_to_end(&mut bytes).unwrap();
+        }
+        bytes
+    })
+}
+
+fn stderr_and_length(output: &Output) -> String {
+    format!("{} bytes were written, and {:?}", output.stdout.len(), stderr(output))
 }
 
 /// Waits until something is so.

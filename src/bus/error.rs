@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::engine::apply::ApplyDefect;
 use crate::engine::effect::Refusal;
 use crate::format::message::MessageDefect;
 use crate::io::address::NotAnAddress;
@@ -11,6 +12,7 @@ use crate::io::node::{OpenError, ReplayDefect};
 use crate::io::recover::RecoverError;
 use crate::io::shared::Shared;
 use crate::io::staging::Gate;
+use crate::store::contents::EntryDefect;
 
 /// What can go wrong. [`Error::is_retryable`] says whether the same call may succeed later.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -207,6 +209,11 @@ fn class_of_opening(error: &OpenError) -> ErrorClass {
 
 pub(super) fn class_of_recovery(error: &RecoverError<ReplayDefect>) -> ErrorClass {
     match error {
+        // It is sound, and something else.
+        RecoverError::Apply(
+            ReplayDefect::Entry(EntryDefect::OtherStore { .. } | EntryDefect::NotAStore(_))
+            | ReplayDefect::Apply(ApplyDefect::IsAStore(_)),
+        ) => ErrorClass::Invalid,
         RecoverError::Corrupt { .. } | RecoverError::ForeignSegment { .. } | RecoverError::Apply(_) => {
             ErrorClass::Corrupt
         }

@@ -125,7 +125,7 @@ pub fn file_system(directory: &Path) -> (String, Option<String>) {
     )
 }
 
-fn refuse_running(directory: &Path) -> Result<(), InspectError> {
+pub(crate) fn refuse_running(directory: &Path) -> Result<(), InspectError> {
     match holder(directory)? {
         Holder::Nobody => Ok(()),
         Holder::Process(pid) => Err(InspectError::Running { path: directory.to_owned(), pid }),

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::bench::arguments::{Bench, BenchReceiver};
 use super::exit::CODES;
+use super::store_arguments::{MapCommand, QueueCommand};
 
 /// A brokerless durable service bus: every message is on disk at both ends before anyone says so.
 ///
@@ -81,6 +82,12 @@ pub enum Command {
     /// with --json as lines that have the key "damage"; then the code is 5.
     #[command(after_help = CODES)]
     Salvage(Inspect),
+    /// Reads and changes a map on disk, which services keep with resolute::Map.
+    #[command(subcommand, after_help = CODES)]
+    Map(MapCommand),
+    /// Reads and changes a queue on disk, which services keep with resolute::Queue.
+    #[command(subcommand, after_help = CODES)]
+    Queue(QueueCommand),
     /// Measures what the disk can do, and what the bus makes of it.
     ///
     /// Every result stands beside the yardstick of the same run: raw O_DIRECT writes, each flushed, to the same

@@ -28,8 +28,8 @@ Exit codes:
   0  done
   1  failed, for a reason that has no code of its own
   2  the arguments, or the messages, cannot be
-  3  there is no such data directory, or no node was ever opened in it
-  4  the data directory is in use by a running node
+  3  there is no such data directory, or nothing was ever opened in it; no such key or item
+  4  the data directory is in use by another process
   5  the log is damaged
   6  the other side did not answer in time: what is owed stays on the disk
   7  the disk is full";

@@ -15,6 +15,8 @@ mod publish;
 mod runtime;
 mod salvage;
 mod status;
+mod store_arguments;
+mod stores;
 mod subscribe;
 mod table;
 mod unlock;
@@ -62,6 +64,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Parked(arguments) => lists::parked(&arguments),
         Command::DeadLetters(arguments) => lists::dead_letters(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
+        Command::Map(command) => stores::map(command),
+        Command::Queue(command) => stores::queue(command),
         Command::Bench(arguments) => bench::run(&arguments.what),
         Command::BenchReceiver(arguments) => bench::receiver::run(&arguments),
         Command::Unlock(arguments) => unlock::run(&arguments),

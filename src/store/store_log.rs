@@ -38,6 +38,8 @@ pub struct StoreLog {
     segments: Segments,
     index: LogIndex,
     compaction: Option<Compaction>,
+    /// Segments before that one are looked through, worth it or not.
+    compact_before: SegmentNumber,
     events: VecDeque<StoreEvent>,
     retry_at: Option<Monotonic>,
     failed: bool,
@@ -52,6 +54,7 @@ impl StoreLog {
             segments,
             index,
             compaction: None,
+            compact_before: SegmentNumber(0),
             events: VecDeque::new(),
             retry_at: None,
             failed: false,
@@ -180,7 +183,7 @@ impl StoreLog {
         if self.failed {
             return;
         }
-        if self.compaction.as_ref().is_some_and(|compaction| compaction.is_over(self.commit.durable())) {
+        if self.may_free() {
             self.compaction = None;
             let number = self.segments.free_head();
             self.index.free_through(number);
@@ -190,11 +193,29 @@ impl StoreLog {
         let log_bytes = self.segments.count() as u64 * self.segments.segment_bytes();
         let is_worth_it = log_bytes > live_bytes + STORE_SLACK_BYTES.max(live_bytes / 2);
         if self.compaction.is_none()
-            && is_worth_it
+            && (is_worth_it || self.is_asked_to_compact())
             && let Some(end) = self.segments.head_end().filter(|end| end.0 <= self.commit.durable().0 + 1)
         {
             self.compaction = Some(Compaction::new(self.index.first(), end));
         }
+    }
+
+    /// Whether the oldest segment can go.
+    #[must_use]
+    pub fn may_free(&self) -> bool {
+        let durable = self.commit.durable();
+        !self.failed && self.compaction.as_ref().is_some_and(|compaction| compaction.is_over(durable))
+    }
+
+    /// All segments but the one that is written are looked through, as soon as may be.
+    pub fn compact(&mut self) {
+        self.compact_before = self.segments.active().number;
+    }
+
+    /// Whether one of those is still there.
+    #[must_use]
+    pub fn is_asked_to_compact(&self) -> bool {
+        self.segments.head().number < self.compact_before
     }
 
     /// Whether there is something to write again.

@@ -86,6 +86,14 @@ impl<K, V> Map<K, V> {
         self.inner.change(false, body.len(), purge).await.map(|_| ())
     }
 
+    /// Makes the log as small as it can be at once. It is kept small by itself; this is for backups and for the curious.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Closed`].
+    pub async fn compact(&self) -> Result<(), Error> {
+        self.inner.compact().await
+    }
+
     /// Closes the map for all its handles. Resolves when another process may open it.
     ///
     /// # Errors

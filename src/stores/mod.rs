@@ -11,7 +11,9 @@
 mod map;
 mod open;
 mod queue;
+mod snapshot;
 
 pub use map::{Entries, Map};
 pub use open::OpenStore;
 pub use queue::{Item, Items, Queue};
+pub use snapshot::{MapSnapshot, QueueSnapshot};

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
 use crate::bus::{Ending, Error, OptionOutOfRange};
 use crate::ids::Lsn;
@@ -100,17 +101,26 @@ impl<C: Contents> Inner<C> {
         &self,
         grows: bool,
         room: usize,
-        mut decide: impl FnMut(&C) -> Result<(Cow<'a, [u8]>, T), N>,
+        decide: impl FnMut(&C) -> Result<(Cow<'a, [u8]>, T), N>,
     ) -> Result<Result<T, N>, Error> {
+        match self.stage(grows, room, decide).await? {
+            Ok((lsn, answer)) => self.durable(lsn).await.map(|()| Ok(answer)),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    /// As [`Inner::change`], but only until the change is on its way.
+    pub(super) async fn stage<'a, T, N>(
+        &self,
+        grows: bool,
+        room: usize,
+        mut decide: impl FnMut(&C) -> Result<(Cow<'a, [u8]>, T), N>,
+    ) -> Result<Result<(Lsn, T), N>, Error> {
         loop {
             let mut has_room = pin!(self.shared.room());
             has_room.as_mut().enable();
             match self.shared.change(grows, room, &mut decide) {
-                Ok(Err(refused)) => return Ok(Err(refused)),
-                Ok(Ok((lsn, answer))) => {
-                    self.durable(lsn).await?;
-                    return Ok(Ok(answer));
-                }
+                Ok(decided) => return Ok(decided),
                 Err(NotTaken::Full) => has_room.await,
                 Err(NotTaken::DiskFull) => return Err(Error::DiskFull),
                 Err(NotTaken::Ended) => return Err(self.ended()),
@@ -131,7 +141,8 @@ impl<C: Contents> Inner<C> {
         self.shared.look(look).0
     }
 
-    async fn durable(&self, lsn: Lsn) -> Result<(), Error> {
+    /// Waits until all up to a record is on stable storage.
+    pub(super) async fn durable(&self, lsn: Lsn) -> Result<(), Error> {
         let mut asked = None;
         let durable = poll_fn(|cx| self.shared.durable.poll(lsn, &mut asked, cx)).await;
         durable.map_err(|_| self.ended())
@@ -140,6 +151,13 @@ impl<C: Contents> Inner<C> {
     /// The store ended: closed, or failed.
     fn ended(&self) -> Error {
         self.shared.failure().map_or(Error::Closed, |cause| Error::Storage { cause })
+    }
+
+    /// Resolves once all of the log is looked through but the segment that is written.
+    pub(super) async fn compact(&self) -> Result<(), Error> {
+        let (done, compacted) = oneshot::channel();
+        self.shared.post(StoreMail::Compact(done));
+        compacted.await.map_err(|_| self.ended())
     }
 
     pub(super) async fn close(&self) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::open::{Handle, Inner, Nothing, OpenStore, check_bytes, decode, encode};
 use crate::bus::Error;
 use crate::format::entry::{Entry, Place};
+use crate::ids::Lsn;
 use crate::store::queue::QueueContents;
 
 /// Bytes of an item's record beside the item: which entry it is, and its place.
@@ -125,6 +126,14 @@ impl<T> Queue<T> {
         Ok(self.inner.change(false, body.len(), take).await?.is_ok())
     }
 
+    /// Makes the log as small as it can be at once. It is kept small by itself; this is for backups and for the curious.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Closed`].
+    pub async fn compact(&self) -> Result<(), Error> {
+        self.inner.compact().await
+    }
+
     /// Closes the queue for all its handles. Resolves when another process may open it.
     ///
     /// # Errors
@@ -160,13 +169,38 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.put(&encode(item)?, |queue| queue.place_at(index)).await
     }
 
+    /// Puts items at the back, one behind the other, and waits once for all. Resolves when all are on stable storage. Whatever ends
+    /// that before leaves the first of them, up to any.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`].
+    pub async fn enqueue_all<Q: Serialize>(&self, items: impl IntoIterator<Item = Q>) -> Result<(), Error>
+    where
+        T: std::borrow::Borrow<Q>,
+    {
+        let mut last = Lsn(0);
+        for item in items {
+            last = self.stage(&encode(&item)?, QueueContents::place_behind).await?;
+        }
+        self.inner.durable(last).await
+    }
+
     async fn put(&self, value: &[u8], place: impl Fn(&QueueContents) -> Option<Place>) -> Result<(), Error> {
+        let lsn = self.stage(value, place).await?;
+        self.inner.durable(lsn).await
+    }
+
+    async fn stage(
+        &self,
+        value: &[u8],
+        place: impl Fn(&QueueContents) -> Option<Place>,
+    ) -> Result<Lsn, Error> {
         check_bytes(value.len())?;
         let put = |queue: &QueueContents| {
             let place = place(queue).ok_or(Error::NoRoomBetween)?;
             Ok((Cow::Owned(Entry::Item { place, value }.encode()), ()))
         };
-        self.inner.change(true, BESIDE + value.len(), put).await?
+        self.inner.stage(true, BESIDE + value.len(), put).await?.map(|(lsn, ())| lsn)
     }
 
     /// Takes the first item, if there is one. Resolves when it is removed on stable storage: whoever dies after that and before it

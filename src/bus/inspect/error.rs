@@ -21,10 +21,10 @@ pub enum InspectError {
     #[error("there is no directory {}", .0.display())]
     NoDirectory(PathBuf),
     /// There is no log in it.
-    #[error("no node was ever opened in {}", .0.display())]
+    #[error("nothing was ever opened in {}", .0.display())]
     NoLog(PathBuf),
     /// A node has it open, and changes it all the time.
-    #[error("the node in {} is running{}: close it first", path.display(), pid.map_or_else(String::new, |pid| format!(" in process {pid}")))]
+    #[error("the one in {} is open{}: close it first", path.display(), pid.map_or_else(String::new, |pid| format!(" in process {pid}")))]
     Running {
         /// The data directory.
         path: PathBuf,

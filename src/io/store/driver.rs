@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::shared::{StoreGate, StoreLocked, StoreMail, StoreShared};
 use crate::ids::SegmentNumber;
 use crate::io::buffer::{Buffer, SharedBuffer};
@@ -58,6 +60,8 @@ pub struct StoreDriver<C> {
     /// Segments that are freed once nobody reads them.
     to_free: Vec<SegmentNumber>,
     closing: Closing,
+    /// Who waits for the log to be small.
+    compacting: Vec<oneshot::Sender<()>>,
     /// Reads and writes of the log that the kernel has.
     operations: usize,
 }
@@ -67,7 +71,15 @@ impl<C: Contents> StoreDriver<C> {
     #[must_use]
     pub fn new(parts: StoreParts<C>) -> StoreDriver<C> {
         let inputs = Rc::new(Inputs::new(Arc::clone(&parts.shared.wake)));
-        StoreDriver { parts, inputs, spare: None, to_free: Vec::new(), closing: Closing::No, operations: 0 }
+        StoreDriver {
+            parts,
+            inputs,
+            spare: None,
+            to_free: Vec::new(),
+            closing: Closing::No,
+            compacting: Vec::new(),
+            operations: 0,
+        }
     }
 
     /// Runs until the store is closed. `ready` is called once it may be used.
@@ -98,6 +110,10 @@ impl<C: Contents> StoreDriver<C> {
         self.parts.log.handle_time(clock::now().monotonic);
         let live_bytes = self.parts.shared.lock().live_bytes();
         self.parts.log.consider_freeing(live_bytes);
+        if !self.parts.log.is_asked_to_compact() {
+            // Who asked may have gone.
+            self.compacting.drain(..).for_each(|done| done.send(()).unwrap_or_default());
+        }
         self.write_batches();
         self.read_log();
         self.report();
@@ -112,6 +128,7 @@ impl<C: Contents> StoreDriver<C> {
         shared.wake.arm();
         let waiting = !shared.mailbox.is_empty()
             || !self.inputs.is_empty()
+            || self.parts.log.may_free()
             || may_write && (self.parts.log.wants_to_stage() || shared.lock().is_filled_or_rings());
         let mut bell = pin!(shared.wake.bell().notified());
         let rang = bell.as_mut().enable();
@@ -185,6 +202,10 @@ impl<C: Contents> StoreDriver<C> {
             }
             StoreMail::Prewriter(Answer::FreeFailed { number, source }) => {
                 tracing::warn!(segment = number.0, error = %source, "a segment that is no longer needed stays");
+            }
+            StoreMail::Compact(done) => {
+                self.parts.log.compact();
+                self.compacting.push(done);
             }
             StoreMail::Close => {
                 if self.closing == Closing::No {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::format::entry::Entry;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordKind};
@@ -53,6 +53,8 @@ pub enum NotTaken {
 pub enum StoreMail {
     /// A segment's file was prepared or retired.
     Prewriter(Answer),
+    /// The log is to be made as small as it can be.
+    Compact(oneshot::Sender<()>),
     /// The store is to close.
     Close,
 }
