@@ -392,3 +392,28 @@ fn a_sweep_is_drawn_where_it_was_asked_for() {
     assert_eq!(drawn.matches("<circle").count(), 14, "{drawn}");
     assert_left_nothing(&measured);
 }
+
+#[test]
+fn stores_are_changed_by_many_and_beside_the_yardstick() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    for (change, left) in
+        [("set", true), ("set-and-clear", false), ("enqueue", true), ("enqueue-and-dequeue", false)]
+    {
+        let output =
+            run(&["bench", "store", change, "--dir", text(directory.path()), "--seconds", "1", "--json"]);
+        let line = &json_lines(&output)[0];
+        assert_facts(line);
+        assert_eq!(line["what"], change);
+        let keys =
+            ["changes_per_second", "p50_us", "p99_us", "max_us", "cpu_ns_per_change", "peak_rss_bytes"];
+        keys.iter().for_each(|key| drop(number(line, key)));
+        let [changes, seconds] = ["changes", "seconds"].map(|key| number(line, key));
+        is_near(number(line, "changes_per_second"), changes / seconds, "changes a second");
+        let gb = number(line, "yardstick_bytes_per_second") / 1e9;
+        is_near(number(line, "changes_per_yardstick_gb"), changes / seconds / gb, "for each GB/s");
+        assert_eq!(line["entries"].as_u64().unwrap() > 0, left, "{line}");
+        assert!(number(line, "directory_bytes_max") > 0.0 && number(line, "directory_bytes") > 0.0);
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "something is left");
+}

@@ -78,6 +78,9 @@ impl Default for Disk {
     }
 }
 
+/// Makes of files where their log ends, and what it holds.
+type Replay<S> = dyn Fn(&Files) -> Result<(Tail, S), ScanError>;
+
 /// What a replay of a disk finds.
 pub struct Recovered<S = State> {
     pub state: S,
@@ -242,7 +245,7 @@ impl Disk {
         rng: &mut Rng,
         tally: &mut Tally,
         dies: &mut dyn FnMut(&mut Rng) -> Option<Death>,
-        replay: &dyn Fn(&Files) -> Result<(Tail, S), ScanError>,
+        replay: &Replay<S>,
     ) -> Recovered<S> {
         let mut before: Option<(Tail, Death)> = None;
         loop {

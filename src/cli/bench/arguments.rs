@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, value_parser};
+use clap::{Args, Subcommand, ValueEnum, value_parser};
 
 use crate::cli::exit::CODES;
 use crate::limits::{BATCH_BYTES_MAX, PAYLOAD_BYTES_MAX};
@@ -54,6 +54,14 @@ pub enum BenchWhat {
     /// Needs as much disk as the log has, and 1 GiB.
     #[command(after_help = CODES)]
     Recover(BenchRecover),
+    /// Changing a map or a queue, by callers that each wait until their change is on disk.
+    ///
+    /// Each caller of a map has a key of its own. Of the changes of a caller one in 16 has its latency measured. What was set or
+    /// enqueued and not taken away again stays in memory: some 200 bytes beside each item that is enqueued.
+    ///
+    /// Needs 1 GiB of disk, and with enqueue as much as is enqueued.
+    #[command(after_help = CODES)]
+    Store(BenchStore),
 }
 
 /// What all measurements have in common.
@@ -132,6 +140,44 @@ pub struct BenchDeliver {
     /// Subscribers, each a process with a data directory of its own, which all handle every message.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=256))]
     pub subscribers: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchStore {
+    /// What each caller does again and again.
+    pub change: StoreChange,
+    #[command(flatten)]
+    pub common: BenchCommon,
+    /// Bytes of a value or an item, as JSON.
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = value_parser!(u32).range(SIZE_MIN..=PAYLOAD_BYTES_MAX as i64 / 2))]
+    pub size: u32,
+    /// Callers at once.
+    #[arg(long, value_name = "C", default_value_t = 1024, value_parser = value_parser!(u32).range(1..=65_536))]
+    pub callers: u32,
+}
+
+/// What is done with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreChange {
+    /// Gives a key of a map a value.
+    Set,
+    /// Gives a key of a map a value, and takes it away: two changes.
+    SetAndClear,
+    /// Puts an item at the back of a queue.
+    Enqueue,
+    /// Puts an item at the back of a queue, and takes one from the front: two changes.
+    EnqueueAndDequeue,
+}
+
+impl StoreChange {
+    pub fn name(self) -> &'static str {
+        match self {
+            StoreChange::Set => "set",
+            StoreChange::SetAndClear => "set-and-clear",
+            StoreChange::Enqueue => "enqueue",
+            StoreChange::EnqueueAndDequeue => "enqueue-and-dequeue",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod recover;
 mod report;
 mod ruler;
 mod scratch;
+mod store;
 mod usage;
 
 use std::path::Path;
@@ -41,6 +42,7 @@ pub fn run(what: &BenchWhat) -> Result<(), Failure> {
         BenchWhat::Publish(arguments) => publish::run(arguments),
         BenchWhat::Deliver(arguments) => deliver::run(arguments),
         BenchWhat::Recover(arguments) => recover::run(arguments),
+        BenchWhat::Store(arguments) => store::run(arguments),
     }
 }
 
