@@ -397,9 +397,7 @@ fn a_sweep_is_drawn_where_it_was_asked_for() {
 fn stores_are_changed_by_many_and_beside_the_yardstick() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
-    for (change, left) in
-        [("set", true), ("set-and-clear", false), ("enqueue", true), ("enqueue-and-dequeue", false)]
-    {
+    for (change, left) in [("set-and-clear", false), ("enqueue", true)] {
         let output =
             run(&["bench", "store", change, "--dir", text(directory.path()), "--seconds", "1", "--json"]);
         let line = &json_lines(&output)[0];
@@ -407,7 +405,7 @@ fn stores_are_changed_by_many_and_beside_the_yardstick() {
         assert_eq!(line["what"], change);
         let keys =
             ["changes_per_second", "p50_us", "p99_us", "max_us", "cpu_ns_per_change", "peak_rss_bytes"];
-        keys.iter().for_each(|key| drop(number(line, key)));
+        assert!(keys.iter().all(|key| number(line, key) > 0.0));
         let [changes, seconds] = ["changes", "seconds"].map(|key| number(line, key));
         is_near(number(line, "changes_per_second"), changes / seconds, "changes a second");
         let gb = number(line, "yardstick_bytes_per_second") / 1e9;
