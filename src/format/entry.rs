@@ -59,6 +59,9 @@ pub enum Entry<'a> {
     },
 }
 
+/// Bytes that most bodies of a key and its value fit into.
+const SET_BYTES_USUAL: usize = 256;
+
 const STORE: u8 = 0;
 const SET: u8 = 1;
 const CLEARED: u8 = 2;
@@ -82,6 +85,24 @@ impl<'a> Entry<'a> {
             }
         };
         out.finish()
+    }
+
+    /// The body of a [`Entry::Set`], of what writes the key and then the value behind what is there: without a copy of either.
+    ///
+    /// # Errors
+    /// Those of the writers.
+    pub fn encode_set<E>(
+        key: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Vec<u8>, E> {
+        let mut body = Vec::with_capacity(SET_BYTES_USUAL);
+        body.extend([SET, 0, 0, 0, 0]);
+        let key_at = body.len();
+        key(&mut body)?;
+        let key_bytes = (body.len() - key_at) as u32;
+        body[1..key_at].copy_from_slice(&key_bytes.to_le_bytes());
+        value(&mut body)?;
+        Ok(body)
     }
 
     /// In what kind of store it has its place.
@@ -171,6 +192,20 @@ mod tests {
             assert!(Entry::decode(&body).is_err(), "{entry:?}");
         }
         assert_eq!(Entry::decode(&[SET, 9, 0, 0, 0, 1]), Err(BodyDefect::Truncated));
+    }
+
+    #[test]
+    fn a_set_that_is_written_piece_by_piece_is_the_same() {
+        let put = |bytes: &'static [u8]| {
+            move |out: &mut Vec<u8>| {
+                out.extend_from_slice(bytes);
+                Ok::<(), ()>(())
+            }
+        };
+        for (key, value) in [(&b"key"[..], &b"value"[..]), (b"", b"x"), (&[7; 1000], b"")] {
+            assert_eq!(Entry::encode_set(put(key), put(value)), Ok(Entry::Set { key, value }.encode()));
+        }
+        assert_eq!(Entry::encode_set(put(b"key"), |_| Err(())), Err(()));
     }
 
     #[test]

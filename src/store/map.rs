@@ -23,8 +23,8 @@ pub struct MapContents {
     live_bytes: u64,
 }
 
-/// Beside key and value: which entry it is, and the length of the key.
-const BESIDE: usize = 5;
+/// Bytes of an entry beside key and value: which entry it is, and the length of the key.
+pub const BESIDE: usize = 5;
 
 fn bytes_of(key: &[u8], value: &[u8]) -> u64 {
     record_bytes(BESIDE + key.len() + value.len())

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::open::{Handle, Inner, Nothing, OpenStore, check_bytes, decode, encode};
+use super::open::{Handle, Inner, Nothing, OpenStore, append, check_bytes, decode, encode};
 use crate::bus::Error;
 use crate::format::entry::Entry;
-use crate::store::map::MapContents;
+use crate::store::map::{BESIDE, MapContents};
 
 /// A map on disk. All of it is held in memory, as JSON: some 100 bytes beside each key and value.
 ///
@@ -113,9 +113,8 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
     where
         K: Borrow<Q>,
     {
-        let (key, value) = (encode(key)?, encode(value)?);
-        check_bytes(key.len() + value.len())?;
-        let body = Entry::Set { key: &key, value: &value }.encode();
+        let body = Entry::encode_set(|out| append(out, key), |out| append(out, value))?;
+        check_bytes(body.len() - BESIDE)?;
         let set = |_: &MapContents| Ok::<_, Nothing>((Cow::Borrowed(&*body), ()));
         self.inner.change(true, body.len(), set).await.map(|_| ())
     }

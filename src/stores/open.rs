@@ -116,6 +116,10 @@ impl<C: Contents> Inner<C> {
         room: usize,
         mut decide: impl FnMut(&C) -> Result<(Cow<'a, [u8]>, T), N>,
     ) -> Result<Result<(Lsn, T), N>, Error> {
+        // Mostly there is room at once, and nobody is to be told when there is.
+        if let Ok(decided) = self.shared.change(grows, room, &mut decide) {
+            return Ok(decided);
+        }
         loop {
             let mut has_room = pin!(self.shared.room());
             has_room.as_mut().enable();
@@ -175,7 +179,14 @@ pub(super) struct Nothing;
 
 /// How something is written in a store.
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(|error| Error::Encoding(Arc::new(error)))
+    let mut out = Vec::with_capacity(128);
+    append(&mut out, value)?;
+    Ok(out)
+}
+
+/// Writes something behind what is there already.
+pub(super) fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), Error> {
+    serde_json::to_writer(out, value).map_err(|error| Error::Encoding(Arc::new(error)))
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
