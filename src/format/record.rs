@@ -405,6 +405,6 @@ mod tests {
             assert_eq!(RecordKind::from_number(*kind as u8), Some(*kind));
         }
         assert_eq!(RecordKind::from_number(0), None);
-        assert_eq!(RecordKind::from_number(27), None);
+        assert_eq!(RecordKind::from_number(28), None);
     }
 }
