@@ -635,3 +635,29 @@ fn what_comes_on_an_old_session_during_a_handshake_is_told_too() {
         world.settle();
     }
 }
+
+// A stream that had ended was forgotten, and with it that its publisher's log reached further than the copy that took its place:
+// the copy sent the command again, and it was in the inbox twice.
+#[test]
+fn a_publisher_whose_copy_still_owes_what_was_forgotten_is_noticed() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 2, Weather::FAIR);
+        world.subscribe(1, "n0", "a");
+        world.run_ms(1_000);
+        publish(&mut world, 1);
+        world.run_ms(500);
+        world.part(0, 1, true);
+        world.send(0, "alias1", 10);
+        world.run_ms(100);
+        world.copy(0);
+        world.part(0, 1, false);
+        world.run_ms(20_000);
+        // What it owed is accepted; in the next session it says that the stream is over.
+        world.break_between(0, 1);
+        world.run_ms(20_000);
+        world.restore(0);
+        world.start(0);
+        world.run_ms(20_000);
+        world.settle();
+    }
+}

@@ -115,6 +115,12 @@ impl Engine {
         cursors: &[(StreamId, Position)],
     ) -> Result<(), Refused> {
         self.confirm_secret(slot);
+        // The peer may say next that a stream of its is over, which is then forgotten here: it is remembered how far the log
+        // reaches that says so. Of a peer of whom nothing was accepted there is nothing to remember.
+        let streams = (slot, StreamId(0))..=(slot, StreamId(u64::MAX));
+        if self.state.inbound.range(streams).next().is_some() {
+            self.hear(slot, durable);
+        }
         let mut frames = Vec::new();
         let mut ends = Vec::new();
         for (stream, _) in cursors.iter().filter(|(id, _)| !self.state.streams.contains_key(id)) {
