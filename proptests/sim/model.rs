@@ -213,6 +213,20 @@ impl Log {
 }
 
 impl Model {
+    /// The message at a position of a stream.
+    pub fn number_at(
+        &self,
+        publisher: NodeId,
+        stream: StreamId,
+        position: Position,
+    ) -> Option<MessageNumber> {
+        let record = self.books.get(&publisher)?.record(stream, position)?;
+        match self.logs.get(&publisher)?.entries.get(&record)? {
+            Entry::Message { number, .. } => Some(*number),
+            _ => None,
+        }
+    }
+
     /// A batch is being written. Says how many peers gave way in it.
     pub fn sealed(&mut self, own: NodeId, view: &BatchView<'_>) -> usize {
         let forgotten = self.forgotten(own);

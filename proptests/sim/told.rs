@@ -1,6 +1,6 @@
 //! What publishers believe to be settled, and who was told where it is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use resolute::engine::effect::Note;
 use resolute::engine::state::State;
@@ -39,6 +39,12 @@ impl Account {
         self.runs.iter().find(here).map(|(position, (first, _))| position.plus(lsn.since(*first)))
     }
 
+    /// The record at a position.
+    fn record(&self, position: Position) -> Option<Lsn> {
+        let (first, (lsn, count)) = self.runs.range(..=position).next_back()?;
+        Some(lsn.plus(position.since(*first))).filter(|_| position < first.plus(*count))
+    }
+
     fn settled_at(&self, position: Position) -> Option<u64> {
         self.settled.iter().find(|(_, last)| *last >= position).map(|(at, _)| *at)
     }
@@ -72,6 +78,11 @@ impl Book {
         }
     }
 
+    /// The record at a position of a stream.
+    pub fn record(&self, stream: StreamId, position: Position) -> Option<Lsn> {
+        self.0.get(&stream)?.record(position)
+    }
+
     /// Where a message to that node is.
     fn places(&self, to: NodeId, lsn: Lsn) -> impl Iterator<Item = (StreamId, Position, Option<u64>)> {
         let theirs = self.0.iter().filter(move |(_, account)| account.owed_to == to);
@@ -100,8 +111,8 @@ enum What {
     Met,
     /// They do not remember the same, and will not speak to each other: it is not said what one of them lacks.
     TwoLogs,
-    /// Positions of a stream of that publisher are lost.
-    Gap { publisher: NodeId, stream: StreamId, first: Position, count: u64 },
+    /// These messages are lost.
+    Gap(BTreeSet<MessageNumber>),
 }
 
 /// Whether a session ended because two sides do not remember the same, or because at this address another node was before: then
@@ -123,15 +134,13 @@ impl Told {
         (self.at, self.of) == (one, other) || (self.at, self.of) == (other, one)
     }
 
-    /// Whether it says that the message of that place is lost, or may be. Where two logs do not fit nobody can say which
+    /// Whether it says that a message that was settled then is lost, or may be. Where two logs do not fit nobody can say which
     /// messages that concerns: none that were settled later.
-    fn speaks_of(&self, from: NodeId, (stream, position, settled_at): (StreamId, Position, u64)) -> bool {
-        match self.what {
+    fn speaks_of(&self, number: MessageNumber, settled_at: u64) -> bool {
+        match &self.what {
             What::Met => false,
             What::TwoLogs => self.when >= settled_at,
-            What::Gap { publisher, stream: of, first, count } => {
-                publisher == from && of == stream && (first..first.plus(count)).contains(&position)
-            }
+            What::Gap(lost) => lost.contains(&number),
         }
     }
 }
@@ -144,8 +153,11 @@ impl World {
             Note::Established { node, .. } => (*node, What::Met),
             Note::Ended { node: Some(of), reason } if is_of_two_logs(reason) => (*of, What::TwoLogs),
             Note::Gap { node, is_ours, stream, first, count } => {
+                // What lies at these positions may change, where a publisher is set back.
                 let publisher = if *is_ours { at } else { *node };
-                (*node, What::Gap { publisher, stream: *stream, first: *first, count: *count })
+                let positions = (0..*count).map(|index| first.plus(index));
+                let lost = positions.filter_map(|at| self.model.number_at(publisher, *stream, at));
+                (*node, What::Gap(lost.collect()))
             }
             _ => return,
         };
@@ -157,12 +169,12 @@ impl World {
     pub fn check_told(&self, from: NodeId, to: NodeId, missing: &[(Lsn, MessageNumber)]) {
         for (lsn, number) in missing {
             let mut places = self.model.books[&from].places(to, *lsn);
-            let is_known = |(stream, position, settled_at): (StreamId, Position, Option<u64>)| {
+            let is_known = |(_, _, settled_at): (StreamId, Position, Option<u64>)| {
                 // What is still owed is not lost.
                 let Some(settled_at) = settled_at else { return true };
                 // What only a double was told, nobody at the original reads.
                 let mut told = self.told.iter().filter(|told| told.is_between(from, to) && !told.is_a_double);
-                told.any(|told| told.speaks_of(from, (stream, position, settled_at)))
+                told.any(|told| told.speaks_of(*number, settled_at))
                     || !self.have_met_since(from, to, settled_at)
             };
             assert!(
@@ -206,22 +218,22 @@ mod tests {
     }
 
     #[test]
-    fn two_logs_speak_of_what_was_settled_before_and_a_gap_of_its_positions() {
-        let place = |settled_at| (StreamId(7), Position(5), settled_at);
+    fn two_logs_speak_of_what_was_settled_before_and_a_gap_of_its_messages() {
         let two = told(What::TwoLogs);
-        assert!(two.speaks_of(NodeId(1), place(100)) && !two.speaks_of(NodeId(1), place(101)));
-        assert!(!told(What::Met).speaks_of(NodeId(1), place(0)));
-        let gap = |publisher, stream, first, count| {
-            told(What::Gap {
-                publisher: NodeId(publisher),
-                stream: StreamId(stream),
-                first: Position(first),
-                count,
-            })
-        };
-        assert!(gap(1, 7, 4, 2).speaks_of(NodeId(1), place(u64::MAX)));
-        for other in [gap(2, 7, 4, 2), gap(1, 8, 4, 2), gap(1, 7, 4, 1), gap(1, 7, 6, 2)] {
-            assert!(!other.speaks_of(NodeId(1), place(0)), "{other:?}");
-        }
+        assert!(two.speaks_of(5, 100) && !two.speaks_of(5, 101));
+        assert!(!told(What::Met).speaks_of(5, 0));
+        let gap = told(What::Gap(BTreeSet::from([5, 6])));
+        assert!(gap.speaks_of(5, u64::MAX) && !gap.speaks_of(4, 0));
+    }
+
+    #[test]
+    fn a_book_says_which_record_lies_at_a_position() {
+        let runs = BTreeMap::from([(Position(1), (Lsn(10), 2)), (Position(5), (Lsn(20), 3))]);
+        let account = Account { owed_to: NodeId(1), runs, settled: Vec::new() };
+        let book = Book(BTreeMap::from([(StreamId(7), account)]));
+        let records = (0..9).map(|at| book.record(StreamId(7), Position(at)).map(|lsn| lsn.0));
+        let expected = [None, Some(10), Some(11), None, None, Some(20), Some(21), Some(22), None];
+        assert_eq!(records.collect::<Vec<_>>(), expected);
+        assert_eq!(book.record(StreamId(8), Position(1)), None);
     }
 }

@@ -141,6 +141,7 @@ impl Engine {
         let acked = |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(owner) if *owner == slot);
         !state.seen.contains_key(&slot)
             && !self.heard.contains_key(&slot)
+            && !self.staged_seen.contains_key(&slot)
             && self.wanted.get(&slot).is_none_or(BTreeSet::is_empty)
             && state.inbound.range(streams.clone()).next().is_none()
             && self.staged.range(streams).next().is_none()

@@ -228,6 +228,8 @@ impl Engine {
         if !proof::verify(&mac, &secret, &session.challenge, hello.node, own, Role::Acceptor) {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
+        // What was right when the hello came need not be so any more: another session may have begun meanwhile.
+        self.check_not_set_back(hello.node, id)?;
         self.check_was_told_all(id)?;
         let dialled = session.dialled.clone();
         let known = self.known_peer(hello.node);
@@ -273,10 +275,12 @@ impl Engine {
     /// Both sides know each other. What we accepted so far, and what we want, are said once all that this rests on is
     /// durable.
     fn establish(&mut self, id: SessionId, slot: PeerSlot, secret: [u8; 16]) {
-        // The frame goes out when all that was staged before it is durable: what is staged counts as accepted.
+        // The frame goes out when all that was staged before it is durable: what is staged counts as accepted, and a stream
+        // whose end was written down is not known any more.
         let applied = self.state.inbound.keys().filter(|(from, _)| *from == slot);
         let streams: BTreeSet<StreamId> = applied
             .chain(self.staged.keys().filter(|(from, _)| *from == slot))
+            .filter(|key| !self.ended.contains(key))
             .map(|(_, stream)| *stream)
             .collect();
         let cursors =

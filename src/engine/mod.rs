@@ -140,8 +140,8 @@ pub struct Engine {
     staged: BTreeMap<(PeerSlot, StreamId), Position>,
     /// Whose runs were staged and are not applied yet, in their order.
     staged_of: VecDeque<Option<SessionId>>,
-    /// The last record of each peer that was staged, where that is not applied yet.
-    staged_seen: BTreeMap<PeerSlot, Lsn>,
+    /// How far the log of each peer reaches by what was staged, where that is not applied yet.
+    staged_seen: BTreeMap<PeerSlot, Seen>,
     /// Peers' streams whose end is written down and not applied yet.
     ended: BTreeSet<(PeerSlot, StreamId)>,
     /// What each peer wants, once what is pending is applied.

@@ -48,9 +48,9 @@ impl Engine {
         let PeerRecord { slot, incarnation, epoch, nonce, .. } = self.known_peer(node)?;
         let of_this_life =
             |seen: Option<&Seen>| seen.filter(|seen| seen.incarnation == incarnation).map(|seen| seen.lsn);
-        let known = of_this_life(self.state.seen.get(&slot)).max(of_this_life(self.heard.get(&slot)));
-        let staged = self.staged_seen.get(&slot).copied().unwrap_or_default();
-        Some(Met { incarnation, epoch, nonce, seen: known.unwrap_or_default().max(staged) })
+        let known =
+            [&self.state.seen, &self.staged_seen, &self.heard].map(|seen| of_this_life(seen.get(&slot)));
+        Some(Met { incarnation, epoch, nonce, seen: known.into_iter().flatten().max().unwrap_or_default() })
     }
 
     /// What is remembered of the log of who said hello, which is now told.

@@ -154,14 +154,14 @@ impl Engine {
 
     fn stage_acks(&mut self, stager: &mut Stager<'_>) {
         // No later than the acks themselves, which let the messages go.
-        while let Some((slot, Seen { incarnation, lsn })) =
-            self.heard.first_key_value().map(|(slot, seen)| (*slot, *seen))
-        {
+        while let Some((slot, seen)) = self.heard.first_key_value().map(|(slot, seen)| (*slot, *seen)) {
+            let Seen { incarnation, lsn } = seen;
             let control = Control::Seen { slot, incarnation, lsn };
             if !stager.push(control.kind(), &control.encode()) {
                 return;
             }
             self.heard.remove(&slot);
+            self.staged_seen.entry(slot).or_insert(seen).take_in(seen);
         }
         while !self.acks.is_empty() {
             let cursors: Vec<(StreamId, Position)> =

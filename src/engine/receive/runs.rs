@@ -6,6 +6,7 @@ use crate::engine::effect::SessionId;
 use crate::engine::handshake::Refused;
 use crate::engine::reason::describe;
 use crate::engine::session::Phase;
+use crate::engine::state::Seen;
 use crate::engine::transmit::RUN_OVERHEAD;
 use crate::format::control::Accepted;
 use crate::format::frame::RunHeader;
@@ -89,8 +90,8 @@ impl Engine {
     pub fn run_staged(&mut self, accepted: &Accepted, skip: usize) {
         let last = accepted.first_position.plus(u64::from(accepted.count) - 1);
         self.staged.insert((accepted.slot, accepted.stream), last);
-        let seen = self.staged_seen.entry(accepted.slot).or_default();
-        *seen = accepted.last_lsn.max(*seen);
+        let seen = Seen { incarnation: accepted.incarnation, lsn: accepted.last_lsn };
+        self.staged_seen.entry(accepted.slot).or_insert(seen).take_in(seen);
         self.staged_of.push_back(self.sessions.of_peer(accepted.slot).map(|session| session.id));
         self.took_run(accepted.slot, frame_bytes(skip + accepted.bytes as usize), frame_bytes(skip));
     }
