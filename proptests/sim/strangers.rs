@@ -68,6 +68,8 @@ impl World {
             !self.is_full(own) && !self.knows(*host, self.nodes[*stranger].identity.unwrap())
         };
         let wanted = pairs.iter().position(wants).map(|at| pairs.remove(at));
+        // Those who are connected give way to nobody, and may fill the table.
+        self.strangers().into_iter().for_each(|stranger| self.leave(stranger));
         for (host, stranger) in pairs {
             self.check_let_in(host, stranger);
         }
