@@ -85,9 +85,19 @@ impl World {
         let is_one = |(host, stranger): &(usize, usize)| {
             let ids = (self.nodes[*host].identity, self.nodes[*stranger].identity);
             let (Some(own), Some(peer)) = ids else { return false };
-            self.has_forgotten(*host, peer) && !self.model.is_broken(own, peer)
+            self.has_forgotten(*host, peer) && !self.model.is_broken(own, peer) && !self.is_crowded(*host)
         };
         pairs.filter(is_one).collect()
+    }
+
+    /// Whether a node knows as many as it can, and none of them but came to stay: those give way to nobody.
+    fn is_crowded(&self, host: usize) -> bool {
+        let Node { up, limits, .. } = &self.nodes[host];
+        let is_stranger = |peer| self.strangers().iter().any(|at| self.nodes[*at].identity == Some(peer));
+        up.as_ref().is_some_and(|up| {
+            let peers = &up.engine.state().peers;
+            peers.len() >= limits.peers && !peers.values().any(|peer| is_stranger(peer.node))
+        })
     }
 
     fn knows(&self, node: usize, peer: NodeId) -> bool {
