@@ -12,6 +12,7 @@ mod golden;
 mod handling;
 mod hostile;
 mod lifecycle;
+mod looking;
 mod manual;
 mod mesh;
 mod mutants;

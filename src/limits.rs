@@ -259,6 +259,18 @@ pub const INBOUND_STREAMS_PER_PEER_MAX: usize = 64;
 /// Answers that a session may have waiting when its peer says once more what it wants.
 pub const INTERESTS_PENDING_MAX: usize = 64;
 
+/// Messages on one page of a list that the engine's thread gathers.
+pub const LIST_MESSAGES_PER_PAGE: usize = 256;
+
+/// Messages that it looks at for one page, whether or not the list is theirs.
+pub const LIST_LOOKS_PER_PAGE: usize = 4_096;
+
+/// Connections to a node's control socket at the same time.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16;
+
+/// Bytes of one request on a control socket.
+pub const CONTROL_REQUEST_BYTES_MAX: u64 = 64 << 10;
+
 /// Decisions that may wait to be logged when a peer says that positions are lost.
 pub const PENDING_OF_PEERS_MAX: usize = 4096;
 

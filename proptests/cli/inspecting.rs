@@ -1,6 +1,7 @@
 //! `status`, the lists and `unlock`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,10 @@ fn fingerprint(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
 
 /// A node with something of everything: of its own topics one message parked, one dead, two waiting, and one owed.
 async fn busy_node(directory: &Path) {
+    open_busy_node(directory).await.close().await.unwrap();
+}
+
+async fn open_busy_node(directory: &Path) -> Bus {
     let fails = |_: Envelope| async { Err::<(), _>("it is broken") };
     let retry = Retry { attempts_max: 1, ..Retry::default() };
     let bus =
@@ -53,7 +58,7 @@ async fn busy_node(directory: &Path) {
     assert!(serving.await.unwrap_err().is_cancelled());
     bus.publish("later", "first").await.unwrap();
     bus.publish("later", "second").await.unwrap();
-    bus.close().await.unwrap();
+    bus
 }
 
 #[tokio::test]
@@ -90,6 +95,78 @@ async fn every_list_shows_its_own_and_reading_changes_nothing() {
     }
     assert_eq!(code(&run(&["unlock", "--dir", text(&path)])), 0);
     assert!(before == fingerprint(&path), "reading has changed the directory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_open_is_looked_at_with_the_same_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    // Longer than the path of a socket may be.
+    let path = dir.path().join("long".repeat(30)).join("node");
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    let bus = open_busy_node(&path).await;
+    let mode = std::fs::metadata(path.join("control")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "the socket is its owner's alone");
+    let lists =
+        || COMMANDS[1..].iter().map(|command| json_lines(&run(&[command, "--dir", text(&path), "--json"])));
+    let live: Vec<_> = lists().collect();
+    assert!(live.iter().all(|lines| !lines.is_empty()), "{live:?}");
+    let status = &json_lines(&run(&["status", "--dir", text(&path), "--json"]))[0];
+    for (key, count) in [("incoming", 2), ("parked", 1), ("dead_letters", 1), ("outgoing", 1)] {
+        assert_eq!(status[key], count, "{key}");
+    }
+    assert_eq!((&status["running"], &status["closed"]), (&true.into(), &serde_json::Value::Null));
+    assert!(stdout(&run(&["status", "--dir", text(&path)])).contains("open; it was found"));
+    bus.close().await.unwrap();
+    assert!(!path.join("control").exists(), "a node that is closed has no socket");
+    assert_eq!(lists().collect::<Vec<_>>(), live, "closed, it has the same");
+    assert_eq!(json_lines(&run(&["status", "--dir", text(&path), "--json"]))[0]["running"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_filtered_alike_whether_or_not_the_node_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node");
+    let bus = open_busy_node(&path).await;
+    let own = bus.address().to_owned();
+    bus.subscribe(&own, ["many"]).await.unwrap();
+    for number in 0..700 {
+        drop(bus.publish_nowait(["many", "all"][number % 2], number.to_string()).await);
+    }
+    bus.publish("many", "last").await.unwrap();
+    let data = |arguments: &[&str]| -> Vec<String> {
+        let output = run(&[&["incoming", "--dir", text(&path), "--json"], arguments].concat());
+        json_lines(&output).iter().map(|line| line["data"].as_str().unwrap().to_owned()).collect()
+    };
+    let id = {
+        let line = &json_lines(&run(&["parked", "--dir", text(&path), "--json"]))[0];
+        line["id"].as_str().unwrap().to_owned()
+    };
+    let look = || {
+        let many = data(&["--topic", "many"]);
+        assert_eq!((many.len(), many[350].as_str()), (351, "last"));
+        assert_eq!(data(&["--topic", "many", "--limit", "3"]), ["0", "2", "4"]);
+        assert_eq!(data(&["--topic", "later", "--topic", "many", "--limit", "3"]), ["first", "second", "0"]);
+        assert_eq!(data(&["--limit", "0"]), [""; 0]);
+        assert_eq!(data(&["--older-than", "1d"]), [""; 0]);
+        assert_eq!(data(&["--older-than", "0s"]).len(), 353);
+        assert_eq!(data(&["--id", &id]), [""; 0], "it is elsewhere");
+        let key = &json_lines(&run(&["keys", "--dir", text(&path), "--json", "--id", &id]))[0];
+        assert_eq!(key["places"][0], "parked");
+        let of = |arguments: &[&str]| {
+            json_lines(&run(&[&["subscribers", "--dir", text(&path), "--json"], arguments].concat())).len()
+        };
+        assert_eq!(
+            (of(&[]), of(&["--topic", "bad"]), of(&["--topic", "no"]), of(&["--limit", "2"])),
+            (4, 1, 0, 2)
+        );
+    };
+    look();
+    bus.close().await.unwrap();
+    look();
+    for wrong in [["--id", "x"], ["--older-than", "1"], ["--limit", "-1"]] {
+        let output = run(&[&["keys", "--dir", text(&path)], &wrong[..]].concat());
+        assert_eq!(code(&output), 2, "{output:?}");
+    }
 }
 
 #[tokio::test]
@@ -165,6 +242,14 @@ async fn a_directory_in_use_is_refused_with_the_pid_and_free_when_the_process_is
         .unwrap();
     let pid = format!("process {}", live.id());
     until("the node has the lock", || code(&run(&["unlock", "--dir", text(&path)])) == 4);
+    let control = path.join("control");
+    until("the node has a control socket", || control.exists());
+    for command in COMMANDS {
+        let output = run(&[command, "--dir", text(&path)]);
+        assert_eq!(code(&output), 0, "{command}: {output:?}");
+    }
+    // Without it nobody can ask: that is the error, and not what the log says of a moment ago.
+    std::fs::remove_file(&control).unwrap();
     for command in COMMANDS.into_iter().chain(["unlock", "salvage"]) {
         let output = run(&[command, "--dir", text(&path)]);
         assert_eq!(code(&output), 4, "{command}: {output:?}");

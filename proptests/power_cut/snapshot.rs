@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use resolute::MessageId;
-use resolute::inspect::{InspectError, Snapshot};
+use resolute::inspect::{Filter, InspectError, Snapshot, View};
 
 use super::addresses::ABSENT;
 use super::causes::chain;
@@ -25,26 +25,27 @@ impl Snapshots {
     /// What is owed by `publishers`, and what lies in the inboxes of `subscribers`.
     pub fn read(publishers: &[&Path], subscribers: &[&Path]) -> Result<Snapshots, String> {
         let mut read = Snapshots { owed: Vec::new(), absent: Vec::new(), inbox: Vec::new(), torn: 0 };
-        let failed = |error: InspectError| chain(&error);
+        let (failed, all) = (|error: InspectError| chain(&error), Filter::default());
         for publisher in publishers.iter().filter_map(|directory| snapshot(directory).transpose()) {
             let publisher = publisher?;
-            for message in publisher.outgoing() {
+            for message in publisher.outgoing(&all, None).map_err(failed)? {
                 let message = message.map_err(failed)?;
                 let list = if message.address == ABSENT { &mut read.absent } else { &mut read.owed };
                 list.push((Number::of_payload(message.message.payload())?, message.message.id()));
             }
-            read.torn += u64::from(publisher.torn().is_some());
+            read.torn += u64::from(is_torn(&publisher));
         }
         for subscriber in subscribers.iter().filter_map(|directory| snapshot(directory).transpose()) {
             let subscriber = subscriber?;
-            for message in subscriber.incoming() {
+            for message in subscriber.incoming(&all, None).map_err(failed)? {
                 let message = message.map_err(failed)?.message;
                 read.inbox.push((Number::of_payload(message.payload())?, message.id()));
             }
-            if subscriber.parked().next().is_some() || subscriber.dead_letters().next().is_some() {
+            let parked = subscriber.parked(&all, None).map_err(failed)?.next().is_some();
+            if parked || subscriber.dead_letters(&all, None).map_err(failed)?.next().is_some() {
                 return Err("a message has no handler although there is one that succeeds".to_owned());
             }
-            read.torn += u64::from(subscriber.torn().is_some());
+            read.torn += u64::from(is_torn(&subscriber));
         }
         Ok(read)
     }
@@ -59,10 +60,14 @@ impl Snapshots {
 }
 
 /// `None` where no log was begun: the power may have been cut before.
-fn snapshot(directory: &Path) -> Result<Option<Snapshot>, String> {
-    match Snapshot::read(directory) {
+fn snapshot(directory: &Path) -> Result<Option<View>, String> {
+    match View::open(directory) {
         Ok(snapshot) => Ok(Some(snapshot)),
         Err(InspectError::NoDirectory(_) | InspectError::NoLog(_)) => Ok(None),
         Err(error) => Err(format!("what a cut left cannot be read: {}", chain(&error))),
     }
+}
+
+fn is_torn(view: &View) -> bool {
+    view.snapshot().and_then(Snapshot::torn).is_some()
 }

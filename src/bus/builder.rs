@@ -169,6 +169,7 @@ impl Builder {
     pub async fn open(self) -> Result<Bus, Error> {
         self.check()?;
         let name = self.name.clone().unwrap_or_else(|| self.directory_name());
+        let directory = self.directory.clone();
         let options = NodeOptions {
             directory: self.directory,
             name,
@@ -180,7 +181,7 @@ impl Builder {
         };
         let handlers = self.handlers.into_iter().map(|(registration, _)| registration).collect();
         let registry = Registry::new(handlers, self.concurrency, self.timeout);
-        Ok(Bus::new(open(options).await?, registry))
+        Ok(Bus::new(open(options).await?, &directory, registry))
     }
 
     fn directory_name(&self) -> String {

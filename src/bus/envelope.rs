@@ -34,6 +34,16 @@ impl Envelope {
         Envelope { record, id, attempt }
     }
 
+    /// The record as it lies in the log.
+    pub(super) fn record(&self) -> &Bytes {
+        &self.record
+    }
+
+    /// The same message, in another attempt.
+    pub(super) fn with_attempt(self, attempt: u32) -> Envelope {
+        Envelope { attempt, ..self }
+    }
+
     fn header(&self) -> &RecordHeader {
         // Invariant: the record was verified before it was logged, and again if it was read back.
         RecordHeader::again(&self.record).expect("a record is damaged in memory")

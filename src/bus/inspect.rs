@@ -1,19 +1,27 @@
-//! Reading a data directory whose node is not running.
+//! Looking at a node: [`View`] asks the process that has it open, and reads its directory if none has.
 //!
-//! Nothing is written, not even a lock: a torn tail is reported and left where it is. Messages are read from the
-//! segments one after another, so that a large log needs no large memory; what is known of each is what the log's own
-//! replay says.
+//! Nothing is written there, not even a lock: a torn tail is reported and left where it is. Messages are read from the
+//! segments one after another, so that a large log needs no large memory; what is known of each is what the node says, or
+//! the log's own replay.
 
 mod entries;
 mod error;
+mod found;
 mod records;
 mod salvage;
+mod view;
 
 pub use entries::{
     Attempts, DeadLetter, Key, OwedMessage, Standing, Subscriber, WaitingMessage, Whereabouts,
 };
 pub use error::InspectError;
+pub use found::Filter;
+pub(super) use found::{Found, Said};
+pub(super) use records::RecordReader;
 pub use salvage::{Damage, Piece, Publisher, Salvage, SalvagedMessage};
+pub use view::{Entries, View};
+
+pub use super::control::ControlError;
 
 use std::path::{Path, PathBuf};
 

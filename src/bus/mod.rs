@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod control;
 mod deliveries;
 mod dispatcher;
 mod ending;
@@ -62,12 +63,23 @@ struct Inner {
     advertised: String,
     bound: String,
     registry: Mutex<Option<Registry>>,
+    control: Option<control::Server>,
     ending: Ending,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.stop_control();
         self.shared.post(Mail::Close);
+    }
+}
+
+impl Inner {
+    /// Before the directory is given back: the next who has it makes a socket of its own there.
+    fn stop_control(&self) {
+        if let Some(control) = &self.control {
+            control.stop();
+        }
     }
 }
 
@@ -77,8 +89,14 @@ impl Bus {
         Builder::new(directory.into())
     }
 
-    fn new(node: Node, registry: Registry) -> Bus {
+    fn new(node: Node, directory: &std::path::Path, registry: Registry) -> Bus {
+        // A node does its work without: on a file system that has no sockets, say.
+        let control = control::Server::start(directory, Arc::clone(&node.shared));
+        if let Err(error) = &control {
+            tracing::warn!(%error, "the node has no control socket: it is not looked at while it is open");
+        }
         let inner = Inner {
+            control: control.ok(),
             shared: Arc::clone(&node.shared),
             advertised: node.advertised.clone(),
             bound: node.bound.clone(),
@@ -191,6 +209,7 @@ impl Bus {
     /// # Errors
     /// [`Error::Storage`] if the log failed before or during that; the directory can be used again all the same.
     pub async fn close(&self) -> Result<(), Error> {
+        self.inner.stop_control();
         let thread = self.inner.node.lock().unwrap_or_else(PoisonError::into_inner).close();
         self.inner.ending.wait(thread).await;
         match self.shared().failure() {

@@ -1,10 +1,12 @@
 //! What a node says of itself, for those who use the bus.
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::status::EngineStatus;
 use crate::io::node_status::NodeStatus;
 
 /// A topic that is wanted of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WantedTopic {
     /// The topic.
     pub topic: String,
@@ -13,7 +15,7 @@ pub struct WantedTopic {
 }
 
 /// A peer, or an address where nobody has answered yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationStatus {
     /// The node's id; `None` if nobody has answered yet.
     pub node: Option<String>,
@@ -36,7 +38,7 @@ pub struct DestinationStatus {
 }
 
 /// A node at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
     /// The node's id.

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::bench::arguments::{Bench, BenchReceiver};
 use super::exit::CODES;
+use super::list_arguments::{ListArguments, SubscriberArguments};
 use super::store_arguments::{MapCommand, QueueCommand};
 
 /// A brokerless durable service bus: every message is on disk at both ends before anyone says so.
@@ -53,27 +54,29 @@ pub enum Command {
     /// published meanwhile waits for the next time. Messages of other topics that the directory holds are parked.
     #[command(after_help = CODES)]
     Subscribe(Subscribe),
-    /// Shows a node that is not running at one look: what it owes, has and wants, and how its log was left.
+    /// Shows a node at one look: what it owes, has and wants, and how its log was found or left.
+    ///
+    /// If a process has the node open, it is asked; if none has, its log is read.
     #[command(after_help = CODES)]
     Status(Inspect),
     /// Lists the ids of all messages that the node still has, and where each of them is.
     #[command(after_help = CODES)]
-    Keys(Inspect),
+    Keys(ListArguments),
     /// Lists the subscriptions that the node serves.
     #[command(after_help = CODES)]
-    Subscribers(Inspect),
+    Subscribers(SubscriberArguments),
     /// Lists the messages that wait for a handler, without those that are parked or dead.
     #[command(after_help = CODES)]
-    Incoming(Inspect),
+    Incoming(ListArguments),
     /// Lists the messages that are owed, by destination.
     #[command(after_help = CODES)]
-    Outgoing(Inspect),
+    Outgoing(ListArguments),
     /// Lists the messages for which there was no handler.
     #[command(after_help = CODES)]
-    Parked(Inspect),
+    Parked(ListArguments),
     /// Lists the messages that a handler gave up, and why.
     #[command(after_help = CODES)]
-    DeadLetters(Inspect),
+    DeadLetters(ListArguments),
     /// Lists every message that can still be read from a damaged log, and names all damage.
     ///
     /// A node is not opened on a damaged log, and the other commands refuse it too. This one passes over what is damaged. It
@@ -196,10 +199,10 @@ pub struct Subscribe {
     pub deadline: u64,
 }
 
-/// A directory whose node is not running. It is only read.
+/// A data directory that is looked at.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// The data directory of a node that is not running. Nothing is written there.
+    /// The data directory of the node. Nothing is written there.
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
     /// Writes JSON: an object, or for lists one line for each entry.

@@ -1,17 +1,17 @@
-//! The lists of what a node that is not running has: `keys`, `subscribers`, `incoming`, `outgoing`, `parked` and
-//! `dead-letters`. Each entry is read, written and forgotten.
+//! The lists of what a node has: `keys`, `subscribers`, `incoming`, `outgoing`, `parked` and `dead-letters`. Each entry is read,
+//! written and forgotten.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::arguments::Inspect;
 use super::exit::Failure;
 use super::json::{MessageLine, time};
+use super::list_arguments::{ListArguments, SubscriberArguments};
 use super::output::{Output, Wrote};
 use super::table::{Rows, preview};
 use crate::bus::Envelope;
 use crate::bus::inspect::{
-    Attempts, DeadLetter, InspectError, Key, OwedMessage, Snapshot, Standing, Subscriber, WaitingMessage,
+    Attempts, DeadLetter, InspectError, Key, OwedMessage, Standing, Subscriber, View, WaitingMessage,
     Whereabouts,
 };
 
@@ -23,19 +23,19 @@ struct Shown<T> {
     empty: &'static str,
 }
 
-pub fn keys(arguments: &Inspect) -> Result<(), Failure> {
-    let snapshot = Snapshot::read(&arguments.dir)?;
+pub fn keys(arguments: &ListArguments) -> Result<(), Failure> {
+    let view = View::open(&arguments.of.dir)?;
     let shown = Shown {
         header: &["id", "where"],
         row: |key: &Key| vec![key.id.to_string(), places(key).join(", ")],
         json: |key, out| out.json(&json!({ "id": key.id.to_string(), "places": places(key) })),
         empty: "no messages",
     };
-    list(arguments, snapshot.keys(), &shown)
+    list(arguments.of.json, view.keys(&arguments.filter(), arguments.limit)?, &shown)
 }
 
-pub fn subscribers(arguments: &Inspect) -> Result<(), Failure> {
-    let snapshot = Snapshot::read(&arguments.dir)?;
+pub fn subscribers(arguments: &SubscriberArguments) -> Result<(), Failure> {
+    let view = View::open(&arguments.of.dir)?;
     let shown = Shown {
         header: &["topic", "name", "address", "node"],
         row: |s: &Subscriber| vec![s.topic.clone(), s.name.clone(), s.address.clone(), s.node.clone()],
@@ -44,11 +44,13 @@ pub fn subscribers(arguments: &Inspect) -> Result<(), Failure> {
         },
         empty: "no subscribers",
     };
-    list(arguments, snapshot.subscribers().map(Ok), &shown)
+    let wanted = |s: &Subscriber| arguments.topics.is_empty() || arguments.topics.contains(&s.topic);
+    let subscribers = view.subscribers()?.into_iter().filter(wanted);
+    list(arguments.of.json, subscribers.take(arguments.limit.unwrap_or(usize::MAX)).map(Ok), &shown)
 }
 
-pub fn incoming(arguments: &Inspect) -> Result<(), Failure> {
-    let snapshot = Snapshot::read(&arguments.dir)?;
+pub fn incoming(arguments: &ListArguments) -> Result<(), Failure> {
+    let view = View::open(&arguments.of.dir)?;
     let shown = Shown {
         header: &["id", "topics", "published at", "handlers", "data"],
         row: |waiting: &WaitingMessage| {
@@ -58,22 +60,22 @@ pub fn incoming(arguments: &Inspect) -> Result<(), Failure> {
         json: waiting_json,
         empty: "nothing is incoming",
     };
-    list(arguments, snapshot.incoming(), &shown)
+    list(arguments.of.json, view.incoming(&arguments.filter(), arguments.limit)?, &shown)
 }
 
-pub fn parked(arguments: &Inspect) -> Result<(), Failure> {
-    let snapshot = Snapshot::read(&arguments.dir)?;
+pub fn parked(arguments: &ListArguments) -> Result<(), Failure> {
+    let view = View::open(&arguments.of.dir)?;
     let shown = Shown {
         header: &["id", "topics", "published at", "data"],
         row: |waiting: &WaitingMessage| message_row(&waiting.message, []),
         json: waiting_json,
         empty: "nothing is parked",
     };
-    list(arguments, snapshot.parked(), &shown)
+    list(arguments.of.json, view.parked(&arguments.filter(), arguments.limit)?, &shown)
 }
 
-pub fn outgoing(arguments: &Inspect) -> Result<(), Failure> {
-    let snapshot = Snapshot::read(&arguments.dir)?;
+pub fn outgoing(arguments: &ListArguments) -> Result<(), Failure> {
+    let view = View::open(&arguments.of.dir)?;
     let shown = Shown {
         header: &["id", "topics", "published at", "owed to", "stream", "position", "data"],
         row: |owed: &OwedMessage| {
@@ -100,11 +102,11 @@ pub fn outgoing(arguments: &Inspect) -> Result<(), Failure> {
         },
         empty: "nothing is outgoing",
     };
-    list(arguments, snapshot.outgoing(), &shown)
+    list(arguments.of.json, view.outgoing(&arguments.filter(), arguments.limit)?, &shown)
 }
 
-pub fn dead_letters(arguments: &Inspect) -> Result<(), Failure> {
-    let snapshot = Snapshot::read(&arguments.dir)?;
+pub fn dead_letters(arguments: &ListArguments) -> Result<(), Failure> {
+    let view = View::open(&arguments.of.dir)?;
     let shown = Shown {
         header: &["id", "topics", "published at", "handler", "attempts", "reason", "given up at", "data"],
         row: |dead: &DeadLetter| {
@@ -131,11 +133,11 @@ pub fn dead_letters(arguments: &Inspect) -> Result<(), Failure> {
         },
         empty: "no dead letters",
     };
-    list(arguments, snapshot.dead_letters(), &shown)
+    list(arguments.of.json, view.dead_letters(&arguments.filter(), arguments.limit)?, &shown)
 }
 
 fn list<T>(
-    arguments: &Inspect,
+    as_json: bool,
     entries: impl Iterator<Item = Result<T, InspectError>>,
     shown: &Shown<T>,
 ) -> Result<(), Failure> {
@@ -143,7 +145,7 @@ fn list<T>(
     let mut table = Rows::new(shown.header);
     for entry in entries {
         let entry = entry?;
-        let wrote = if arguments.json {
+        let wrote = if as_json {
             (shown.json)(&entry, &mut out)?
         } else {
             table.push(&mut out, (shown.row)(&entry))?
@@ -152,7 +154,7 @@ fn list<T>(
             return Ok(());
         }
     }
-    if !arguments.json {
+    if !as_json {
         table.finish(&mut out, shown.empty)?;
     }
     out.finish().map(drop)

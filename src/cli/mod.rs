@@ -9,6 +9,7 @@ mod bench;
 mod demo;
 mod exit;
 mod json;
+mod list_arguments;
 mod lists;
 mod output;
 mod publish;

@@ -1,4 +1,4 @@
-//! `status`: a node that is not running, at one look.
+//! `status`: a node at one look.
 
 use serde_json::{Value, json};
 
@@ -6,32 +6,34 @@ use super::arguments::Inspect;
 use super::exit::Failure;
 use super::output::Output;
 use super::table::{Rows, facts};
-use crate::bus::inspect::Snapshot;
+use crate::bus::inspect::{Snapshot, View};
 use crate::bus::{DestinationStatus, Status};
 
 pub fn run(arguments: &Inspect) -> Result<(), Failure> {
-    let snapshot = Snapshot::read(&arguments.dir)?;
-    let mut out = Output::new();
+    let view = View::open(&arguments.dir)?;
+    let (status, mut out) = (view.status()?, Output::new());
     if arguments.json {
-        out.json(&object(&snapshot))?;
+        out.json(&object(&status, view.snapshot()))?;
     } else {
-        tables(&snapshot, &mut out)?;
+        tables(&status, view.snapshot().is_none(), &mut out)?;
     }
     out.finish().map(drop)
 }
 
-fn object(snapshot: &Snapshot) -> Value {
-    let status = snapshot.status();
+/// What only the log of a node that is not open says is null of one that is, and the other way round.
+fn object(status: &Status, snapshot: Option<&Snapshot>) -> Value {
+    let is_running = snapshot.is_none();
+    let live = |value: Value| if is_running { value } else { Value::Null };
     let torn = snapshot
-        .torn()
+        .and_then(Snapshot::torn)
         .map(|torn| json!({ "segment": torn.segment, "offset": torn.offset, "bytes": torn.bytes }));
     json!({
-        "running": false,
+        "running": is_running,
         "node": status.node,
         "name": status.name,
         "address": status.address,
         "epoch": status.epoch,
-        "closed": snapshot.is_closed(),
+        "closed": snapshot.map(Snapshot::is_closed),
         "recovery": status.recovery,
         "torn": torn,
         "outgoing": status.outgoing,
@@ -45,18 +47,25 @@ fn object(snapshot: &Snapshot) -> Value {
         "file_system": status.file_system,
         "direct": status.direct,
         "durability_warning": status.durability_warning,
+        "in_handlers": live(json!(status.in_handlers)),
+        "flushes": live(json!(status.flushes)),
+        "written_bytes": live(json!(status.written_bytes)),
+        "registration": live(json!(status.registration)),
+        "disk_full": live(json!(status.disk_full)),
+        "failure": status.failure,
         "local_topics": status.local_topics,
-        "destinations": status.destinations.iter().map(destination).collect::<Vec<_>>(),
+        "destinations": status.destinations.iter().map(|of| destination(of, is_running)).collect::<Vec<_>>(),
     })
 }
 
-fn destination(of: &DestinationStatus) -> Value {
+fn destination(of: &DestinationStatus, is_running: bool) -> Value {
     let wanted =
         of.wanted.iter().map(|wanted| json!({ "topic": wanted.topic, "confirmed": wanted.confirmed }));
     json!({
         "node": of.node,
         "name": of.name,
         "address": of.address,
+        "connected": is_running.then_some(of.connected),
         "owed": of.owed,
         "owed_bytes": of.owed_bytes,
         "topics": of.topics,
@@ -65,14 +74,14 @@ fn destination(of: &DestinationStatus) -> Value {
     })
 }
 
-fn tables(snapshot: &Snapshot, out: &mut Output) -> Result<(), Failure> {
-    let status = snapshot.status();
-    out.line(&facts(&rows(status)))?;
+fn tables(status: &Status, is_running: bool, out: &mut Output) -> Result<(), Failure> {
+    out.line(&facts(&rows(status, is_running)))?;
     if status.destinations.is_empty() {
         return Ok(());
     }
     out.line("")?;
-    let mut table = Rows::new(&["node", "name", "address", "owed", "lost", "subscribes to", "wanted of it"]);
+    let mut table =
+        Rows::new(&["node", "name", "address", "connected", "owed", "lost", "subscribes to", "wanted of it"]);
     for of in &status.destinations {
         let wanted = of.wanted.iter().map(|wanted| {
             let unconfirmed = if wanted.confirmed { "" } else { " (not confirmed)" };
@@ -82,6 +91,7 @@ fn tables(snapshot: &Snapshot, out: &mut Output) -> Result<(), Failure> {
             of.node.clone().unwrap_or_else(|| "nobody yet".to_owned()),
             of.name.clone(),
             of.address.clone(),
+            if of.connected { "yes" } else { "no" }.to_owned(),
             of.owed.to_string(),
             of.lost.to_string(),
             of.topics.join(", "),
@@ -92,7 +102,7 @@ fn tables(snapshot: &Snapshot, out: &mut Output) -> Result<(), Failure> {
     table.finish(out, "").map(drop)
 }
 
-fn rows(status: &Status) -> Vec<(&'static str, String)> {
+fn rows(status: &Status, is_running: bool) -> Vec<(&'static str, String)> {
     let how = if status.direct {
         "written directly"
     } else {
@@ -105,7 +115,14 @@ fn rows(status: &Status) -> Vec<(&'static str, String)> {
             "address",
             if status.address.is_empty() { "not advertised".to_owned() } else { status.address.clone() },
         ),
-        ("log", status.recovery.clone()),
+        (
+            "log",
+            if is_running {
+                format!("open; it was found {}", status.recovery)
+            } else {
+                status.recovery.clone()
+            },
+        ),
         ("openings", status.epoch.to_string()),
         ("outgoing", status.outgoing.to_string()),
         ("incoming", status.incoming.to_string()),
@@ -118,6 +135,14 @@ fn rows(status: &Status) -> Vec<(&'static str, String)> {
     if !status.local_topics.is_empty() {
         rows.push(("its own topics", status.local_topics.join(", ")));
     }
+    if is_running {
+        rows.push(("at handlers", status.in_handlers.to_string()));
+        rows.push(("flushes", format!("{} since the log was made", status.flushes)));
+    }
+    if status.disk_full {
+        rows.push(("disk", "full: nothing is accepted before there is room again".to_owned()));
+    }
+    rows.extend(status.failure.iter().map(|failure| ("failed", failure.clone())));
     rows.extend(status.durability_warning.iter().map(|warning| ("warning", warning.clone())));
     rows
 }

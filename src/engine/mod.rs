@@ -27,6 +27,7 @@ pub mod freeing;
 pub mod giving_way;
 pub mod handshake;
 pub mod inbox;
+pub mod listing;
 pub mod meeting;
 pub mod openings;
 pub mod ranges;

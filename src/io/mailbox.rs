@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::node_status::NodeStatus;
 use super::prewriter::Answer;
 use crate::engine::effect::{Refusal, RequestId};
+use crate::engine::listing::{Cursor, List, Page};
 use crate::engine::request::Request;
 
 /// The answer to a request: done and durable, or refused. If the engine's thread ends first there is none.
@@ -24,6 +25,8 @@ pub enum Mail {
     Serving(Option<u64>),
     /// The node is to describe itself.
     Status(oneshot::Sender<NodeStatus>),
+    /// A part of a list is wanted.
+    List(List, Cursor, oneshot::Sender<Page>),
     /// A segment's file was prepared or retired.
     Prewriter(Answer),
     /// A connection was made, or could not be.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::bus::ErrorClass;
+use crate::bus::control::ControlError;
 use crate::bus::error::class_of_recovery;
 use crate::format::batch::FORMAT_VERSION;
 use crate::io::directory::DirectoryError;
@@ -31,6 +32,9 @@ pub enum InspectError {
         /// The process, if it said so.
         pid: Option<u32>,
     },
+    /// A process has it open, and cannot be asked.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The directory cannot be looked at.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -70,6 +74,7 @@ impl InspectError {
         match self {
             InspectError::NoDirectory(_) | InspectError::NoLog(_) => ErrorClass::NotFound,
             InspectError::Running { .. } => ErrorClass::InUse,
+            InspectError::Control(ControlError::Unreachable { .. }) => ErrorClass::InUse,
             InspectError::Log(error) => class_of_recovery(error),
             _ => ErrorClass::Other,
         }

@@ -1,25 +1,26 @@
-//! The records of a log that is not being written, by their LSNs.
+//! The records of a log, by the places that a list gives them.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::{InspectError, Snapshot};
+use super::InspectError;
+use super::found::Found;
 use crate::bus::Envelope;
 use crate::bus::envelope::id_of;
-use crate::engine::inbox::Origin;
-use crate::engine::state::State;
+use crate::engine::listing::{Listed, RecordPlace};
 use crate::format::control::Carried;
 use crate::format::record::RecordView;
 use crate::ids::Lsn;
 use crate::io::window_reader::WindowReader;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::log::chunk::Chunk;
+use crate::log::index::Span;
 use crate::log::recovery::Window;
 
 /// Reads records. Those that are asked for in the order of the log cost one read for each megabyte.
-pub(super) struct RecordReader<'a> {
-    state: &'a State,
+pub(in crate::bus) struct RecordReader {
     windows: WindowReader,
     chunk: Option<Chunk>,
     /// Records that were not yet asked for, the first of them `next`.
@@ -27,40 +28,37 @@ pub(super) struct RecordReader<'a> {
     next: Lsn,
 }
 
-impl<'a> RecordReader<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> RecordReader<'a> {
-        let windows = WindowReader::new(snapshot.directory.clone(), BATCH_BYTES_MAX);
-        RecordReader { state: &snapshot.state, windows, chunk: None, ahead: VecDeque::new(), next: Lsn(0) }
+impl RecordReader {
+    /// A reader of the log in that directory.
+    pub(in crate::bus) fn new(directory: PathBuf) -> RecordReader {
+        let windows = WindowReader::new(directory, BATCH_BYTES_MAX);
+        RecordReader { windows, chunk: None, ahead: VecDeque::new(), next: Lsn(0) }
     }
 
-    /// The message in record `lsn`, which that origin published; `attempt` is the next one of its handler.
-    pub(super) fn message(
-        &mut self,
-        lsn: Lsn,
-        origin: Origin,
-        attempt: u32,
-    ) -> Result<Envelope, InspectError> {
-        let record = self.record(lsn)?;
-        let id = id_of(self.state.node_of(origin.slot), origin.incarnation, &record);
-        Ok(Envelope::new(record, id, attempt))
+    /// A message of a list, with what is said of it.
+    pub(in crate::bus) fn found(&mut self, listed: &Listed) -> Result<Found, InspectError> {
+        let record = self.record(&listed.place)?;
+        let id = id_of(listed.node, listed.incarnation, &record);
+        let said = (&listed.remark).into();
+        Ok(Found { message: Envelope::new(record, id, 1), said })
     }
 
-    fn record(&mut self, lsn: Lsn) -> Result<Bytes, InspectError> {
-        if !self.state.index.is_carried(lsn) {
-            return self.read(lsn);
+    fn record(&mut self, place: &RecordPlace) -> Result<Bytes, InspectError> {
+        let bearing = self.read(place.bearer, place.span)?;
+        if !place.is_carried {
+            return Ok(bearing);
         }
-        let bearing = self.read(self.state.index.bearer(lsn))?;
         // Invariant: its batch was verified when it was read, and the index says that it is a carried record.
         let record = RecordView::parse(&bearing).expect("a record of a chunk is damaged in memory");
         let carried = Carried::decode(record.body).expect("the index names a record that carries nothing");
         Ok(bearing.slice_ref(carried.record))
     }
 
-    fn read(&mut self, lsn: Lsn) -> Result<Bytes, InspectError> {
+    fn read(&mut self, lsn: Lsn, span: Span) -> Result<Bytes, InspectError> {
         if self.next != lsn || self.ahead.is_empty() {
             let chunk = match self.chunk.take().filter(|chunk| chunk.first() <= lsn && lsn < chunk.end()) {
                 Some(chunk) => chunk,
-                None => self.load(lsn)?,
+                None => self.load(span)?,
             };
             self.ahead = chunk.slice(lsn, u64::MAX, usize::MAX).pieces.into();
             self.next = lsn;
@@ -79,8 +77,7 @@ impl<'a> RecordReader<'a> {
         Ok(record)
     }
 
-    fn load(&mut self, lsn: Lsn) -> Result<Chunk, InspectError> {
-        let span = self.state.index.span(lsn, Lsn(self.state.index.end().0 - 1));
+    fn load(&mut self, span: Span) -> Result<Chunk, InspectError> {
         let window = Window { segment: span.segment, offset: span.offset, bytes: span.bytes as usize };
         let path = self.windows.path(span.segment);
         let bytes = match self.windows.read(window) {

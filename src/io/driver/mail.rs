@@ -39,6 +39,9 @@ impl Driver {
                 // Whoever asked may have gone.
                 drop(reply.send(status));
             }
+            Mail::List(list, from, reply) => {
+                drop(reply.send(engine.state().page(engine.durable(), list, from)));
+            }
             Mail::Prewriter(answer) => self.take_answer(now, answer),
             Mail::Dialled(address, Ok(stream)) if !leaves_enough(&stream) => {
                 tracing::warn!(

@@ -1,0 +1,141 @@
+//! The end of the control socket that asks.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::place::Place;
+use super::protocol::{Answer, Ask, Request, VERSION};
+use crate::bus::inspect::{Filter, Found};
+use crate::bus::{Envelope, Status};
+use crate::engine::listing::List;
+use crate::format::message::MessageView;
+use crate::format::record::RecordView;
+use crate::ids::MessageId;
+use crate::limits::RECORD_BYTES_MAX;
+
+/// Why a node that is open cannot be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// It has no control socket, or nobody listens there.
+    #[error("the one in {} is open{}, and cannot be asked: is it being opened or closed?", path.display(), pid.map_or_else(String::new, |pid| format!(" in process {pid}")))]
+    Unreachable {
+        /// The data directory.
+        path: PathBuf,
+        /// The process, if it said so.
+        pid: Option<u32>,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The node ended, or the connection to it.
+    #[error("the node no longer answers")]
+    Gone(#[source] io::Error),
+    /// It says something that this program does not understand.
+    #[error("the node says what this program does not understand: {0}")]
+    Nonsense(String),
+    /// It refuses.
+    #[error("the node says: {0}")]
+    Refused(String),
+}
+
+/// Asks one node.
+#[derive(Debug)]
+pub(crate) struct Client {
+    directory: PathBuf,
+    pid: Option<u32>,
+    place: Place,
+}
+
+impl Client {
+    /// The node that a process has open.
+    pub(crate) fn of(directory: &Path, pid: Option<u32>) -> Result<Client, ControlError> {
+        let path = directory.to_owned();
+        let client = match Place::in_directory(directory) {
+            Ok(place) => Client { directory: path, pid, place },
+            Err(source) => return Err(ControlError::Unreachable { path, pid, source }),
+        };
+        // Whoever hears nothing of it and goes is no trouble there.
+        client.connect().map(drop)?;
+        Ok(client)
+    }
+
+    fn connect(&self) -> Result<UnixStream, ControlError> {
+        let (path, pid) = (&self.directory, self.pid);
+        self.place.connect().map_err(|source| ControlError::Unreachable { path: path.clone(), pid, source })
+    }
+
+    fn ask(&self, ask: Ask) -> Result<Answers, ControlError> {
+        let stream = self.connect()?;
+        let request = Request { version: VERSION, ask };
+        let mut line = serde_json::to_string(&request).map_err(|error| ControlError::Gone(error.into()))?;
+        line.push('\n');
+        (&stream).write_all(line.as_bytes()).map_err(ControlError::Gone)?;
+        Ok(Answers { stream: BufReader::with_capacity(64 << 10, stream) })
+    }
+
+    pub(crate) fn status(&self) -> Result<Status, ControlError> {
+        match self.ask(Ask::Status)?.next()? {
+            Answer::Status(status) => Ok(*status),
+            other => Err(nonsense(&other)),
+        }
+    }
+
+    pub(crate) fn list(
+        &self,
+        list: List,
+        filter: &Filter,
+        limit: Option<u64>,
+    ) -> Result<impl Iterator<Item = Result<Found, ControlError>> + use<>, ControlError> {
+        let mut answers = Some(self.ask(Ask::List { list: list.into(), filter: filter.clone(), limit })?);
+        Ok(std::iter::from_fn(move || {
+            let found = answers.as_mut()?.message().transpose();
+            if !matches!(found, Some(Ok(_))) {
+                answers = None;
+            }
+            found
+        }))
+    }
+}
+
+/// What comes back.
+struct Answers {
+    stream: BufReader<UnixStream>,
+}
+
+impl Answers {
+    fn next(&mut self) -> Result<Answer, ControlError> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).map_err(ControlError::Gone)?;
+        if !line.ends_with('\n') {
+            return Err(ControlError::Gone(io::ErrorKind::UnexpectedEof.into()));
+        }
+        match serde_json::from_str(&line) {
+            Ok(Answer::Refused(why)) => Err(ControlError::Refused(why)),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(ControlError::Nonsense(error.to_string())),
+        }
+    }
+
+    /// The next message; none if there are no more.
+    fn message(&mut self) -> Result<Option<Found>, ControlError> {
+        let (id, bytes, said) = match self.next()? {
+            Answer::Message { id, bytes, said } if bytes <= RECORD_BYTES_MAX => (id, bytes, said),
+            Answer::Done => return Ok(None),
+            other => return Err(nonsense(&other)),
+        };
+        let mut record = vec![0; bytes];
+        self.stream.read_exact(&mut record).map_err(ControlError::Gone)?;
+        let id: MessageId = id.parse().map_err(|_| ControlError::Nonsense(format!("{id:?} is no id")))?;
+        let damaged = |what: &dyn std::fmt::Display| ControlError::Nonsense(format!("message {id}: {what}"));
+        let view = RecordView::parse_verified(&record).map_err(|defect| damaged(&defect))?;
+        MessageView::parse(view.body).map_err(|defect| damaged(&defect))?;
+        Ok(Some(Found { message: Envelope::new(Bytes::from(record), id, 1), said }))
+    }
+}
+
+fn nonsense(answer: &Answer) -> ControlError {
+    ControlError::Nonsense(format!("{answer:?}"))
+}

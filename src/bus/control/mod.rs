@@ -1,0 +1,13 @@
+//! The control socket: a node that is open is looked at and changed through it.
+//!
+//! It lies in the data directory and is its owner's alone. Whoever connects sends one request, a line of JSON, and gets
+//! lines of JSON back; a message follows the line that says what it is as bytes, as it lies in the log.
+
+mod client;
+mod place;
+mod protocol;
+mod server;
+
+pub(super) use client::Client;
+pub use client::ControlError;
+pub(super) use server::Server;

@@ -1,0 +1,82 @@
+//! What is said on a control socket.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::Status;
+use crate::bus::inspect::{Filter, Said};
+use crate::engine::listing::List;
+
+/// The version of all this. A request of another one is refused.
+pub(super) const VERSION: u32 = 1;
+
+/// What is asked, in one line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub version: u32,
+    pub ask: Ask,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ask {
+    /// The node at one look.
+    Status,
+    /// The messages of a list that a filter admits, at most so many.
+    List {
+        list: ListName,
+        #[serde(default)]
+        filter: Filter,
+        limit: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ListName {
+    Keys,
+    Incoming,
+    Parked,
+    DeadLetters,
+    Outgoing,
+}
+
+impl From<ListName> for List {
+    fn from(name: ListName) -> List {
+        match name {
+            ListName::Keys => List::Keys,
+            ListName::Incoming => List::Incoming,
+            ListName::Parked => List::Parked,
+            ListName::DeadLetters => List::DeadLetters,
+            ListName::Outgoing => List::Outgoing,
+        }
+    }
+}
+
+impl From<List> for ListName {
+    fn from(list: List) -> ListName {
+        match list {
+            List::Keys => ListName::Keys,
+            List::Incoming => ListName::Incoming,
+            List::Parked => ListName::Parked,
+            List::DeadLetters => ListName::DeadLetters,
+            List::Outgoing => ListName::Outgoing,
+        }
+    }
+}
+
+/// What comes back, in lines.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    Status(Box<Status>),
+    /// A message; its record follows this line.
+    Message {
+        id: String,
+        bytes: usize,
+        said: Said,
+    },
+    /// Nothing follows.
+    Done,
+    /// It cannot be, and nothing follows.
+    Refused(String),
+}

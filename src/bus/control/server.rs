@@ -1,0 +1,226 @@
+//! The end of the control socket that is in the node.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::place::Place;
+use super::protocol::{Answer, Ask, Request, VERSION};
+use crate::bus::Status;
+use crate::bus::inspect::{Filter, Found, RecordReader};
+use crate::engine::listing::{Cursor, List, Page};
+use crate::io::mailbox::Mail;
+use crate::io::shared::Shared;
+use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_BYTES_MAX};
+
+/// How long a request may take to come.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a place in the log is asked for anew that had changed by the time that it was read.
+const LOOKS_AGAIN: u32 = 20;
+
+/// And how long after.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Serves the control socket of a node until it is stopped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    directory: PathBuf,
+    place: Place,
+    shared: Arc<Shared>,
+    stopped: AtomicBool,
+    /// Those who are connected, so that they can be cut off.
+    connected: Mutex<BTreeMap<u64, UnixStream>>,
+}
+
+impl Server {
+    /// Makes the socket and serves it on a thread of its own.
+    pub(crate) fn start(directory: &Path, shared: Arc<Shared>) -> io::Result<Server> {
+        let place = Place::in_directory(directory)?;
+        let listener = place.listen()?;
+        let directory = std::path::absolute(directory)?;
+        let (stopped, connected) = (AtomicBool::new(false), Mutex::default());
+        let inner = Arc::new(Inner { directory, place, shared, stopped, connected });
+        let serving = Arc::clone(&inner);
+        Builder::new().name("resolute-control".to_owned()).spawn(move || serving.accept(&listener))?;
+        Ok(Server { inner })
+    }
+
+    /// Takes the socket away and cuts off whoever is connected. Must come before the lock of the directory is released.
+    pub(crate) fn stop(&self) {
+        if self.inner.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        // The thread waits for somebody to connect. If it has ended, there is nobody to wake.
+        drop(self.inner.place.connect());
+        if let Err(error) = self.inner.place.remove() {
+            tracing::warn!(%error, "the control socket stays in the directory");
+        }
+        for stream in self.inner.connected().values() {
+            // One that is closed already is what is wanted.
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    fn connected(&self) -> MutexGuard<'_, BTreeMap<u64, UnixStream>> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accept(self: Arc<Inner>, listener: &UnixListener) {
+        for number in 0.. {
+            let accepted = listener.accept();
+            if self.stopped.load(Ordering::SeqCst) {
+                return;
+            }
+            match accepted.and_then(|(stream, _)| self.take_in(number, stream)) {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "nobody is served on the control socket for a moment");
+                    std::thread::sleep(REQUEST_PATIENCE / 100);
+                }
+            }
+        }
+    }
+
+    fn take_in(self: &Arc<Inner>, number: u64, stream: UnixStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(REQUEST_PATIENCE))?;
+        if self.connected().len() >= CONTROL_CONNECTIONS_MAX {
+            let line =
+                Answer::Refused(format!("{CONTROL_CONNECTIONS_MAX} commands look at the node already"));
+            // Whoever has gone need not be told.
+            drop(say(&mut BufWriter::new(stream), &line));
+            return Ok(());
+        }
+        self.connected().insert(number, stream.try_clone()?);
+        let inner = Arc::clone(self);
+        let serve = move || {
+            if let Err(error) = inner.serve(&stream) {
+                tracing::debug!(%error, "whoever asked on the control socket has gone");
+            }
+            inner.connected().remove(&number);
+        };
+        let spawned = Builder::new().name("resolute-control".to_owned()).spawn(serve);
+        if spawned.is_err() {
+            self.connected().remove(&number);
+        }
+        spawned.map(drop)
+    }
+
+    fn serve(&self, stream: &UnixStream) -> io::Result<()> {
+        let mut line = String::new();
+        BufReader::new(stream.take(CONTROL_REQUEST_BYTES_MAX)).read_line(&mut line)?;
+        let mut out = BufWriter::with_capacity(64 << 10, stream);
+        let last = match read_request(&line) {
+            Ok(ask) => self.answer(ask, &mut out)?,
+            Err(why) => Answer::Refused(why),
+        };
+        say(&mut out, &last)
+    }
+
+    /// Answers, but for the last line, which is the result.
+    fn answer(&self, ask: Ask, out: &mut impl Write) -> io::Result<Answer> {
+        let refused = match ask {
+            Ask::Status => match self.ask(Mail::Status) {
+                Ok(status) => {
+                    say_line(out, &Answer::Status(Box::new(Status::from(status))))?;
+                    return Ok(Answer::Done);
+                }
+                Err(refused) => refused,
+            },
+            Ask::List { list, filter, limit } => {
+                return self.list(list.into(), &filter, limit.unwrap_or(u64::MAX), out);
+            }
+        };
+        Ok(Answer::Refused(refused))
+    }
+
+    fn list(&self, list: List, filter: &Filter, limit: u64, out: &mut impl Write) -> io::Result<Answer> {
+        let mut reader = RecordReader::new(self.directory.clone());
+        let (mut from, mut left, mut looks) = (Some(Cursor::default()), limit, 0);
+        while let Some(cursor) = from.filter(|_| left > 0) {
+            let asked = self.ask(|reply| Mail::List(list, cursor, reply));
+            let Page { messages, next } = match asked {
+                Ok(page) => page,
+                Err(refused) => return Ok(Answer::Refused(refused)),
+            };
+            from = next;
+            for listed in messages {
+                match reader.found(&listed) {
+                    Ok(found) if left > 0 && filter.admits(&found.message) => {
+                        say_message(out, &found)?;
+                        (left, looks) = (left - 1, 0);
+                    }
+                    Ok(_) => looks = 0,
+                    // Its segment was freed or used again meanwhile: it is gone, or lies elsewhere.
+                    Err(error) if looks == LOOKS_AGAIN => return Ok(Answer::Refused(error.to_string())),
+                    Err(_) => {
+                        (from, looks) = (Some(listed.cursor), looks + 1);
+                        reader = RecordReader::new(self.directory.clone());
+                        std::thread::sleep(PAUSE);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Asks the engine's thread.
+    fn ask<T>(&self, mail: impl FnOnce(oneshot::Sender<T>) -> Mail) -> Result<T, String> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.post(mail(reply));
+        answer.blocking_recv().map_err(|_| "the node is closing".to_owned())
+    }
+}
+
+fn read_request(line: &str) -> Result<Ask, String> {
+    let value: serde_json::Value =
+        serde_json::from_str(line).map_err(|error| format!("no request: {error}"))?;
+    let version = value.get("version").and_then(serde_json::Value::as_u64);
+    if version != Some(u64::from(VERSION)) {
+        let said = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+        return Err(format!(
+            "the node speaks version {VERSION} of the control protocol, and the request {said}"
+        ));
+    }
+    let request: Request = serde_json::from_value(value).map_err(|error| format!("no request: {error}"))?;
+    Ok(request.ask)
+}
+
+fn say_line(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, answer)?;
+    out.write_all(b"\n")
+}
+
+fn say(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    say_line(out, answer)?;
+    out.flush()
+}
+
+fn say_message(out: &mut impl Write, found: &Found) -> io::Result<()> {
+    let record = found.message.record();
+    let (id, bytes, said) = (found.message.id().to_string(), record.len(), found.said.clone());
+    say_line(out, &Answer::Message { id, bytes, said })?;
+    out.write_all(record)
+}

@@ -1,0 +1,286 @@
+//! What a node has, a page at a time: whoever goes through a list holds where it goes on and nothing else, and no page costs
+//! the engine more than its bound.
+
+use std::collections::BTreeMap;
+
+use super::inbox::{Origin, Progress, is_dead};
+use super::state::State;
+use crate::format::control::StreamOwner;
+use crate::ids::{Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
+use crate::limits::{LIST_LOOKS_PER_PAGE, LIST_MESSAGES_PER_PAGE};
+use crate::log::index::Span;
+
+/// Which list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// All messages, each once, in the order of the log.
+    Keys,
+    /// Those that wait for a handler, in the order of the log.
+    Incoming,
+    /// Those without a handler, in the order of the log.
+    Parked,
+    /// Those that a handler gave up, in the order of the log.
+    DeadLetters,
+    /// Those that are owed, stream by stream.
+    Outgoing,
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whereabouts {
+    /// It waits for a handler.
+    Incoming,
+    /// It is owed to a peer.
+    Outgoing,
+    /// It has no handler.
+    Parked,
+    /// A handler gave it up.
+    Dead,
+}
+
+/// Where a list goes on: at a record or, among those that are owed, at a position of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The record.
+    pub lsn: Lsn,
+    /// The stream.
+    pub stream: StreamId,
+    /// The position in it.
+    pub position: Position,
+}
+
+impl Cursor {
+    fn at(lsn: Lsn) -> Cursor {
+        Cursor { lsn, ..Cursor::default() }
+    }
+}
+
+/// Where the record of a message lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// The record to read: it is the message, or carries it.
+    pub bearer: Lsn,
+    /// Whether it carries it.
+    pub is_carried: bool,
+    /// What to read.
+    pub span: Span,
+}
+
+/// What a list says of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// Where it is, in rising order.
+    Places(Vec<Whereabouts>),
+    /// What its handlers have done.
+    Handlers(Progress),
+    /// To whom it is owed.
+    Owed {
+        /// On which stream.
+        stream: StreamId,
+        /// At which position.
+        position: Position,
+        /// The node; nobody has answered at the address if there is none.
+        node: Option<NodeId>,
+        /// Where it is dialled, or says that it can be reached.
+        address: String,
+    },
+}
+
+/// One message of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Where a list that begins with it goes on.
+    pub cursor: Cursor,
+    /// Its record here.
+    pub lsn: Lsn,
+    /// Who published it.
+    pub node: NodeId,
+    /// In which life of its log.
+    pub incarnation: Incarnation,
+    /// Where it lies.
+    pub place: RecordPlace,
+    /// What the list says of it.
+    pub remark: Remark,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Its messages. There may be none on a page that is not the last.
+    pub messages: Vec<Listed>,
+    /// Where the next page begins; `None` behind the last.
+    pub next: Option<Cursor>,
+}
+
+/// A node as others know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acquaintance {
+    /// Who it is.
+    pub node: NodeId,
+    /// What it calls itself.
+    pub name: String,
+    /// Where it is dialled, or says that it can be reached; empty if neither is known.
+    pub address: String,
+}
+
+impl State {
+    /// What is known of a node, this one included.
+    #[must_use]
+    pub fn acquaintance(&self, slot: PeerSlot) -> Acquaintance {
+        let node = self.node_of(slot);
+        if slot == PeerSlot::SELF {
+            let (name, address) = (self.opening.name.clone(), self.opening.address.clone());
+            return Acquaintance { node, name, address };
+        }
+        let peer = self.peers.get(&slot);
+        let named = peer.map(|peer| peer.address.clone()).filter(|address| !address.is_empty());
+        let dialled = self.addresses_of(slot).map(|(address, _)| address.clone()).next();
+        let name = peer.map_or_else(String::new, |peer| peer.name.clone());
+        Acquaintance { node, name, address: dialled.or(named).unwrap_or_default() }
+    }
+
+    /// A part of a list, of what is durable.
+    #[must_use]
+    pub fn page(&self, durable: Lsn, list: List, from: Cursor) -> Page {
+        let lister = Lister { state: self, durable, page: Page::default() };
+        match list {
+            List::Keys => lister.keys(from.lsn),
+            List::Incoming => lister.inbox(from.lsn, Whereabouts::Incoming),
+            List::Parked => lister.inbox(from.lsn, Whereabouts::Parked),
+            List::DeadLetters => lister.dead_letters(from.lsn),
+            List::Outgoing => lister.outgoing(from),
+        }
+    }
+}
+
+struct Lister<'a> {
+    state: &'a State,
+    durable: Lsn,
+    page: Page,
+}
+
+impl Lister<'_> {
+    fn push(&mut self, cursor: Cursor, lsn: Lsn, origin: Origin, remark: Remark) {
+        let index = &self.state.index;
+        let bearer = index.bearer(lsn);
+        // A copy that is not durable yet, though the message is: it is found a moment later.
+        if bearer > self.durable {
+            return;
+        }
+        let place =
+            RecordPlace { bearer, is_carried: index.is_carried(lsn), span: index.span(bearer, self.durable) };
+        let (node, incarnation) = (self.state.node_of(origin.slot), origin.incarnation);
+        self.page.messages.push(Listed { cursor, lsn, node, incarnation, place, remark });
+    }
+
+    fn ends_at(mut self, next: Option<Cursor>) -> Page {
+        self.page.next = next;
+        self.page
+    }
+
+    fn is_full(&self) -> bool {
+        self.page.messages.len() >= LIST_MESSAGES_PER_PAGE
+    }
+
+    fn whereabouts(&self, lsn: Lsn) -> Whereabouts {
+        let inbox = &self.state.inbox;
+        if inbox.parked().contains(lsn) {
+            Whereabouts::Parked
+        } else if inbox.progress().get(&lsn).is_some_and(is_dead) {
+            Whereabouts::Dead
+        } else {
+            Whereabouts::Incoming
+        }
+    }
+
+    fn inbox(mut self, from: Lsn, wanted: Whereabouts) -> Page {
+        let runs = self.state.inbox.runs_in(from, self.durable.plus(1));
+        let all =
+            runs.flat_map(|run| (0..run.range.count).map(move |n| (run.range.first.plus(n), run.origin)));
+        for (looks, (lsn, origin)) in all.enumerate() {
+            if self.is_full() || looks == LIST_LOOKS_PER_PAGE {
+                return self.ends_at(Some(Cursor::at(lsn)));
+            }
+            if self.whereabouts(lsn) == wanted {
+                let progress = self.state.inbox.progress().get(&lsn).cloned().unwrap_or_default();
+                self.push(Cursor::at(lsn), lsn, origin, Remark::Handlers(progress));
+            }
+        }
+        self.ends_at(None)
+    }
+
+    fn dead_letters(mut self, from: Lsn) -> Page {
+        for (looks, (lsn, progress)) in self.state.inbox.progress().range(from..).enumerate() {
+            if self.is_full() || looks == LIST_LOOKS_PER_PAGE {
+                return self.ends_at(Some(Cursor::at(*lsn)));
+            }
+            let run = self.state.inbox.next_run(*lsn).filter(|_| is_dead(progress) && *lsn <= self.durable);
+            if let Some(run) = run {
+                self.push(Cursor::at(*lsn), *lsn, run.origin, Remark::Handlers(progress.clone()));
+            }
+        }
+        self.ends_at(None)
+    }
+
+    fn outgoing(mut self, from: Cursor) -> Page {
+        for (id, stream) in self.state.streams.range(from.stream..) {
+            let mut position = if *id == from.stream { from.position } else { Position(0) };
+            while let Some(run) = stream.at(position).filter(|run| run.lsn <= self.durable) {
+                let cursor = |position| Cursor { stream: *id, position, lsn: Lsn(0) };
+                for n in 0..run.count.min(self.durable.plus(1).since(run.lsn)) {
+                    let (position, lsn) = (run.position.plus(n), run.lsn.plus(n));
+                    if self.is_full() {
+                        return self.ends_at(Some(cursor(position)));
+                    }
+                    let (node, address) = self.owner(&stream.owner);
+                    let remark = Remark::Owed { stream: *id, position, node, address };
+                    self.push(cursor(position), lsn, self.own(), remark);
+                }
+                position = run.position.plus(run.count);
+            }
+        }
+        self.ends_at(None)
+    }
+
+    fn owner(&self, owner: &StreamOwner) -> (Option<NodeId>, String) {
+        match owner {
+            StreamOwner::Peer(slot) => {
+                let Acquaintance { node, address, .. } = self.state.acquaintance(*slot);
+                (Some(node), address)
+            }
+            StreamOwner::Address(address) => (None, address.clone()),
+        }
+    }
+
+    fn keys(mut self, from: Lsn) -> Page {
+        let end = self.durable.plus(1);
+        let inbox = self.state.inbox.runs_in(from, end).next().map(|run| run.range.first);
+        let owed = self.state.streams.values().filter_map(|stream| stream.owed_in(from, end).next());
+        let Some(first) = owed.map(|run| run.lsn).chain(inbox).min() else { return self.ends_at(None) };
+        // What lies in a window of the log, from all that it lies in.
+        let last = first.plus(LIST_MESSAGES_PER_PAGE as u64).min(end);
+        let mut found: BTreeMap<Lsn, (Origin, Vec<Whereabouts>)> = BTreeMap::new();
+        for run in self.state.inbox.runs_in(first, last) {
+            for lsn in (0..run.range.count).map(|n| run.range.first.plus(n)) {
+                found.insert(lsn, (run.origin, vec![self.whereabouts(lsn)]));
+            }
+        }
+        for run in self.state.streams.values().flat_map(|stream| stream.owed_in(first, last)) {
+            for lsn in (0..run.count).map(|n| run.lsn.plus(n)) {
+                let (_, places) = found.entry(lsn).or_insert((self.own(), Vec::new()));
+                places.push(Whereabouts::Outgoing);
+            }
+        }
+        for (lsn, (origin, mut places)) in found {
+            places.sort_unstable();
+            places.dedup();
+            self.push(Cursor::at(lsn), lsn, origin, Remark::Places(places));
+        }
+        self.ends_at((last < end).then(|| Cursor::at(last)))
+    }
+
+    /// What this node publishes is its own.
+    fn own(&self) -> Origin {
+        Origin { slot: PeerSlot::SELF, incarnation: self.state.identity.incarnation }
+    }
+}
