@@ -49,6 +49,7 @@ fn config(id: u128, address: &str) -> Config {
         epoch: Epoch(1),
         nonce: id as u64,
         name: String::new(),
+        dials: true,
         advertised: address.to_owned(),
         own_addresses: vec![address.to_owned()],
         retry: Retry::default(),

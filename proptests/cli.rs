@@ -2,6 +2,8 @@
 // All of this is test code, though not all of it stands in a test function.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/administering.rs"]
+mod administering;
 #[path = "cli/inspecting.rs"]
 mod inspecting;
 #[path = "cli/measuring.rs"]

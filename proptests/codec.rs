@@ -11,7 +11,9 @@ use resolute::format::batch::{
 };
 use resolute::format::body::BodyDefect;
 use resolute::format::checksum::checksum;
-use resolute::format::control::{Accepted, Carried, Control, IntentState, PeerRecord, StreamOwner};
+use resolute::format::control::{
+    Accepted, Carried, Change, Control, InboxPlace, IntentState, PeerRecord, StreamOwner, Verb,
+};
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind, FrameView, RUN_HEADER_BYTES};
 use resolute::format::frame::{append as append_frame, append_run_headers};
 use resolute::format::message::{MessageHead, MessageParts, MessageView, extension};
@@ -66,6 +68,11 @@ fn control_of_messages() -> impl Strategy<Value = Control> {
     prop_oneof![
         ranges().prop_map(Control::Handled),
         ranges().prop_map(Control::Parked),
+        (any::<(u64, bool, u8)>(), text(), ranges()).prop_map(|((at, removes, place), who, ranges)| {
+            let verb = if removes { Verb::Remove } else { Verb::Retry };
+            let place = [InboxPlace::Incoming, InboxPlace::Parked, InboxPlace::Dead][usize::from(place) % 3];
+            Control::Administered(Change { at: Wall(at), who, verb, place, ranges })
+        }),
         cursors().prop_map(Control::Acked),
         failure().prop_map(|((lsn, attempts, at), handler, reason)| Control::Attempt {
             lsn: Lsn(lsn),

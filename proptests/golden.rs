@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, BatchView, OwedRun, padded, seal};
-use resolute::format::control::{Accepted, Carried, Control, IntentState, PeerRecord, StreamOwner};
+use resolute::format::control::{
+    Accepted, Carried, Change, Control, InboxPlace, IntentState, PeerRecord, StreamOwner, Verb,
+};
 use resolute::format::entry::{Entry, Place, StoreKind};
 use resolute::format::frame::{FrameKind, FrameView, append as append_frame, append_run_headers};
 use resolute::format::message::{MessageHead, MessageParts, MessageView, extension};
@@ -177,6 +179,13 @@ pub fn control(kind: RecordKind) -> Option<Control> {
         RecordKind::Message | RecordKind::Accepted | RecordKind::Carried | RecordKind::Entry => return None,
         RecordKind::Handled => Control::Handled(ranges()),
         RecordKind::Parked => Control::Parked(ranges()),
+        RecordKind::Administered => Control::Administered(Change {
+            at,
+            who: "zoe (uid 1000)".to_owned(),
+            verb: Verb::Remove,
+            place: InboxPlace::Dead,
+            ranges: ranges(),
+        }),
         RecordKind::Acked => {
             Control::Acked(vec![(StreamId(1), Position(8)), (StreamId(6), Position(1 << 33))])
         }

@@ -2,6 +2,7 @@
 // All of this is test code, though not all of it stands in a test function.
 #![allow(clippy::unwrap_used)]
 
+mod administering;
 mod backlog;
 mod bad_input;
 mod claims;

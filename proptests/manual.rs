@@ -245,7 +245,7 @@ impl Sample {
                 Some(field) => decoded.match_indices(&format!(" {field}: ")).any(|(at, name)| {
                     let rest = &decoded[at + name.len()..];
                     let inner = rest.trim_start_matches(|c: char| c.is_alphabetic() || c == '(' || c == '[');
-                    rest.starts_with(value) || inner.starts_with(value)
+                    [rest, rest.trim_start_matches('['), inner].iter().any(|rest| rest.starts_with(value))
                 }),
                 None => decoded.contains(value),
             };
@@ -295,6 +295,14 @@ fn put_log_type(sample: &mut Sample, kind: &str) -> Vec<String> {
         "texts" => {
             out.u32(1);
             return vec![sample.text()];
+        }
+        "verb" => {
+            out.u8(1);
+            return vec!["Remove".to_owned()];
+        }
+        "place" => {
+            out.u8(2);
+            return vec!["Dead".to_owned()];
         }
         "record" => drop(out.bytes(&[value as u8; 3])),
         other => panic!("the manual has a type {other} that this test does not know"),

@@ -26,9 +26,9 @@ pub mod wire;
 
 pub use bus::inspect;
 pub use bus::{
-    Batch, Builder, Bus, Deliveries, Delivery, DestinationStatus, DrainReport, Envelope, Error, ErrorClass,
-    FromEnvelope, Handled, Handler, HandlerError, Header, IntoTopics, Json, Message, NotDecoded, Receipt,
-    Serve, Status, Subscription, Ticket, WantedTopic,
+    AdministerError, Administrator, Batch, Builder, Bus, Deliveries, Delivery, DestinationStatus,
+    DrainReport, Envelope, Error, ErrorClass, FromEnvelope, Handled, Handler, HandlerError, Header,
+    IntoTopics, Json, Message, NotDecoded, Place, Receipt, Serve, Status, Subscription, Ticket, WantedTopic,
 };
 pub use engine::config::Retry;
 

@@ -268,6 +268,9 @@ pub const LIST_LOOKS_PER_PAGE: usize = 4_096;
 /// Connections to a node's control socket at the same time.
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
 
+/// How often a message of a list is looked for anew whose place in the log had changed by the time that it was read.
+pub const CONTROL_LOOKS_AGAIN_MAX: u32 = 20;
+
 /// Bytes of one request on a control socket.
 pub const CONTROL_REQUEST_BYTES_MAX: u64 = 64 << 10;
 

@@ -71,6 +71,7 @@ impl Node {
             epoch: Epoch(1),
             nonce: 1,
             name: "n".to_owned(),
+            dials: true,
             advertised: ADDRESS.to_owned(),
             own_addresses: vec![ADDRESS.to_owned()],
             retry: Retry::default(),

@@ -270,7 +270,7 @@ impl World {
     /// Each handler of each message succeeded or gave up; what has no handler is parked.
     fn check_handled(&self, index: usize, own: NodeId, state: &State) {
         let Some(log) = self.model.logs.get(&own) else { return };
-        for (lsn, number) in &log.inbox {
+        for (lsn, number) in log.inbox.iter().filter(|(lsn, _)| !log.taken_out.contains(lsn)) {
             let topics = match &self.model.sent[number].1 {
                 super::model::Sent::Event(topics) => topics.clone(),
                 super::model::Sent::Command(_) => vec!["cmd".to_owned()],

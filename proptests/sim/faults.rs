@@ -29,6 +29,8 @@
 //! other. Some come again, and one stays and is a peer like any other. Frames come in pieces on several connections at once, and
 //! a node has memory for little more than one of the largest.
 //!
+//! **Somebody interferes**: messages that are parked or given up are tried again, or any are taken out of the inbox, at any moment.
+//!
 //! Which of these may happen is drawn for each seed, so that rare combinations are not drowned by common ones. How often each did
 //! happen is counted: one that never does is a failure of the simulation.
 
@@ -65,11 +67,12 @@ pub enum Fault {
     Cloned,
     GaveWay,
     CameBack,
+    Administered,
     Crowded,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 26] = [
+    pub const ALL: [Fault; 27] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -95,6 +98,7 @@ impl Fault {
         Fault::Cloned,
         Fault::GaveWay,
         Fault::CameBack,
+        Fault::Administered,
         Fault::Crowded,
     ];
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use resolute::format::batch::BatchView;
-use resolute::format::control::{Accepted, Control, PeerRecord};
+use resolute::format::control::{Accepted, Change, Control, InboxPlace, PeerRecord, Verb};
 use resolute::format::message::MessageView;
 use resolute::format::record::{RecordKind, RecordView, Records};
 use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId, PeerSlot, Position, StreamId};
@@ -61,6 +61,9 @@ pub struct Log {
     pub done: BTreeMap<(Lsn, String), Lsn>,
     pub failures: BTreeMap<(Lsn, String), u32>,
     pub dead: BTreeSet<(Lsn, String)>,
+    parked: BTreeSet<Lsn>,
+    /// Messages that somebody took out of the inbox.
+    pub taken_out: BTreeSet<Lsn>,
     /// Positions up to which streams of peers were accepted.
     pub cursors: BTreeMap<(PeerSlot, StreamId), Vec<(Lsn, Position)>>,
     /// Messages whose destination was removed after them: nobody minds if they came.
@@ -172,17 +175,63 @@ impl Log {
                     self.handled.insert(Lsn(lsn), at);
                 }
             }
+            Control::Administered(change) => self.learn_change(at, change),
+            Control::Parked(ranges) => {
+                let all = ranges.iter().flat_map(|range| range.first.0..range.end().0).map(Lsn);
+                let is_here = |lsn: &Lsn| self.inbox.contains_key(lsn) && !self.handled.contains_key(lsn);
+                let here: Vec<Lsn> = all.filter(is_here).collect();
+                self.parked.extend(here);
+            }
             Control::HandlerDone { lsn, handler } => {
+                self.parked.remove(lsn);
                 self.done.insert((*lsn, handler.clone()), at);
             }
             Control::Attempt { lsn, attempts, handler, .. } => {
+                self.parked.remove(lsn);
                 self.failures.insert((*lsn, handler.clone()), *attempts);
             }
             Control::DeadLetter { lsn, handler, attempts, .. } => {
+                self.parked.remove(lsn);
                 self.failures.insert((*lsn, handler.clone()), *attempts);
                 self.dead.insert((*lsn, handler.clone()));
             }
             _ => {}
+        }
+    }
+
+    fn place_of(&self, lsn: Lsn) -> InboxPlace {
+        let of = || (lsn, String::new())..(lsn.plus(1), String::new());
+        let is_over =
+            |handler: &(Lsn, String)| self.dead.contains(handler) || self.done.contains_key(handler);
+        if self.parked.contains(&lsn) {
+            InboxPlace::Parked
+        } else if self.dead.range(of()).next().is_some()
+            && self.failures.range(of()).all(|(handler, _)| is_over(handler))
+        {
+            InboxPlace::Dead
+        } else {
+            InboxPlace::Incoming
+        }
+    }
+
+    fn learn_change(&mut self, at: Lsn, change: &Change) {
+        let all = change.ranges.iter().flat_map(|range| range.first.0..range.end().0).map(Lsn);
+        let is_here = |lsn: &Lsn| self.inbox.contains_key(lsn) && !self.handled.contains_key(lsn);
+        let all: Vec<Lsn> = all.filter(|lsn| is_here(lsn) && self.place_of(*lsn) == change.place).collect();
+        for lsn in all {
+            self.parked.remove(&lsn);
+            if change.verb == Verb::Remove {
+                self.handled.insert(lsn, at);
+                self.taken_out.insert(lsn);
+                continue;
+            }
+            // Those who succeeded are not called again, those who gave up begin anew.
+            let of = (lsn, String::new())..(lsn.plus(1), String::new());
+            let dead: Vec<_> = self.dead.range(of).cloned().collect();
+            for handler in dead {
+                self.dead.remove(&handler);
+                self.failures.remove(&handler);
+            }
         }
     }
 

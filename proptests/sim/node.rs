@@ -141,6 +141,7 @@ impl Node {
             epoch: Epoch(state.opening.epoch.0 + 1),
             nonce: rng.number(),
             name: format!("node {}", self.index),
+            dials: true,
             advertised: if self.reachable { self.address() } else { String::new() },
             own_addresses: vec![self.address()],
             retry: RETRY,

@@ -30,6 +30,9 @@ const KEPT_BYTES_FEW: usize = RUN_BYTES_MAX + READ_BYTES_MIN;
 /// Makes another seed of each.
 const SALT: u64 = 0x5eed_0f01_d5ea_5e1f;
 
+/// And another for those who interfere, so that the histories without them stay what they are.
+const SALT_OF_HANDS: u64 = 0x0ad3_1a15_7e7e_d000;
+
 /// What may happen in one history, beside what disks do.
 struct Plan {
     faults: Faults,
@@ -107,8 +110,13 @@ fn history(seed: u64) -> World {
             world.subscribe(node, address, steps::TOPICS[0]);
         }
     }
+    let mut hand = Rng::new(seed ^ SALT_OF_HANDS);
+    let interferes = hand.chance(30);
     for _ in 0..plan.steps {
         step(&plan, &mut rng, &mut world);
+        if interferes && hand.chance(15) {
+            world.administer(hand.below(3) as usize, &mut hand);
+        }
     }
     world.settle();
     world

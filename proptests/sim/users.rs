@@ -2,12 +2,16 @@
 
 use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
+use resolute::format::control::{InboxPlace, Verb};
 use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{FLAG_ATOMIC_MORE, FLAG_COMMAND};
+use resolute::ids::{Lsn, LsnRange};
 use resolute::limits::BATCH_RECORD_BYTES_MAX;
 use resolute::time::Wall;
 
+use super::faults::Fault;
 use super::model::{MessageNumber, Sent};
+use super::rng::Rng;
 use super::world::{Event, World};
 
 /// What publishers leave free of a batch, so that the records of a new route find room.
@@ -50,6 +54,26 @@ impl World {
             node,
             Request::Unsubscribe { address: address.to_owned(), topics: vec![topic.to_owned()] },
         )
+    }
+
+    /// Somebody has messages of the inbox tried again, or taken out.
+    pub fn administer(&mut self, node: usize, rng: &mut Rng) {
+        let Some(up) = &self.nodes[node].up else { return };
+        let (verb, place) = [
+            (Verb::Retry, InboxPlace::Parked),
+            (Verb::Retry, InboxPlace::Dead),
+            (Verb::Remove, InboxPlace::Incoming),
+            (Verb::Remove, InboxPlace::Parked),
+            (Verb::Remove, InboxPlace::Dead),
+        ][rng.below(5) as usize];
+        let all = LsnRange { first: Lsn(1), count: u64::MAX >> 1 };
+        let here = up.engine.state().inbox.at_place(all, place);
+        let one = |first| LsnRange { first, count: 1 };
+        let ranges: Vec<LsnRange> = here.filter(|_| rng.chance(30)).take(5).map(one).collect();
+        if !ranges.is_empty() {
+            self.tally.count(Fault::Administered);
+            self.request(node, Request::Change { who: "zoe".to_owned(), verb, place, ranges });
+        }
     }
 
     pub fn is_done(&self, node: usize, id: RequestId) -> bool {

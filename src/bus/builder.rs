@@ -178,6 +178,7 @@ impl Builder {
             retry: self.retry,
             segment_bytes: self.segment_bytes,
             inbox_bytes_max: self.inbox_bytes_max,
+            is_alone: false,
         };
         let handlers = self.handlers.into_iter().map(|(registration, _)| registration).collect();
         let registry = Registry::new(handlers, self.concurrency, self.timeout);

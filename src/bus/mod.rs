@@ -1,6 +1,7 @@
 //! The API: what a service imports. Its futures run on any executor; the engine has its own thread.
 #![forbid(unsafe_code)]
 
+mod administrator;
 mod builder;
 mod control;
 mod deliveries;
@@ -21,6 +22,7 @@ mod stopwatch;
 mod subscription;
 pub mod yardstick;
 
+pub use administrator::{AdministerError, Administrator, Place};
 pub use builder::Builder;
 pub use deliveries::{Deliveries, Delivery};
 pub use envelope::{Envelope, FromEnvelope, Header, Json, NotDecoded};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::administer_arguments::{Remove, Retry};
 use super::bench::arguments::{Bench, BenchReceiver};
 use super::exit::CODES;
 use super::list_arguments::{ListArguments, SubscriberArguments};
@@ -77,6 +78,19 @@ pub enum Command {
     /// Lists the messages that a handler gave up, and why.
     #[command(after_help = CODES)]
     DeadLetters(ListArguments),
+    /// Has messages handled again that are parked or were given up.
+    ///
+    /// Handlers that succeeded are not called again; those that gave up begin anew. A message for which there still is no handler
+    /// is parked again. If a process has the node open it does so at once, if none has, the next opening does. Who asked for it is
+    /// written to the log.
+    #[command(after_help = CODES)]
+    Retry(Retry),
+    /// Removes messages from the inbox, for good.
+    ///
+    /// Without --yes it lists what it would remove, and the code is 2. A handler that has one of the messages already is not
+    /// stopped. Who asked for it is written to the log.
+    #[command(visible_alias = "purge", after_help = CODES)]
+    Remove(Remove),
     /// Lists every message that can still be read from a damaged log, and names all damage.
     ///
     /// A node is not opened on a damaged log, and the other commands refuse it too. This one passes over what is damaged. It
@@ -202,7 +216,7 @@ pub struct Subscribe {
 /// A data directory that is looked at.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// The data directory of the node. Nothing is written there.
+    /// The data directory of the node.
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
     /// Writes JSON: an object, or for lists one line for each entry.

@@ -4,6 +4,8 @@
 //! [`crate::bus::inspect`].
 #![forbid(unsafe_code)]
 
+mod administer;
+mod administer_arguments;
 mod arguments;
 mod bench;
 mod demo;
@@ -64,6 +66,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Outgoing(arguments) => lists::outgoing(&arguments),
         Command::Parked(arguments) => lists::parked(&arguments),
         Command::DeadLetters(arguments) => lists::dead_letters(&arguments),
+        Command::Retry(arguments) => administer::retry(&arguments),
+        Command::Remove(arguments) => administer::remove(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Map(command) => stores::map(command),
         Command::Queue(command) => stores::queue(command),

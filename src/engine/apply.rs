@@ -88,6 +88,8 @@ pub enum Applied {
     Addresses,
     /// Messages that were published before are in the inbox now.
     Inbox(LsnRange),
+    /// Messages that were parked or given up are to be handled again.
+    Retried(LsnRange),
 }
 
 impl State {
@@ -244,6 +246,7 @@ impl State {
         match control {
             Control::Handled(ranges) => ranges.into_iter().for_each(|range| self.handled(range)),
             Control::Parked(ranges) => ranges.into_iter().for_each(|range| self.inbox.park(range)),
+            Control::Administered(change) => self.administered(&change, applied),
             Control::Acked(cursors) => {
                 cursors.into_iter().for_each(|(id, position)| self.acked(id, position))
             }
@@ -334,7 +337,7 @@ impl State {
         }
     }
 
-    fn handled(&mut self, range: LsnRange) {
+    pub(super) fn handled(&mut self, range: LsnRange) {
         self.inbox.remove(range);
         self.forget_carried(range.first, range.count);
     }

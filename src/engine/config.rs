@@ -50,6 +50,8 @@ pub struct Config {
     pub nonce: u64,
     /// The name this node gives itself.
     pub name: String,
+    /// Whether it looks for its peers.
+    pub dials: bool,
     /// Where peers can reach it; empty if they cannot.
     pub advertised: String,
     /// Addresses that are this node's own: a message to one of them goes no further.

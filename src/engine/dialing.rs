@@ -126,7 +126,7 @@ impl Engine {
     /// Asks for the connections that are due, but for peers with whom a session goes on.
     pub(super) fn poll_dials(&mut self) {
         let now = self.now.monotonic;
-        if self.failed || self.closing || self.dials.next_at().is_none_or(|at| at > now) {
+        if !self.may_dial() || self.dials.next_at().is_none_or(|at| at > now) {
             return;
         }
         let due =
@@ -144,6 +144,11 @@ impl Engine {
                 self.events.push_back(Event::Dial(address));
             }
         }
+    }
+
+    /// Whether peers are looked for at all.
+    pub(super) fn may_dial(&self) -> bool {
+        self.config.dials && !self.failed && !self.closing
     }
 
     /// The peer that is known to answer at an address, or says so.

@@ -65,6 +65,17 @@ impl Dispatching {
         }
     }
 
+    /// What was decided of these messages is no longer so: they are called again. One that is at handlers now comes back from
+    /// there by itself.
+    pub(super) fn retried(&mut self, range: LsnRange) {
+        for lsn in (0..range.count).map(|n| range.first.plus(n)) {
+            self.decided.remove(&lsn);
+            if !self.out.contains(lsn) {
+                self.came_late(LsnRange { first: lsn, count: 1 });
+            }
+        }
+    }
+
     /// Everything that was decided is applied.
     pub(super) fn all_applied(&mut self) {
         self.decided.clear();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ranges::LsnSet;
+use crate::format::control::InboxPlace;
 use crate::ids::{Incarnation, Lsn, LsnRange, PeerSlot};
 use crate::time::Wall;
 
@@ -102,6 +103,36 @@ impl Inbox {
     #[must_use]
     pub fn progress(&self) -> &BTreeMap<Lsn, Progress> {
         &self.progress
+    }
+
+    /// Where a message of the inbox is.
+    #[must_use]
+    pub fn place_of(&self, lsn: Lsn) -> InboxPlace {
+        if self.parked.contains(lsn) {
+            InboxPlace::Parked
+        } else if self.progress.get(&lsn).is_some_and(is_dead) {
+            InboxPlace::Dead
+        } else {
+            InboxPlace::Incoming
+        }
+    }
+
+    /// Those of a range that are at that place.
+    pub fn at_place(&self, range: LsnRange, place: InboxPlace) -> impl Iterator<Item = Lsn> + '_ {
+        let here = self.runs_in(range.first, range.end());
+        let all = here.flat_map(|run| (0..run.range.count).map(move |n| run.range.first.plus(n)));
+        all.filter(move |lsn| self.place_of(*lsn) == place)
+    }
+
+    /// A message is as if it had neither been parked nor given up. Handlers that succeeded are not called again.
+    pub fn retry(&mut self, lsn: Lsn) {
+        self.parked.remove(LsnRange { first: lsn, count: 1 });
+        if let Some(progress) = self.progress.get_mut(&lsn) {
+            progress.retain(|_, state| !matches!(state, HandlerState::Dead { .. }));
+            if progress.is_empty() {
+                self.progress.remove(&lsn);
+            }
+        }
     }
 
     /// How many messages are given up.
@@ -237,6 +268,24 @@ mod tests {
         assert_eq!((inbox.dead(), inbox.waiting()), (0, 2));
         inbox.set_progress(Lsn(1), "b", HandlerState::Done);
         assert_eq!((inbox.dead(), inbox.waiting()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_retried_waits_again_and_only_handlers_that_gave_up_forget_it() {
+        let mut inbox = Inbox::default();
+        inbox.add(range(1, 3), 30, ORIGIN);
+        let dead = HandlerState::Dead { attempts: 3, at: Wall(1), reason: "no".into() };
+        inbox.set_progress(Lsn(1), "a", dead.clone());
+        inbox.set_progress(Lsn(1), "b", HandlerState::Done);
+        inbox.set_progress(Lsn(2), "a", dead);
+        inbox.park(range(3, 1));
+        let at =
+            |inbox: &Inbox, place| inbox.at_place(range(0, 10), place).map(|lsn| lsn.0).collect::<Vec<_>>();
+        assert_eq!((at(&inbox, InboxPlace::Dead), at(&inbox, InboxPlace::Parked)), (vec![1, 2], vec![3]));
+        (1..4).for_each(|lsn| inbox.retry(Lsn(lsn)));
+        assert_eq!(at(&inbox, InboxPlace::Incoming), [1, 2, 3]);
+        assert_eq!(inbox.progress().get(&Lsn(1)).map(|progress| progress.len()), Some(1));
+        assert_eq!((inbox.progress().len(), inbox.waiting()), (1, 3));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::inbox::{Origin, Progress, is_dead};
 use super::state::State;
-use crate::format::control::StreamOwner;
+use crate::format::control::{InboxPlace, StreamOwner};
 use crate::ids::{Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
 use crate::limits::{LIST_LOOKS_PER_PAGE, LIST_MESSAGES_PER_PAGE};
 use crate::log::index::Span;
@@ -183,13 +183,10 @@ impl Lister<'_> {
     }
 
     fn whereabouts(&self, lsn: Lsn) -> Whereabouts {
-        let inbox = &self.state.inbox;
-        if inbox.parked().contains(lsn) {
-            Whereabouts::Parked
-        } else if inbox.progress().get(&lsn).is_some_and(is_dead) {
-            Whereabouts::Dead
-        } else {
-            Whereabouts::Incoming
+        match self.state.inbox.place_of(lsn) {
+            InboxPlace::Incoming => Whereabouts::Incoming,
+            InboxPlace::Parked => Whereabouts::Parked,
+            InboxPlace::Dead => Whereabouts::Dead,
         }
     }
 

@@ -14,6 +14,7 @@
 //! 4. Sleep until something happens, at most until [`Engine::next_wake`].
 #![forbid(unsafe_code)]
 
+mod administering;
 mod allowance;
 pub mod apply;
 pub mod backoff;
@@ -303,7 +304,7 @@ impl Engine {
         let sessions =
             self.sessions.iter().filter(|session| session.phase != Phase::Over).map(|s| self.session_wake(s));
         let others = [
-            self.dials.next_at().filter(|_| !self.failed && !self.closing),
+            self.dials.next_at().filter(|_| self.may_dial()),
             self.dispatch.next_at(self.now.monotonic),
             self.requests.next_at(),
             self.freeing.next_at(),

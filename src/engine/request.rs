@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
-use crate::format::control::{Control, IntentState, PeerRecord, StreamOwner};
+use crate::format::control::{Change, Control, InboxPlace, IntentState, PeerRecord, StreamOwner, Verb};
 use crate::format::record::RECORD_HEADER_BYTES;
-use crate::ids::{Lsn, PeerSlot, Position};
+use crate::ids::{Lsn, LsnRange, PeerSlot, Position};
 use crate::limits::INTEREST_BYTES_MAX;
 use crate::time::{Monotonic, Now};
 use crate::wire::bodies::interest_bytes;
@@ -45,6 +45,17 @@ pub enum Request {
     Drain {
         /// When to give up.
         deadline: Monotonic,
+    },
+    /// To change what is in the inbox, by hand. Done when that is durable.
+    Change {
+        /// Who asks for it.
+        who: String,
+        /// What is done.
+        verb: Verb,
+        /// With messages that are there.
+        place: InboxPlace,
+        /// Which: at most [`LIST_ENTRIES_MAX`](crate::format::control::LIST_ENTRIES_MAX).
+        ranges: Vec<LsnRange>,
     },
     /// To know when at least so many subscriptions match a topic.
     Subscribers {
@@ -103,6 +114,11 @@ impl Engine {
             Request::Confirmed { address, topics } => {
                 self.requests.confirmed.push((id, address, topics));
                 self.check_confirmed();
+            }
+            Request::Change { who, verb, place, ranges } => {
+                let change = Change { at: now.wall, who, verb, place, ranges };
+                self.pending.push_back(Pending::Control(Control::Administered(change)));
+                self.pending.push_back(Pending::Done(id));
             }
             Request::RemoveDestination { address } => self.remove_destination(id, &address),
             Request::Drain { deadline } => {

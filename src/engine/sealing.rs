@@ -133,6 +133,7 @@ impl Engine {
                 }
                 Applied::Addresses => refresh = true,
                 Applied::Inbox(range) => self.dispatch.came_late(range),
+                Applied::Retried(range) => self.dispatch.retried(range),
             }
         }
         if refresh {

@@ -107,11 +107,13 @@ pub enum RecordKind {
     Seen = 26,
     /// A change of a map or a queue, in a log of its own: a node's log has none.
     Entry = 27,
+    /// Somebody changed by hand what is in the inbox.
+    Administered = 28,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [RecordKind; 27] = [
+    pub const ALL: [RecordKind; 28] = [
         RecordKind::Message,
         RecordKind::Accepted,
         RecordKind::Handled,
@@ -139,6 +141,7 @@ impl RecordKind {
         RecordKind::Openings,
         RecordKind::Seen,
         RecordKind::Entry,
+        RecordKind::Administered,
     ];
 
     /// The kind of that number, if it is one.
@@ -405,6 +408,6 @@ mod tests {
             assert_eq!(RecordKind::from_number(*kind as u8), Some(*kind));
         }
         assert_eq!(RecordKind::from_number(0), None);
-        assert_eq!(RecordKind::from_number(28), None);
+        assert_eq!(RecordKind::from_number(29), None);
     }
 }

@@ -68,7 +68,7 @@ pub struct Parts {
     /// The open segments.
     pub files: SegmentFiles,
     /// The socket that peers connect to.
-    pub listener: Listener,
+    pub listener: Option<Listener>,
     /// Makes connections.
     pub dialler: Dialler,
     /// How the log was found.
@@ -130,13 +130,14 @@ impl Driver {
     pub async fn run(mut self, ready: impl FnOnce()) {
         let registration = self.parts.pool.register();
         tracing::debug!(%registration, "buffers");
-        let accepting = match self.parts.listener.start(&self.inputs) {
-            Ok(task) => Some(task),
-            Err(error) => {
-                self.fail(error);
-                None
-            }
-        };
+        let accepting =
+            match self.parts.listener.as_ref().map(|listener| listener.start(&self.inputs)).transpose() {
+                Ok(task) => task,
+                Err(error) => {
+                    self.fail(error);
+                    None
+                }
+            };
         let mut ready = Some(ready);
         while self.closing != Closing::Over {
             self.turn();
@@ -150,7 +151,7 @@ impl Driver {
                 self.park().await;
             }
         }
-        self.parts.listener.end();
+        self.parts.listener.iter().for_each(Listener::end);
         if let Some(task) = accepting {
             drop(task.await);
         }

@@ -7,6 +7,7 @@ pub mod buffer;
 pub mod buffer_pool;
 pub mod clock;
 pub mod connection;
+pub mod credentials;
 pub mod descriptors;
 pub mod dialler;
 pub mod directory;

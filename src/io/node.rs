@@ -57,6 +57,8 @@ pub struct NodeOptions {
     pub segment_bytes: u64,
     /// Bytes that the inbox may hold before peers wait.
     pub inbox_bytes_max: u64,
+    /// It speaks to no peer and keeps its name and address: somebody changes something in it, and closes it again.
+    pub is_alone: bool,
 }
 
 /// Why a node cannot be opened. Nothing was changed that is worth keeping.
@@ -170,12 +172,33 @@ fn view_bytes(view: &crate::format::batch::BatchView<'_>) -> Bytes {
 /// # Errors
 /// See [`OpenError`].
 pub async fn open(options: NodeOptions) -> Result<Node, OpenError> {
+    let (thread, opened) = start(options)?;
+    is_open(thread, opened.await)
+}
+
+/// As [`open`], for a thread that has nothing else to do. It must not be one that runs async code.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open_blocking(options: NodeOptions) -> Result<Node, OpenError> {
+    let (thread, opened) = start(options)?;
+    is_open(thread, opened.blocking_recv())
+}
+
+/// Whether a node was opened, once that is known.
+type Opened = Result<Node, OpenError>;
+
+fn start(options: NodeOptions) -> Result<(JoinHandle<()>, oneshot::Receiver<Opened>), OpenError> {
     let (sender, opened) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("resolute-engine".to_owned())
         .spawn(move || engine_thread(&options, sender))
         .map_err(|source| OpenError::System { doing: "start the engine's thread", source })?;
-    match opened.await {
+    Ok((thread, opened))
+}
+
+fn is_open(thread: JoinHandle<()>, opened: Result<Opened, oneshot::error::RecvError>) -> Opened {
+    match opened {
         Ok(Ok(mut node)) => {
             node.thread = Some(thread);
             Ok(node)
@@ -225,9 +248,12 @@ fn engine_thread(options: &NodeOptions, sender: oneshot::Sender<Result<Node, Ope
 fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     probe()?;
     let directory = Arc::new(Directory::open(&options.directory)?);
-    let (listener, bound, advertised) = listen(options)?;
+    let listening = if options.is_alone { None } else { Some(listen(options)?) };
     wait_for_the_dead(&directory)?;
     let Replayed { state, recovered } = replay(&options.directory, RecoverMode::Repair)?;
+    let own = || (None, state.opening.address.clone(), state.opening.address.clone());
+    let (listener, bound, advertised) =
+        listening.map_or_else(own, |(listener, bound, advertised)| (Some(listener), bound, advertised));
     let recovery = describe(&recovered);
     if let Some(warning) = directory.durability_warning() {
         tracing::warn!(warning, "durability is not real here");
@@ -318,7 +344,8 @@ fn engine(
         fresh_incarnation: Incarnation(u64::from_le_bytes(random()?)),
         epoch: tail.last_epoch.plus(1),
         nonce: u64::from_le_bytes(random()?),
-        name: options.name.clone(),
+        name: if options.is_alone { state.opening.name.clone() } else { options.name.clone() },
+        dials: !options.is_alone,
         advertised: advertised.to_owned(),
         own_addresses: vec![bound.to_owned(), advertised.to_owned()],
         retry: options.retry,

@@ -90,6 +90,14 @@ impl Shared {
         answer
     }
 
+    /// As [`Shared::request`], for a thread that has nothing else to do. It must not be one that runs async code.
+    pub fn request_blocking(&self, request: Request) -> Result<Result<(), Refusal>, Gone> {
+        let id = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
+        let (reply, answer) = oneshot::channel();
+        self.post(Mail::Request(id, request, reply));
+        answer.blocking_recv().map_err(|_| Gone)
+    }
+
     /// Why the log can no longer be written, if it cannot.
     #[must_use]
     pub fn failure(&self) -> Option<Arc<std::io::Error>> {

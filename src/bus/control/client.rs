@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::place::Place;
-use super::protocol::{Answer, Ask, Request, VERSION};
+use super::protocol::{Answer, Ask, Hand, Request, VERSION};
 use crate::bus::inspect::{Filter, Found};
 use crate::bus::{Envelope, Status};
 use crate::engine::listing::List;
@@ -79,6 +79,18 @@ impl Client {
     pub(crate) fn status(&self) -> Result<Status, ControlError> {
         match self.ask(Ask::Status)?.next()? {
             Answer::Status(status) => Ok(*status),
+            other => Err(nonsense(&other)),
+        }
+    }
+
+    pub(crate) fn change(
+        &self,
+        hand: Hand,
+        filter: &Filter,
+        limit: Option<u64>,
+    ) -> Result<u64, ControlError> {
+        match self.ask(Ask::Change { hand, filter: filter.clone(), limit })?.next()? {
+            Answer::Changed(count) => Ok(count),
             other => Err(nonsense(&other)),
         }
     }

@@ -4,10 +4,13 @@
 //! lines of JSON back; a message follows the line that says what it is as bytes, as it lies in the log.
 
 mod client;
+mod desk;
 mod place;
 mod protocol;
 mod server;
 
 pub(super) use client::Client;
 pub use client::ControlError;
+pub(super) use desk::{Desk, NoAnswer};
+pub(super) use protocol::{Hand, VerbName};
 pub(super) use server::Server;

@@ -3,22 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Status;
+use crate::bus::administrator::Place;
 use crate::bus::inspect::{Filter, Said};
 use crate::engine::listing::List;
+use crate::format::control::{InboxPlace, Verb};
 
 /// The version of all this. A request of another one is refused.
-pub(super) const VERSION: u32 = 1;
+pub(in crate::bus) const VERSION: u32 = 1;
 
 /// What is asked, in one line.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Request {
+pub(in crate::bus) struct Request {
     pub version: u32,
     pub ask: Ask,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Ask {
+pub(in crate::bus) enum Ask {
     /// The node at one look.
     Status,
     /// The messages of a list that a filter admits, at most so many.
@@ -28,11 +30,51 @@ pub(super) enum Ask {
         filter: Filter,
         limit: Option<u64>,
     },
+    /// To do something with the messages of a place that a filter admits, at most so many.
+    Change {
+        hand: Hand,
+        #[serde(default)]
+        filter: Filter,
+        limit: Option<u64>,
+    },
+}
+
+/// What is done, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::bus) struct Hand {
+    pub verb: VerbName,
+    pub place: Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ListName {
+pub(in crate::bus) enum VerbName {
+    Retry,
+    Remove,
+}
+
+impl From<VerbName> for Verb {
+    fn from(name: VerbName) -> Verb {
+        match name {
+            VerbName::Retry => Verb::Retry,
+            VerbName::Remove => Verb::Remove,
+        }
+    }
+}
+
+impl From<Place> for InboxPlace {
+    fn from(place: Place) -> InboxPlace {
+        match place {
+            Place::Incoming => InboxPlace::Incoming,
+            Place::Parked => InboxPlace::Parked,
+            Place::DeadLetters => InboxPlace::Dead,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::bus) enum ListName {
     Keys,
     Incoming,
     Parked,
@@ -67,7 +109,7 @@ impl From<List> for ListName {
 /// What comes back, in lines.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Answer {
+pub(in crate::bus) enum Answer {
     Status(Box<Status>),
     /// A message; its record follows this line.
     Message {
@@ -75,6 +117,8 @@ pub(super) enum Answer {
         bytes: usize,
         said: Said,
     },
+    /// So many messages were changed, and nothing follows.
+    Changed(u64),
     /// Nothing follows.
     Done,
     /// It cannot be, and nothing follows.

@@ -4,31 +4,22 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
+use super::desk::{Desk, NoAnswer};
 use super::place::Place;
 use super::protocol::{Answer, Ask, Request, VERSION};
-use crate::bus::Status;
-use crate::bus::inspect::{Filter, Found, RecordReader};
-use crate::engine::listing::{Cursor, List, Page};
-use crate::io::mailbox::Mail;
+use crate::bus::inspect::Found;
+use crate::io::credentials;
 use crate::io::shared::Shared;
 use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_BYTES_MAX};
 
 /// How long a request may take to come.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often a place in the log is asked for anew that had changed by the time that it was read.
-const LOOKS_AGAIN: u32 = 20;
-
-/// And how long after.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves the control socket of a node until it is stopped.
 #[derive(Debug)]
@@ -38,9 +29,8 @@ pub(crate) struct Server {
 
 #[derive(Debug)]
 struct Inner {
-    directory: PathBuf,
+    desk: Desk,
     place: Place,
-    shared: Arc<Shared>,
     stopped: AtomicBool,
     /// Those who are connected, so that they can be cut off.
     connected: Mutex<BTreeMap<u64, UnixStream>>,
@@ -51,9 +41,9 @@ impl Server {
     pub(crate) fn start(directory: &Path, shared: Arc<Shared>) -> io::Result<Server> {
         let place = Place::in_directory(directory)?;
         let listener = place.listen()?;
-        let directory = std::path::absolute(directory)?;
+        let desk = Desk::new(std::path::absolute(directory)?, shared);
         let (stopped, connected) = (AtomicBool::new(false), Mutex::default());
-        let inner = Arc::new(Inner { directory, place, shared, stopped, connected });
+        let inner = Arc::new(Inner { desk, place, stopped, connected });
         let serving = Arc::clone(&inner);
         Builder::new().name("resolute-control".to_owned()).spawn(move || serving.accept(&listener))?;
         Ok(Server { inner })
@@ -132,65 +122,34 @@ impl Inner {
         BufReader::new(stream.take(CONTROL_REQUEST_BYTES_MAX)).read_line(&mut line)?;
         let mut out = BufWriter::with_capacity(64 << 10, stream);
         let last = match read_request(&line) {
-            Ok(ask) => self.answer(ask, &mut out)?,
+            Ok(ask) => match self.answer(ask, stream, &mut out) {
+                Ok(last) => last,
+                Err(NoAnswer::Gone(error)) => return Err(error),
+                Err(why) => Answer::Refused(chain(&why)),
+            },
             Err(why) => Answer::Refused(why),
         };
         say(&mut out, &last)
     }
 
     /// Answers, but for the last line, which is the result.
-    fn answer(&self, ask: Ask, out: &mut impl Write) -> io::Result<Answer> {
-        let refused = match ask {
-            Ask::Status => match self.ask(Mail::Status) {
-                Ok(status) => {
-                    say_line(out, &Answer::Status(Box::new(Status::from(status))))?;
-                    return Ok(Answer::Done);
-                }
-                Err(refused) => refused,
-            },
-            Ask::List { list, filter, limit } => {
-                return self.list(list.into(), &filter, limit.unwrap_or(u64::MAX), out);
+    fn answer(&self, ask: Ask, stream: &UnixStream, out: &mut impl Write) -> Result<Answer, NoAnswer> {
+        match ask {
+            Ask::Status => {
+                say_line(out, &Answer::Status(Box::new(self.desk.status()?)))?;
+                Ok(Answer::Done)
             }
-        };
-        Ok(Answer::Refused(refused))
-    }
-
-    fn list(&self, list: List, filter: &Filter, limit: u64, out: &mut impl Write) -> io::Result<Answer> {
-        let mut reader = RecordReader::new(self.directory.clone());
-        let (mut from, mut left, mut looks) = (Some(Cursor::default()), limit, 0);
-        while let Some(cursor) = from.filter(|_| left > 0) {
-            let asked = self.ask(|reply| Mail::List(list, cursor, reply));
-            let Page { messages, next } = match asked {
-                Ok(page) => page,
-                Err(refused) => return Ok(Answer::Refused(refused)),
-            };
-            from = next;
-            for listed in messages {
-                match reader.found(&listed) {
-                    Ok(found) if left > 0 && filter.admits(&found.message) => {
-                        say_message(out, &found)?;
-                        (left, looks) = (left - 1, 0);
-                    }
-                    Ok(_) => looks = 0,
-                    // Its segment was freed or used again meanwhile: it is gone, or lies elsewhere.
-                    Err(error) if looks == LOOKS_AGAIN => return Ok(Answer::Refused(error.to_string())),
-                    Err(_) => {
-                        (from, looks) = (Some(listed.cursor), looks + 1);
-                        reader = RecordReader::new(self.directory.clone());
-                        std::thread::sleep(PAUSE);
-                        break;
-                    }
-                }
+            Ask::List { list, filter, limit } => {
+                let limit = limit.unwrap_or(u64::MAX);
+                self.desk.list(list.into(), &filter, limit, |found| say_message(out, &found))?;
+                Ok(Answer::Done)
+            }
+            Ask::Change { hand, filter, limit } => {
+                let who = credentials::of_peer(stream)?;
+                let count = self.desk.change(hand, &filter, limit.unwrap_or(u64::MAX), &who)?;
+                Ok(Answer::Changed(count))
             }
         }
-        Ok(Answer::Done)
-    }
-
-    /// Asks the engine's thread.
-    fn ask<T>(&self, mail: impl FnOnce(oneshot::Sender<T>) -> Mail) -> Result<T, String> {
-        let (reply, answer) = oneshot::channel();
-        self.shared.post(mail(reply));
-        answer.blocking_recv().map_err(|_| "the node is closing".to_owned())
     }
 }
 
@@ -223,4 +182,10 @@ fn say_message(out: &mut impl Write, found: &Found) -> io::Result<()> {
     let (id, bytes, said) = (found.message.id().to_string(), record.len(), found.said.clone());
     say_line(out, &Answer::Message { id, bytes, said })?;
     out.write_all(record)
+}
+
+/// An error and all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,6 +1,7 @@
 //! The bodies of control records: field by field, in the order in which the variants name them.
 
 use super::Control;
+use super::change::{change, put_change};
 use super::intent_state::intent_state;
 use super::list::{cursors, list, put_cursors, put_list, put_ranges, ranges};
 use super::peer::{peer, put_peer};
@@ -17,6 +18,7 @@ impl Control {
         let mut out = BodyWriter::new();
         match self {
             Control::Handled(ranges) | Control::Parked(ranges) => put_ranges(&mut out, ranges),
+            Control::Administered(change) => put_change(&mut out, change),
             Control::Acked(cursors) => put_cursors(&mut out, cursors),
             Control::Attempt { lsn, attempts, next_at: at, handler, reason }
             | Control::DeadLetter { lsn, attempts, at, handler, reason } => {
@@ -99,6 +101,7 @@ fn inbox_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, Bo
     Ok(match kind {
         RecordKind::Handled => Control::Handled(ranges(r)?),
         RecordKind::Parked => Control::Parked(ranges(r)?),
+        RecordKind::Administered => Control::Administered(change(r)?),
         RecordKind::Attempt => Control::Attempt {
             lsn: Lsn(r.u64()?),
             attempts: r.u32()?,

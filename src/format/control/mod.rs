@@ -6,6 +6,7 @@
 
 mod accepted;
 mod carried;
+mod change;
 mod codec;
 mod intent_state;
 mod list;
@@ -14,6 +15,7 @@ mod stream_owner;
 
 pub use accepted::Accepted;
 pub use carried::Carried;
+pub use change::{Change, InboxPlace, Verb};
 pub use intent_state::IntentState;
 pub use peer::PeerRecord;
 pub use stream_owner::StreamOwner;
@@ -67,6 +69,8 @@ pub enum Control {
     },
     /// No handler wants these inbox records.
     Parked(Vec<LsnRange>),
+    /// Somebody changed by hand what is in the inbox.
+    Administered(Change),
     /// Who this node is. The log's first record, and that of each life.
     Node {
         /// Its identity.
@@ -208,6 +212,7 @@ impl Control {
             Control::HandlerDone { .. } => RecordKind::HandlerDone,
             Control::DeadLetter { .. } => RecordKind::DeadLetter,
             Control::Parked(_) => RecordKind::Parked,
+            Control::Administered(_) => RecordKind::Administered,
             Control::Node { .. } => RecordKind::Node,
             Control::Opened { .. } => RecordKind::Opened,
             Control::Openings(_) => RecordKind::Openings,
@@ -262,6 +267,13 @@ mod tests {
             Control::HandlerDone { lsn: Lsn(1), handler: handler.clone() },
             Control::DeadLetter { lsn: Lsn(1), attempts: 2, at: Wall(3), handler, reason },
             Control::Parked(vec![range, range]),
+            Control::Administered(Change {
+                at: Wall(1),
+                who: "zoe".into(),
+                verb: Verb::Remove,
+                place: InboxPlace::Dead,
+                ranges: vec![range],
+            }),
             Control::Node { id: NodeId(1), incarnation: Incarnation(2), created: Wall(3) },
             Control::Opened { epoch: Epoch(1), nonce: 2, at: Wall(3), name: "n".into(), address: "a".into() },
             Control::Openings(vec![(Epoch(1), 2, Lsn(3)), (Epoch(2), 3, Lsn(4))]),

@@ -1,0 +1,234 @@
+//! What people change by hand in the inbox of a node, while it is open and while it is not.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use resolute::inspect::{Filter, View};
+use resolute::{Administrator, Bus, Envelope, Place, Retry};
+
+/// A node whose handler `breaks` fails on everything for as long as that is wished, beside one that never does.
+#[derive(Clone, Default)]
+struct Service {
+    is_broken: Arc<AtomicBool>,
+    /// How often each handler was called for each payload.
+    calls: Arc<Mutex<BTreeMap<(&'static str, String), u32>>>,
+}
+
+impl Service {
+    async fn open(&self, directory: &Path) -> Bus {
+        let (breaks, fine) = (self.clone(), self.clone());
+        let retry = Retry { attempts_max: 2, initial_ms: 1, ..Retry::default() };
+        let bus = Bus::builder(directory).bind("tcp://127.0.0.1:0").name("clerk").retry(retry);
+        let bus = bus.every_named("breaks", "work", move |message: Envelope| {
+            breaks.called("breaks", &message);
+            let is_broken = breaks.is_broken.load(Ordering::Relaxed);
+            async move { if is_broken { Err("it is broken") } else { Ok(()) } }
+        });
+        let bus = bus.every_named("fine", "work", move |message: Envelope| {
+            fine.called("fine", &message);
+            async { Ok::<(), String>(()) }
+        });
+        bus.open().await.unwrap()
+    }
+
+    fn called(&self, handler: &'static str, message: &Envelope) {
+        let payload = String::from_utf8(message.payload().to_vec()).unwrap();
+        *self.calls.lock().unwrap().entry((handler, payload)).or_default() += 1;
+    }
+
+    fn calls_of(&self, handler: &'static str, payload: &str) -> u32 {
+        self.calls.lock().unwrap().get(&(handler, payload.to_owned())).copied().unwrap_or(0)
+    }
+}
+
+async fn until(bus: &Bus, what: &str, is_so: impl Fn(&resolute::Status) -> bool) {
+    for _ in 0..4_000 {
+        let status = bus.status().await.unwrap();
+        if is_so(&status) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what} did not come: {:?}", bus.status().await);
+}
+
+/// Three messages that are dead, two without a handler, and one that nobody has seen.
+async fn with_a_bit_of_all(service: &Service, directory: &Path) -> Bus {
+    service.is_broken.store(true, Ordering::Relaxed);
+    let bus = service.open(directory).await;
+    let own = bus.address().to_owned();
+    bus.subscribe(&own, ["work", "odd"]).await.unwrap();
+    let serving = tokio::spawn(bus.serve());
+    for payload in ["one", "two", "three"] {
+        bus.publish("work", payload).await.unwrap();
+    }
+    for payload in ["four", "five"] {
+        bus.publish("odd", payload).await.unwrap();
+    }
+    until(&bus, "the dead and the parked", |now| (now.dead_letters, now.parked) == (3, 2)).await;
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    bus.publish("odd", "six").await.unwrap();
+    bus
+}
+
+/// Changes something, on a thread that may wait.
+async fn by_hand(directory: &Path, change: impl FnOnce(&Administrator) -> u64 + Send + 'static) -> u64 {
+    let directory: PathBuf = directory.to_owned();
+    let done = tokio::task::spawn_blocking(move || change(&Administrator::open(&directory).unwrap()));
+    done.await.unwrap()
+}
+
+fn of_topic(topic: &str) -> Filter {
+    let mut filter = Filter::default();
+    filter.topics.push(topic.to_owned());
+    filter
+}
+
+fn payloads(directory: &Path, place: Place) -> Vec<String> {
+    let (view, all) = (View::open(directory).unwrap(), Filter::default());
+    let text = |message: Envelope| String::from_utf8(message.payload().to_vec()).unwrap();
+    match place {
+        Place::Incoming => view.incoming(&all, None).unwrap().map(|one| text(one.unwrap().message)).collect(),
+        Place::Parked => view.parked(&all, None).unwrap().map(|one| text(one.unwrap().message)).collect(),
+        Place::DeadLetters => {
+            view.dead_letters(&all, None).unwrap().map(|one| text(one.unwrap().message)).collect()
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dead_are_tried_again_at_once_where_the_node_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::default();
+    let bus = with_a_bit_of_all(&service, dir.path()).await;
+    let serving = tokio::spawn(bus.serve());
+    until(&bus, "what is parked again", |now| now.parked == 3).await;
+    // It still fails: they are dead once more, after as many attempts as ever.
+    assert_eq!(
+        by_hand(dir.path(), |hand| hand.retry(Place::DeadLetters, &of_topic("odd"), None).unwrap()).await,
+        0
+    );
+    assert_eq!(
+        by_hand(dir.path(), |hand| hand.retry(Place::DeadLetters, &of_topic("work"), Some(1)).unwrap()).await,
+        1
+    );
+    while service.calls_of("breaks", "one") < 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    until(&bus, "the dead", |now| now.dead_letters == 3).await;
+    assert_eq!((service.calls_of("breaks", "one"), service.calls_of("breaks", "two")), (4, 2));
+    service.is_broken.store(false, Ordering::Relaxed);
+    assert_eq!(
+        by_hand(dir.path(), |hand| hand.retry(Place::DeadLetters, &Filter::default(), None).unwrap()).await,
+        3
+    );
+    until(&bus, "the end of the dead", |now| (now.dead_letters, now.incoming, now.parked) == (0, 0, 3)).await;
+    assert_eq!((service.calls_of("breaks", "one"), service.calls_of("breaks", "three")), (5, 3));
+    for payload in ["one", "two", "three"] {
+        assert_eq!(service.calls_of("fine", payload), 1, "who succeeded is not called again");
+    }
+    // There still is no handler for these: they are looked at, and parked again.
+    assert_eq!(
+        by_hand(dir.path(), |hand| hand.retry(Place::Parked, &Filter::default(), None).unwrap()).await,
+        3
+    );
+    until(&bus, "the parked", |now| (now.parked, now.incoming) == (3, 0)).await;
+    assert_eq!(
+        by_hand(dir.path(), |hand| hand.retry(Place::Incoming, &Filter::default(), None).unwrap()).await,
+        0
+    );
+    bus.close().await.unwrap();
+    serving.await.unwrap().unwrap();
+    assert_eq!(payloads(dir.path(), Place::Parked), ["four", "five", "six"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_is_gone_for_good_whether_or_not_the_node_is_open() {
+    for is_open in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let service = Service::default();
+        let bus = with_a_bit_of_all(&service, dir.path()).await;
+        if !is_open {
+            bus.close().await.unwrap();
+        }
+        let five = View::open(dir.path()).unwrap();
+        let five = five.parked(&Filter::default(), None).unwrap().nth(1).unwrap().unwrap().message.id();
+        let mut only_five = Filter::default();
+        only_five.ids.push(five);
+        let mut ancient = Filter::default();
+        ancient.older_than(Duration::from_secs(3600));
+        let (parked, dead) = (only_five.clone(), ancient);
+        let removed = by_hand(dir.path(), move |hand| {
+            assert_eq!(hand.remove(Place::DeadLetters, &dead, None).unwrap(), 0);
+            assert_eq!(hand.remove(Place::DeadLetters, &parked, None).unwrap(), 0, "it is elsewhere");
+            assert_eq!(hand.remove(Place::Parked, &parked, None).unwrap(), 1);
+            assert_eq!(hand.remove(Place::DeadLetters, &of_topic("work"), Some(2)).unwrap(), 2);
+            hand.remove(Place::Incoming, &of_topic("odd"), None).unwrap()
+        });
+        assert_eq!(removed.await, 1);
+        let left =
+            || [Place::Incoming, Place::Parked, Place::DeadLetters].map(|place| payloads(dir.path(), place));
+        let expected = [vec![], vec!["four".to_owned()], vec!["three".to_owned()]];
+        assert_eq!(left(), expected, "open: {is_open}");
+        if is_open {
+            bus.close().await.unwrap();
+        }
+        assert_eq!(left(), expected, "and at the next opening");
+        // The log says who did it.
+        let log = std::fs::read(dir.path().join("00000000000000000001.log")).unwrap();
+        let who = format!("process {}", std::process::id());
+        assert!(log.windows(who.len()).filter(|window| *window == who.as_bytes()).count() >= 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_opened_to_be_changed_speaks_to_nobody_and_stays_who_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::default();
+    let bus = with_a_bit_of_all(&service, dir.path()).await;
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let address = bus.address().to_owned();
+    bus.close().await.unwrap();
+    let bus = service.open(dir.path()).await;
+    let second = bus.address().to_owned();
+    bus.send(&format!("tcp://{}", peer.local_addr().unwrap()), "work", "owed").await.unwrap();
+    bus.close().await.unwrap();
+    while peer.accept().is_ok() {}
+    let before = View::open(dir.path()).unwrap().status().unwrap();
+    let calls = service.calls.lock().unwrap().clone();
+    assert_eq!(
+        by_hand(dir.path(), |hand| hand.retry(Place::DeadLetters, &Filter::default(), None).unwrap()).await,
+        3
+    );
+    assert!(peer.accept().is_err(), "nobody is dialled");
+    let after = View::open(dir.path()).unwrap().status().unwrap();
+    assert_ne!(address, second);
+    assert_eq!((&after.name, &after.address, &after.node), (&before.name, &second, &before.node));
+    assert_eq!((after.epoch, after.outgoing, after.dead_letters), (before.epoch + 1, 1, 0));
+    assert_eq!(after.incoming, before.incoming + 3);
+    assert_eq!(*service.calls.lock().unwrap(), calls, "no handler runs");
+    // The next opening handles them.
+    service.is_broken.store(false, Ordering::Relaxed);
+    let bus = service.open(dir.path()).await;
+    let serving = tokio::spawn(bus.serve());
+    until(&bus, "all is handled", |now| (now.dead_letters, now.incoming, now.parked) == (0, 0, 3)).await;
+    assert_eq!(service.calls_of("fine", "one"), 1);
+    bus.close().await.unwrap();
+    serving.await.unwrap().unwrap();
+}
+
+#[test]
+fn there_must_be_a_node_to_be_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in [dir.path().to_owned(), dir.path().join("missing")] {
+        let error = Administrator::open(&path).unwrap_err().to_string();
+        assert!(error.contains("nothing was ever opened") || error.contains("no directory"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "and none is made");
+}

@@ -1,0 +1,132 @@
+//! `retry` and `remove`, from the command line.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use resolute::{Bus, Message};
+
+use crate::program::{code, json_lines, resolute, run, stderr, stdout, text, wait};
+
+/// A node with so many messages for which there is no handler, of two topics in turn.
+async fn with_parked(directory: &Path, count: u64) -> Bus {
+    let bus = Bus::builder(directory).bind("tcp://127.0.0.1:0").open().await.unwrap();
+    let own = bus.address().to_owned();
+    bus.subscribe(&own, ["odd", "even"]).await.unwrap();
+    let serving = tokio::spawn(bus.serve());
+    let mut tickets = Vec::new();
+    for number in 0..count {
+        let topic = ["even", "odd"][(number % 2) as usize];
+        tickets.push(bus.publish_nowait(topic, Message::new(number.to_string())).await.unwrap());
+    }
+    for ticket in tickets {
+        ticket.wait().await.unwrap();
+    }
+    while bus.status().await.unwrap().parked < count {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    bus
+}
+
+fn parked(dir: &Path) -> Vec<u64> {
+    let output = run(&["parked", "--dir", text(dir), "--json"]);
+    json_lines(&output).iter().map(|line| line["data"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+fn with(words: &[&str], dir: &Path) -> std::process::Output {
+    run(&[words, &["--dir", text(dir)]].concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_removed_and_retried_whether_or_not_the_node_is_open() {
+    for is_open in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        let bus = with_parked(dir, 10).await;
+        if !is_open {
+            bus.close().await.unwrap();
+        }
+        // Which of them must be said, and it must be meant.
+        assert_eq!(code(&with(&["remove", "parked", "--yes"], dir)), 2);
+        assert_eq!(code(&with(&["remove", "parked", "--all", "--topic", "odd", "--yes"], dir)), 2);
+        assert_eq!(code(&with(&["remove", "outgoing", "--all", "--yes"], dir)), 2);
+        assert_eq!(code(&with(&["retry", "incoming", "--all"], dir)), 2);
+        let shown = with(&["purge", "parked", "--topic", "odd", "--limit", "3"], dir);
+        assert_eq!(code(&shown), 2, "{shown:?}");
+        assert!(
+            stderr(&shown).contains("3 messages are removed, for good: repeat it with --yes"),
+            "{shown:?}"
+        );
+        assert!(stdout(&shown).contains("3 in all"), "what would go is listed: {shown:?}");
+        assert_eq!(parked(dir), (0..10).collect::<Vec<_>>(), "nothing is gone");
+        let removed = with(&["remove", "parked", "--topic", "odd", "--limit", "3", "--yes", "--json"], dir);
+        assert_eq!((code(&removed), &json_lines(&removed)[0]["removed"]), (0, &3.into()), "{removed:?}");
+        assert_eq!(parked(dir), [0, 2, 4, 6, 7, 8, 9]);
+        let retried = with(&["retry", "parked", "--topic", "even"], dir);
+        assert_eq!((code(&retried), stdout(&retried).trim()), (0, "5 messages are to be handled again"));
+        assert_eq!(parked(dir), [7, 9], "the others wait again");
+        assert_eq!(code(&with(&["retry", "dead-letters", "--all"], dir)), 3, "there are none");
+        let removed = with(&["remove", "incoming", "--older-than", "0s", "--yes"], dir);
+        assert_eq!((code(&removed), stdout(&removed).trim()), (0, "5 messages are removed"), "{removed:?}");
+        if is_open {
+            bus.close().await.unwrap();
+        }
+        let keys = json_lines(&with(&["keys", "--json"], dir)).len();
+        assert_eq!((parked(dir), keys), (vec![7, 9], 2));
+    }
+}
+
+/// Another directory with the same files.
+fn copy_of(dir: &Path, name: &str) -> PathBuf {
+    let copy = dir.with_file_name(name);
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let to = copy.join(entry.file_name());
+        std::fs::copy(entry.path(), &to).unwrap();
+        // Or whoever reads it first waits for that, and takes longer than the one before.
+        std::fs::File::open(to).unwrap().sync_all().unwrap();
+    }
+    copy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_killed_while_it_removes_leaves_what_comes_last() {
+    const COUNT: u64 = 8_000;
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("node");
+    with_parked(&dir, COUNT).await.close().await.unwrap();
+    let remove =
+        |dir: &Path| resolute(&["remove", "parked", "--all", "--yes", "--dir", text(dir)]).spawn().unwrap();
+    let whole = copy_of(&dir, "whole");
+    let began = Instant::now();
+    assert_eq!(code(&wait(remove(&whole))), 0);
+    let takes = began.elapsed();
+    // The moment is looked for between one when it had not begun and one when it was done.
+    let (mut before, mut after) = (takes / 4, takes * 2);
+    let (mut all, mut some, mut none) = (0, 0, 0);
+    for round in 0..8 {
+        let copy = copy_of(&dir, &round.to_string());
+        let mut child = remove(&copy);
+        let moment = (before + after) / 2;
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        wait(child);
+        let left = json_lines(&with(&["status", "--json"], &copy))[0]["parked"].as_u64().unwrap();
+        match left {
+            COUNT => (all, before) = (all + 1, moment),
+            0 => (none, after) = (none + 1, moment),
+            _ => {
+                some += 1;
+                assert!(
+                    parked(&copy).into_iter().eq(COUNT - left..COUNT),
+                    "they go in their order, and no other"
+                );
+                assert_eq!(code(&wait(remove(&copy))), 0, "and the next who comes takes the rest");
+            }
+        }
+        std::fs::remove_dir_all(copy).unwrap();
+    }
+    println!("{all} times all were left, {some} times some, {none} times none");
+}

@@ -1,0 +1,142 @@
+//! Changing by hand what a node has, whether or not it is open.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::control::{Client, ControlError, Desk, Hand, NoAnswer, VerbName};
+use super::error::Error;
+use super::inspect::{Filter, Holder, InspectError, holder};
+use crate::engine::config::Retry;
+use crate::io::address::Address;
+use crate::io::credentials;
+use crate::io::directory::Directory;
+use crate::io::node::{Node, NodeOptions, open_blocking};
+use crate::limits::{INBOX_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT};
+
+/// Where in the inbox of a node a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// It waits for a handler, or is at one.
+    Incoming,
+    /// There was no handler for it.
+    Parked,
+    /// A handler gave it up.
+    DeadLetters,
+}
+
+/// Changes by hand what is in the inbox of a node.
+///
+/// If a process has the node open, it is asked to; if none has, the node is opened here meanwhile: it then speaks to no peer and
+/// runs no handler. Each change is a record of the log that says who asked for it and when, by the user and the process that the
+/// kernel names; it is on stable storage when the call returns. A process that dies in the middle leaves some of the messages
+/// changed and the others as they were.
+///
+/// Its calls block: they are for programs of their own, or threads that may wait.
+#[derive(Debug)]
+pub struct Administrator(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Live(Client),
+    Alone(Box<(Node, Desk)>),
+}
+
+/// Why nothing is changed, or not all of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdministerError {
+    /// The node cannot be looked at.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Nobody has the node open, and it cannot be opened.
+    #[error(transparent)]
+    Open(#[from] Error),
+    /// The node does not do it.
+    #[error("the node does not do it: {0}")]
+    Refused(String),
+}
+
+impl From<ControlError> for AdministerError {
+    fn from(error: ControlError) -> AdministerError {
+        InspectError::from(error).into()
+    }
+}
+
+impl From<NoAnswer> for AdministerError {
+    fn from(error: NoAnswer) -> AdministerError {
+        match error {
+            NoAnswer::Inspect(error) => error.into(),
+            other => AdministerError::Refused(other.to_string()),
+        }
+    }
+}
+
+impl Administrator {
+    /// Of the node in that directory.
+    ///
+    /// # Errors
+    /// There is none, it cannot be opened, or the process that has it open cannot be asked.
+    pub fn open(directory: &Path) -> Result<Administrator, AdministerError> {
+        if let Holder::Process(pid) = holder(directory)? {
+            return Ok(Administrator(Kind::Live(Client::of(directory, pid)?)));
+        }
+        let opened = Directory::open_read_only(directory).map_err(InspectError::from)?;
+        if opened.list().map_err(InspectError::from)?.segments.is_empty() {
+            return Err(InspectError::NoLog(directory.to_owned()).into());
+        }
+        let options = NodeOptions {
+            directory: directory.to_owned(),
+            name: String::new(),
+            bind: "tcp://127.0.0.1:0".parse::<Address>().map_err(Error::from)?,
+            advertise: None,
+            retry: Retry::default(),
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            inbox_bytes_max: INBOX_BYTES_DEFAULT,
+            is_alone: true,
+        };
+        let node = open_blocking(options).map_err(Error::from)?;
+        let desk = Desk::new(opened.path().to_owned(), std::sync::Arc::clone(&node.shared));
+        Ok(Administrator(Kind::Alone(Box::new((node, desk)))))
+    }
+
+    /// Has messages that are parked or dead handled again: those that a filter admits, at most `limit`. Handlers that
+    /// succeeded are not called again, those that gave up begin anew. Says how many messages that concerned.
+    ///
+    /// What still waits for a handler is left as it is.
+    ///
+    /// # Errors
+    /// The node ended, or its log can no longer be written. What was done before stays done.
+    pub fn retry(&self, place: Place, filter: &Filter, limit: Option<u64>) -> Result<u64, AdministerError> {
+        self.change(Hand { verb: VerbName::Retry, place }, filter, limit)
+    }
+
+    /// Takes messages out of the inbox, for good: those that a filter admits, at most `limit`. Says how many. A handler that has
+    /// one of them already is not stopped.
+    ///
+    /// # Errors
+    /// As [`Administrator::retry`].
+    pub fn remove(&self, place: Place, filter: &Filter, limit: Option<u64>) -> Result<u64, AdministerError> {
+        self.change(Hand { verb: VerbName::Remove, place }, filter, limit)
+    }
+
+    fn change(&self, hand: Hand, filter: &Filter, limit: Option<u64>) -> Result<u64, AdministerError> {
+        match &self.0 {
+            Kind::Live(client) => Ok(client.change(hand, filter, limit)?),
+            Kind::Alone(node) => {
+                let (_, desk) = &**node;
+                Ok(desk.change(hand, filter, limit.unwrap_or(u64::MAX), &credentials::own())?)
+            }
+        }
+    }
+}
+
+impl Drop for Administrator {
+    fn drop(&mut self) {
+        if let Kind::Alone(node) = &mut self.0 {
+            // Of a panic there the log knows nothing worse than of a crash.
+            drop(node.0.close().map(std::thread::JoinHandle::join));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The arguments of the commands that change the inbox of a node, with their help.
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::list_arguments::ListArguments;
+use crate::bus::Place;
+
+/// Which messages: never all of them by mistake.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["all", "topics", "ids", "older_than"]))]
+pub struct Changed {
+    #[command(flatten)]
+    pub list: ListArguments,
+    /// All that are there. Without it, at least one of --topic, --id and --older-than must say which.
+    #[arg(long, conflicts_with_all = ["topics", "ids", "older_than"])]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Retry {
+    /// Where the messages are.
+    pub place: RetryPlace,
+    #[command(flatten)]
+    pub changed: Changed,
+}
+
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Where the messages are.
+    pub place: RemovePlace,
+    #[command(flatten)]
+    pub changed: Changed,
+    /// Does it. Without this, it is only shown what would be removed.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RetryPlace {
+    /// Messages for which there was no handler.
+    Parked,
+    /// Messages that a handler gave up.
+    DeadLetters,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RemovePlace {
+    /// Messages that wait for a handler.
+    Incoming,
+    /// Messages for which there was no handler.
+    Parked,
+    /// Messages that a handler gave up.
+    DeadLetters,
+}
+
+impl From<RetryPlace> for Place {
+    fn from(place: RetryPlace) -> Place {
+        match place {
+            RetryPlace::Parked => Place::Parked,
+            RetryPlace::DeadLetters => Place::DeadLetters,
+        }
+    }
+}
+
+impl From<RemovePlace> for Place {
+    fn from(place: RemovePlace) -> Place {
+        match place {
+            RemovePlace::Incoming => Place::Incoming,
+            RemovePlace::Parked => Place::Parked,
+            RemovePlace::DeadLetters => Place::DeadLetters,
+        }
+    }
+}

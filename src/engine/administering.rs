@@ -1,0 +1,27 @@
+//! What people change in the inbox by hand.
+
+use super::apply::Applied;
+use super::state::State;
+use crate::format::control::{Change, InboxPlace, Verb};
+use crate::ids::{Lsn, LsnRange};
+
+impl State {
+    /// What somebody asked for, as far as the messages are still where they were.
+    pub(super) fn administered(&mut self, change: &Change, applied: &mut Vec<Applied>) {
+        for range in &change.ranges {
+            let here: Vec<Lsn> = self.inbox.at_place(*range, change.place).collect();
+            for first in here {
+                let one = LsnRange { first, count: 1 };
+                match change.verb {
+                    Verb::Remove => self.handled(one),
+                    // It is with its handlers, or will be.
+                    Verb::Retry if change.place == InboxPlace::Incoming => {}
+                    Verb::Retry => {
+                        self.inbox.retry(first);
+                        applied.push(Applied::Retried(one));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What somebody changed by hand.
+
+use super::list::{put_ranges, ranges};
+use crate::format::body::{BodyDefect, BodyReader, BodyWriter};
+use crate::ids::LsnRange;
+use crate::time::Wall;
+
+/// Where in the inbox a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InboxPlace {
+    /// It waits for a handler.
+    Incoming = 0,
+    /// It has no handler.
+    Parked = 1,
+    /// A handler gave it up.
+    Dead = 2,
+}
+
+/// What is done with messages of the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// They are given to their handlers again, as if those had never given up.
+    Retry = 0,
+    /// They are taken out.
+    Remove = 1,
+}
+
+/// A change that somebody asked for: its record is both what it does and who wanted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: Wall,
+    /// Who, in words.
+    pub who: String,
+    /// What is done.
+    pub verb: Verb,
+    /// With messages that are there. One that has got elsewhere meanwhile is left alone.
+    pub place: InboxPlace,
+    /// Their records.
+    pub ranges: Vec<LsnRange>,
+}
+
+pub(super) fn put_change(out: &mut BodyWriter, change: &Change) {
+    out.u64(change.at.0).text(&change.who).u8(change.verb as u8).u8(change.place as u8);
+    put_ranges(out, &change.ranges);
+}
+
+pub(super) fn change(reader: &mut BodyReader<'_>) -> Result<Change, BodyDefect> {
+    let (at, who) = (Wall(reader.u64()?), reader.text()?.to_owned());
+    let verb = match reader.u8()? {
+        0 => Verb::Retry,
+        1 => Verb::Remove,
+        _ => return Err(BodyDefect::Value("verb")),
+    };
+    let place = match reader.u8()? {
+        0 => InboxPlace::Incoming,
+        1 => InboxPlace::Parked,
+        2 => InboxPlace::Dead,
+        _ => return Err(BodyDefect::Value("place")),
+    };
+    Ok(Change { at, who, verb, place, ranges: ranges(reader)? })
+}
