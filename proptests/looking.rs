@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resolute::inspect::{Filter, Holder, InspectError, View, Whereabouts, holder};
+use resolute::inspect::{Filter, Holder, InspectError, Passing, View, Whereabouts, holder};
 use resolute::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_BYTES_MAX, LIST_MESSAGES_PER_PAGE};
 use resolute::{Bus, Envelope, MessageId};
 
@@ -193,4 +193,112 @@ async fn a_socket_that_a_dead_process_left_is_replaced() {
     assert!(View::open(dir.path()).unwrap().snapshot().is_none());
     bus.close().await.unwrap();
     assert!(!dir.path().join("control").exists() && !dir.path().join("control.new").exists());
+}
+
+/// The payloads of what passes through a node until it closes, and what was missed.
+fn passing(
+    directory: &Path,
+    topics: &[&str],
+    from_start: bool,
+) -> std::thread::JoinHandle<(Vec<String>, u64)> {
+    let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+    let view = View::open(directory).unwrap();
+    std::thread::spawn(move || {
+        let (mut seen, mut missed) = (Vec::new(), 0);
+        for passing in view.tail(&topics, from_start).unwrap() {
+            match passing.unwrap() {
+                Passing::Message(message) => {
+                    assert_ne!(message.id().node, resolute::NodeId::default());
+                    seen.push(String::from_utf8(message.payload().to_vec()).unwrap());
+                }
+                Passing::Missed(count) => missed += count,
+                other => panic!("{other:?}"),
+            }
+        }
+        (seen, missed)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passes_through_a_node_is_shown_at_both_ends_and_consumed_at_none() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let paths = [dirs[0].path(), dirs[1].path()];
+    let web = open(paths[0]).await;
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&handled);
+    let mail = Bus::builder(paths[1]).bind("tcp://127.0.0.1:0").every("a", move |text: String| {
+        seen.lock().unwrap().push(text);
+        async { Ok::<(), String>(()) }
+    });
+    let mail = mail.open().await.unwrap();
+    let serving = tokio::spawn(mail.serve());
+    mail.subscribe(web.address(), ["a", "b"]).await.unwrap().confirmed().await.unwrap();
+    web.publish("a", "first").await.unwrap();
+    let watch = |path, topics: &[&str], from_start| passing(path, topics, from_start);
+    let (late, all, only_b) =
+        (watch(paths[0], &[], false), watch(paths[0], &[], true), watch(paths[1], &["b"], true));
+    let accepted = watch(paths[1], &[], true);
+    // Most times the first of them has begun by then; if not, it shows the less.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for (topic, text) in [("a", "second"), ("b", "third"), ("nobody", "wants this")] {
+        web.publish(topic, text).await.unwrap();
+    }
+    web.send(ABSENT, "c", "command").await.unwrap();
+    web.batch().publish("a", "fourth").unwrap().publish("a", "fifth").unwrap().commit().await.unwrap();
+    while handled.lock().unwrap().len() < 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    web.close().await.unwrap();
+    mail.close().await.unwrap();
+    serving.await.unwrap().unwrap();
+    let texts = |watch: std::thread::JoinHandle<(Vec<String>, u64)>| watch.join().unwrap();
+    let later = ["second", "third", "command", "fourth", "fifth"];
+    let seen = texts(late).0;
+    assert!(
+        later.iter().rev().zip(seen.iter().rev()).all(|(a, b)| a == b) && seen.len() <= later.len(),
+        "{seen:?}"
+    );
+    assert_eq!(texts(all).0, [&["first"][..], &later].concat());
+    assert_eq!(texts(only_b).0, ["third"]);
+    assert_eq!(texts(accepted).0, ["first", "second", "third", "fourth", "fifth"]);
+    assert_eq!(*handled.lock().unwrap(), ["first", "second", "fourth", "fifth"], "each went to its handler");
+    assert!(matches!(View::open(paths[0]).unwrap().tail(&[], true), Err(InspectError::NotRunning(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_too_slowly_is_told_what_was_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let bus = Bus::builder(dir.path()).bind("tcp://127.0.0.1:0").segment_bytes(8 << 20);
+    let bus = bus.every("a", |_: Envelope| async { Ok::<(), String>(()) }).open().await.unwrap();
+    bus.subscribe(bus.address(), "a").await.unwrap();
+    let serving = tokio::spawn(bus.serve());
+    let (path, (go_on, may_go_on)) = (dir.path().to_owned(), std::sync::mpsc::channel());
+    let watching = tokio::task::spawn_blocking(move || {
+        let view = View::open(&path).unwrap();
+        let mut tail = view.tail(&[], true).unwrap();
+        may_go_on.recv().unwrap();
+        let (mut messages, mut missed) = (0_u64, 0);
+        loop {
+            match tail.next().unwrap().unwrap() {
+                Passing::Message(message) if message.payload() == b"last" => return (messages, missed),
+                Passing::Message(_) => messages += 1,
+                Passing::Missed(count) => missed += count,
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    // Segments are freed while nobody reads on.
+    while bus.status().await.unwrap().written_bytes < 100 << 20 {
+        let tickets: Vec<_> = (0..64).map(|_| bus.publish_nowait("a", vec![b'a'; 32 << 10])).collect();
+        for ticket in tickets {
+            ticket.await.unwrap().wait().await.unwrap();
+        }
+    }
+    bus.publish("a", "last").await.unwrap();
+    go_on.send(()).unwrap();
+    let (messages, missed) = watching.await.unwrap();
+    assert!(messages > 0 && missed > 0, "{messages} messages, {missed} records missed");
+    bus.close().await.unwrap();
+    serving.await.unwrap().unwrap();
 }

@@ -1,14 +1,16 @@
 //! `status`, the lists and `unlock`.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use resolute::{Bus, Envelope, Retry};
 
 use crate::program::{
-    code, json_lines, parsed_lines, resolute, run, run_with_input, stderr, stdout, text, until,
+    code, json_lines, parsed_lines, resolute, run, run_with_input, stderr, stdout, text, until, wait,
 };
 
 const COMMANDS: [&str; 7] =
@@ -167,6 +169,42 @@ async fn lists_are_filtered_alike_whether_or_not_the_node_is_open() {
         let output = run(&[&["keys", "--dir", text(&path)], &wrong[..]].concat());
         assert_eq!(code(&output), 2, "{output:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_watched_as_they_pass_until_the_node_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node");
+    let bus = open_busy_node(&path).await;
+    let tail = |arguments: &[&str]| {
+        let mut command = resolute(&[&["tail", "--dir", text(&path)], arguments].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let some = wait(tail(&["later", "odd", "--from-start", "--count", "2"]));
+    assert_eq!(code(&some), 0, "{some:?}");
+    let lines: Vec<String> = stdout(&some).lines().map(str::to_owned).collect();
+    assert!(lines[0].ends_with("  odd  parked") && lines[1].ends_with("  later  first"), "{lines:?}");
+    let mut all = tail(&["--from-start", "--json"]);
+    let mut out = BufReader::new(all.stdout.take().unwrap()).lines();
+    let first = out.next().unwrap().unwrap();
+    bus.publish("later", "third").await.unwrap();
+    bus.close().await.unwrap();
+    let rest: Vec<String> = std::iter::once(first).chain(out.map(Result::unwrap)).collect();
+    let all = all.wait_with_output().unwrap();
+    assert_eq!(code(&all), 0, "{all:?}");
+    for (line, data) in rest.iter().zip(["dead", "parked", "owed", "first", "second"]) {
+        assert!(line.contains(&format!("\"data\":\"{data}\"")), "{rest:?}");
+    }
+    assert!(rest.len() >= 5, "{rest:?}");
+    assert!(stderr(&all).contains("the node was closed"), "{all:?}");
+    let closed = wait(tail(&[]));
+    assert_eq!(code(&closed), 1, "{closed:?}");
+    assert!(stderr(&closed).contains("no process has the node"), "{closed:?}");
+    assert_eq!(
+        json_lines(&run(&["incoming", "--dir", text(&path), "--json"])).len(),
+        3,
+        "nothing was consumed"
+    );
 }
 
 #[tokio::test]

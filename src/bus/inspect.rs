@@ -7,6 +7,7 @@
 mod entries;
 mod error;
 mod found;
+mod passing;
 mod records;
 mod salvage;
 mod view;
@@ -17,6 +18,8 @@ pub use entries::{
 pub use error::InspectError;
 pub use found::Filter;
 pub(super) use found::{Found, Said};
+pub use passing::Passing;
+pub(super) use passing::messages_in;
 pub(super) use records::RecordReader;
 pub use salvage::{Damage, Piece, Publisher, Salvage, SalvagedMessage};
 pub use view::{Entries, View};

@@ -78,6 +78,12 @@ pub enum Command {
     /// Lists the messages that a handler gave up, and why.
     #[command(after_help = CODES)]
     DeadLetters(ListArguments),
+    /// Shows messages as they pass through a node that is open, and consumes none.
+    ///
+    /// What the node publishes, sends and accepts, once it is on disk, until the node is closed. What nobody subscribes to
+    /// passes through no log. The JSON is that of subscribe.
+    #[command(after_help = CODES)]
+    Tail(Tail),
     /// Has messages handled again that are parked or were given up.
     ///
     /// Handlers that succeeded are not called again; those that gave up begin anew. A message for which there still is no handler
@@ -222,6 +228,21 @@ pub struct Inspect {
     /// Writes JSON: an object, or for lists one line for each entry.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Tail {
+    #[command(flatten)]
+    pub of: Inspect,
+    /// The topics; all if none is given.
+    #[arg(value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// Shows first what the log still holds.
+    #[arg(long)]
+    pub from_start: bool,
+    /// Ends after so many messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
 }
 
 #[derive(Debug, Args)]

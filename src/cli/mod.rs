@@ -22,6 +22,7 @@ mod store_arguments;
 mod stores;
 mod subscribe;
 mod table;
+mod tail;
 mod unlock;
 
 use std::process::ExitCode;
@@ -66,6 +67,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Outgoing(arguments) => lists::outgoing(&arguments),
         Command::Parked(arguments) => lists::parked(&arguments),
         Command::DeadLetters(arguments) => lists::dead_letters(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
         Command::Retry(arguments) => administer::retry(&arguments),
         Command::Remove(arguments) => administer::remove(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),

@@ -153,6 +153,31 @@ impl State {
     }
 }
 
+/// A part of the log as it lies.
+#[derive(Clone, Debug)]
+pub struct LogPage {
+    /// The first record that was asked for and is still there, or is to come.
+    pub from: Lsn,
+    /// Batches from the one that holds it on; none if it is to come.
+    pub span: Option<Span>,
+    /// This node, and the life of its log.
+    pub own: (NodeId, Incarnation),
+    /// Who its peers are.
+    pub peers: Vec<(PeerSlot, NodeId)>,
+}
+
+impl State {
+    /// What is durable of the log from that record on; from the next that is to come if it is none.
+    #[must_use]
+    pub fn log_page(&self, durable: Lsn, from: Option<Lsn>) -> LogPage {
+        let from = from.unwrap_or(durable.plus(1)).max(self.index.first());
+        let span = (from <= durable).then(|| self.index.span(from, durable));
+        let peers =
+            self.peers.values().filter(|_| span.is_some()).map(|peer| (peer.slot, peer.node)).collect();
+        LogPage { from, span, own: (self.identity.id, self.identity.incarnation), peers }
+    }
+}
+
 struct Lister<'a> {
     state: &'a State,
     durable: Lsn,

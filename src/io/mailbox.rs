@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use super::node_status::NodeStatus;
 use super::prewriter::Answer;
 use crate::engine::effect::{Refusal, RequestId};
-use crate::engine::listing::{Cursor, List, Page};
+use crate::engine::listing::{Cursor, List, LogPage, Page};
 use crate::engine::request::Request;
+use crate::ids::Lsn;
 
 /// The answer to a request: done and durable, or refused. If the engine's thread ends first there is none.
 pub type Reply = oneshot::Sender<Result<(), Refusal>>;
@@ -27,6 +28,8 @@ pub enum Mail {
     Status(oneshot::Sender<NodeStatus>),
     /// A part of a list is wanted.
     List(List, Cursor, oneshot::Sender<Page>),
+    /// A part of the log is wanted.
+    Log(Option<Lsn>, oneshot::Sender<LogPage>),
     /// A segment's file was prepared or retired.
     Prewriter(Answer),
     /// A connection was made, or could not be.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::place::Place;
 use super::protocol::{Answer, Ask, Hand, Request, VERSION};
-use crate::bus::inspect::{Filter, Found};
+use crate::bus::inspect::{Filter, Found, Passing};
 use crate::bus::{Envelope, Status};
 use crate::engine::listing::List;
 use crate::format::message::MessageView;
@@ -83,6 +83,16 @@ impl Client {
         }
     }
 
+    /// Messages as they pass, until the node closes.
+    pub(crate) fn tail(
+        &self,
+        topics: Vec<String>,
+        from_start: bool,
+    ) -> Result<impl Iterator<Item = Result<Passing, ControlError>> + use<>, ControlError> {
+        let mut answers = self.ask(Ask::Tail { topics, from_start })?;
+        Ok(std::iter::from_fn(move || answers.passing().transpose()))
+    }
+
     pub(crate) fn change(
         &self,
         hand: Hand,
@@ -131,9 +141,24 @@ impl Answers {
         }
     }
 
+    /// What passes next; none if the node has closed.
+    fn passing(&mut self) -> Result<Option<Passing>, ControlError> {
+        match self.next() {
+            Ok(Answer::Missed(count)) => Ok(Some(Passing::Missed(count))),
+            Ok(answer) => Ok(self.message_of(answer)?.map(|found| Passing::Message(found.message))),
+            Err(ControlError::Gone(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The next message; none if there are no more.
     fn message(&mut self) -> Result<Option<Found>, ControlError> {
-        let (id, bytes, said) = match self.next()? {
+        let answer = self.next()?;
+        self.message_of(answer)
+    }
+
+    fn message_of(&mut self, answer: Answer) -> Result<Option<Found>, ControlError> {
+        let (id, bytes, said) = match answer {
             Answer::Message { id, bytes, said } if bytes <= RECORD_BYTES_MAX => (id, bytes, said),
             Answer::Done => return Ok(None),
             other => return Err(nonsense(&other)),

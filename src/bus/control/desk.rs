@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::protocol::{Hand, VerbName};
 use crate::bus::Status;
 use crate::bus::administrator::Place;
-use crate::bus::inspect::{Filter, Found, InspectError, RecordReader};
+use crate::bus::inspect::{Filter, Found, InspectError, Passing, RecordReader, messages_in};
 use crate::engine::listing::{Cursor, List, Page};
 use crate::engine::request::Request;
 use crate::ids::{Lsn, LsnRange};
@@ -58,6 +58,39 @@ impl Desk {
         mut give: impl FnMut(Found) -> std::io::Result<()>,
     ) -> Result<(), NoAnswer> {
         self.walk(list, true, filter, limit, |_, found| Ok(found.map_or(Ok(()), &mut give)?))
+    }
+
+    /// Gives out what passes through the node until it closes, or nobody takes it any more. Where there is nothing, `pause` waits.
+    pub(in crate::bus) fn tail(
+        &self,
+        from_start: bool,
+        mut give: impl FnMut(Passing) -> std::io::Result<()>,
+        mut pause: impl FnMut() -> std::io::Result<()>,
+    ) -> Result<(), NoAnswer> {
+        let mut reader = RecordReader::new(self.directory.clone());
+        let (mut from, mut looks) = (from_start.then_some(Lsn(0)), 0);
+        loop {
+            let page = self.ask(|reply| Mail::Log(from, reply))?;
+            if let Some(missed) = from.filter(|from| from.0 > 0 && *from < page.from) {
+                give(Passing::Missed(page.from.since(missed)))?;
+            }
+            from = Some(page.from);
+            match page.span.map(|span| reader.load(span)) {
+                None => pause()?,
+                Some(Ok(chunk)) => {
+                    let messages = messages_in(&chunk, &page, page.from);
+                    messages.into_iter().try_for_each(|message| give(Passing::Message(message)))?;
+                    (from, looks) = (Some(chunk.end()), 0);
+                }
+                Some(Err(error)) if looks == CONTROL_LOOKS_AGAIN_MAX => return Err(error.into()),
+                // Its segment was freed or used again meanwhile.
+                Some(Err(_)) => {
+                    looks += 1;
+                    reader = RecordReader::new(self.directory.clone());
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
     }
 
     /// Does something with the messages of a place that a filter admits, at most so many. Says how many.

@@ -30,6 +30,8 @@ pub(in crate::bus) enum Ask {
         filter: Filter,
         limit: Option<u64>,
     },
+    /// To hear of each message of these topics from now on, of all if there are none; or of those in the log first.
+    Tail { topics: Vec<String>, from_start: bool },
     /// To do something with the messages of a place that a filter admits, at most so many.
     Change {
         hand: Hand,
@@ -117,6 +119,8 @@ pub(in crate::bus) enum Answer {
         bytes: usize,
         said: Said,
     },
+    /// So many records were gone before they could be read.
+    Missed(u64),
     /// So many messages were changed, and nothing follows.
     Changed(u64),
     /// Nothing follows.

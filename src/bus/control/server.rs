@@ -13,13 +13,17 @@ use std::time::Duration;
 use super::desk::{Desk, NoAnswer};
 use super::place::Place;
 use super::protocol::{Answer, Ask, Request, VERSION};
-use crate::bus::inspect::Found;
+use crate::bus::Envelope;
+use crate::bus::inspect::{Found, Passing, Said};
 use crate::io::credentials;
 use crate::io::shared::Shared;
 use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_BYTES_MAX};
 
 /// How long a request may take to come.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked for messages that passed.
+const TAIL_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves the control socket of a node until it is stopped.
 #[derive(Debug)]
@@ -132,6 +136,33 @@ impl Inner {
         say(&mut out, &last)
     }
 
+    fn tail(
+        &self,
+        topics: &[String],
+        from_start: bool,
+        stream: &UnixStream,
+        out: &mut impl Write,
+    ) -> Result<Answer, NoAnswer> {
+        stream.set_read_timeout(Some(TAIL_PAUSE))?;
+        let out = std::cell::RefCell::new(out);
+        let is_wanted = |message: &Envelope| {
+            topics.is_empty() || message.topics().any(|topic| topics.iter().any(|wanted| wanted == topic))
+        };
+        let give = |passing| match passing {
+            Passing::Message(message) if is_wanted(&message) => {
+                say_message(&mut *out.borrow_mut(), &Found { message, said: Said::Places(Vec::new()) })
+            }
+            Passing::Message(_) => Ok(()),
+            Passing::Missed(count) => say_line(&mut *out.borrow_mut(), &Answer::Missed(count)),
+        };
+        let pause = || {
+            out.borrow_mut().flush()?;
+            pause_and_listen(stream)
+        };
+        self.desk.tail(from_start, give, pause)?;
+        Ok(Answer::Done)
+    }
+
     /// Answers, but for the last line, which is the result.
     fn answer(&self, ask: Ask, stream: &UnixStream, out: &mut impl Write) -> Result<Answer, NoAnswer> {
         match ask {
@@ -144,12 +175,25 @@ impl Inner {
                 self.desk.list(list.into(), &filter, limit, |found| say_message(out, &found))?;
                 Ok(Answer::Done)
             }
+            Ask::Tail { topics, from_start } => self.tail(&topics, from_start, stream, out),
             Ask::Change { hand, filter, limit } => {
                 let who = credentials::of_peer(stream)?;
                 let count = self.desk.change(hand, &filter, limit.unwrap_or(u64::MAX), &who)?;
                 Ok(Answer::Changed(count))
             }
         }
+    }
+}
+
+/// Waits a moment for nothing, and hears if whoever listens has gone.
+fn pause_and_listen(mut stream: &UnixStream) -> io::Result<()> {
+    match stream.read(&mut [0]) {
+        Ok(0) => Err(io::ErrorKind::BrokenPipe.into()),
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -32,6 +32,9 @@ pub enum InspectError {
         /// The process, if it said so.
         pid: Option<u32>,
     },
+    /// Nobody has it open, so that nothing passes through it.
+    #[error("no process has the node in {} open: nothing passes through it", .0.display())]
+    NotRunning(PathBuf),
     /// A process has it open, and cannot be asked.
     #[error(transparent)]
     Control(#[from] ControlError),

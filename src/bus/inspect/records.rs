@@ -77,7 +77,8 @@ impl RecordReader {
         Ok(record)
     }
 
-    fn load(&mut self, span: Span) -> Result<Chunk, InspectError> {
+    /// What lies in a span.
+    pub(in crate::bus) fn load(&mut self, span: Span) -> Result<Chunk, InspectError> {
         let window = Window { segment: span.segment, offset: span.offset, bytes: span.bytes as usize };
         let path = self.windows.path(span.segment);
         let bytes = match self.windows.read(window) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::entries::subscribers_of;
 use super::found::{Filter, Found};
 use super::{
-    DeadLetter, Holder, InspectError, Key, OwedMessage, Snapshot, Subscriber, WaitingMessage, holder,
+    DeadLetter, Holder, InspectError, Key, OwedMessage, Passing, Snapshot, Subscriber, WaitingMessage, holder,
 };
 use crate::bus::Status;
 use crate::bus::control::Client;
@@ -82,6 +82,24 @@ impl View {
             Kind::Live(client) => {
                 let found = client.list(list, filter, limit)?;
                 Ok(Box::new(found.map(|found| found.map_err(InspectError::from))))
+            }
+        }
+    }
+
+    /// Every message that passes through the node from now on, as it is on stable storage: what it publishes and what it accepts,
+    /// of these topics, or of all if there are none. With `from_start`, first what the log still holds. Nothing is
+    /// consumed. Ends when the node closes; the next entry is waited for on the calling thread.
+    ///
+    /// What nobody subscribes to passes through no log.
+    ///
+    /// # Errors
+    /// [`InspectError::NotRunning`], and as [`View::status`].
+    pub fn tail(&self, topics: &[String], from_start: bool) -> Result<Entries<'_, Passing>, InspectError> {
+        match &self.0 {
+            Kind::Snapshot(snapshot) => Err(InspectError::NotRunning(snapshot.directory.clone())),
+            Kind::Live(client) => {
+                let passing = client.tail(topics.to_vec(), from_start)?;
+                Ok(Box::new(passing.map(|passing| passing.map_err(InspectError::from))))
             }
         }
     }

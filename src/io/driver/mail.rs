@@ -42,6 +42,7 @@ impl Driver {
             Mail::List(list, from, reply) => {
                 drop(reply.send(engine.state().page(engine.durable(), list, from)));
             }
+            Mail::Log(from, reply) => drop(reply.send(engine.state().log_page(engine.durable(), from))),
             Mail::Prewriter(answer) => self.take_answer(now, answer),
             Mail::Dialled(address, Ok(stream)) if !leaves_enough(&stream) => {
                 tracing::warn!(
