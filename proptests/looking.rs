@@ -101,7 +101,7 @@ async fn a_log_that_moves_on_under_a_list_is_followed() {
         let before = view.status().unwrap().flushes;
         // Until the log has been written anew several times.
         let mut looks = Vec::new();
-        while view.status().unwrap().written_bytes < 120 << 20 || looks.len() < 20 {
+        while view.status().unwrap().written_bytes < 64 << 20 || looks.len() < 8 {
             looks.push(ids(&view, "parked"));
             assert!(ids(&view, "keys").is_sorted_by_key(|id| id.lsn));
         }
@@ -289,7 +289,7 @@ async fn who_watches_too_slowly_is_told_what_was_missed() {
         }
     });
     // Segments are freed while nobody reads on.
-    while bus.status().await.unwrap().written_bytes < 100 << 20 {
+    while bus.status().await.unwrap().written_bytes < 48 << 20 {
         let tickets: Vec<_> = (0..64).map(|_| bus.publish_nowait("a", vec![b'a'; 32 << 10])).collect();
         for ticket in tickets {
             ticket.await.unwrap().wait().await.unwrap();
