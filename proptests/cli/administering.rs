@@ -106,7 +106,7 @@ async fn who_is_killed_while_it_removes_leaves_what_comes_last() {
     // The moment is looked for between one when it had not begun and one when it was done.
     let (mut before, mut after) = (takes / 4, takes * 2);
     let (mut all, mut some, mut none) = (0, 0, 0);
-    for round in 0..8 {
+    for round in 0..5 {
         let copy = copy_of(&dir, &round.to_string());
         let mut child = remove(&copy);
         let moment = (before + after) / 2;

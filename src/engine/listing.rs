@@ -1,5 +1,5 @@
 //! What a node has, a page at a time: whoever goes through a list holds where it goes on and nothing else, and no page costs
-//! the engine more than its bound.
+//! the engine more than its bound, beside a look at each stream.
 
 use std::collections::BTreeMap;
 
@@ -185,17 +185,20 @@ struct Lister<'a> {
 }
 
 impl Lister<'_> {
-    fn push(&mut self, cursor: Cursor, lsn: Lsn, origin: Origin, remark: Remark) {
+    /// Adds a message to the page, unless that must end before it.
+    #[must_use]
+    fn push(&mut self, cursor: Cursor, lsn: Lsn, origin: Origin, remark: Remark) -> bool {
         let index = &self.state.index;
         let bearer = index.bearer(lsn);
-        // A copy that is not durable yet, though the message is: it is found a moment later.
+        // A copy that is not durable yet, though the message is: whoever asks for the next page in a moment gets it.
         if bearer > self.durable {
-            return;
+            return false;
         }
         let place =
             RecordPlace { bearer, is_carried: index.is_carried(lsn), span: index.span(bearer, self.durable) };
         let (node, incarnation) = (self.state.node_of(origin.slot), origin.incarnation);
         self.page.messages.push(Listed { cursor, lsn, node, incarnation, place, remark });
+        true
     }
 
     fn ends_at(mut self, next: Option<Cursor>) -> Page {
@@ -225,7 +228,9 @@ impl Lister<'_> {
             }
             if self.whereabouts(lsn) == wanted {
                 let progress = self.state.inbox.progress().get(&lsn).cloned().unwrap_or_default();
-                self.push(Cursor::at(lsn), lsn, origin, Remark::Handlers(progress));
+                if !self.push(Cursor::at(lsn), lsn, origin, Remark::Handlers(progress)) {
+                    return self.ends_at(Some(Cursor::at(lsn)));
+                }
             }
         }
         self.ends_at(None)
@@ -237,8 +242,9 @@ impl Lister<'_> {
                 return self.ends_at(Some(Cursor::at(*lsn)));
             }
             let run = self.state.inbox.next_run(*lsn).filter(|_| is_dead(progress) && *lsn <= self.durable);
-            if let Some(run) = run {
-                self.push(Cursor::at(*lsn), *lsn, run.origin, Remark::Handlers(progress.clone()));
+            let remark = || Remark::Handlers(progress.clone());
+            if run.is_some_and(|run| !self.push(Cursor::at(*lsn), *lsn, run.origin, remark())) {
+                return self.ends_at(Some(Cursor::at(*lsn)));
             }
         }
         self.ends_at(None)
@@ -256,7 +262,9 @@ impl Lister<'_> {
                     }
                     let (node, address) = self.owner(&stream.owner);
                     let remark = Remark::Owed { stream: *id, position, node, address };
-                    self.push(cursor(position), lsn, self.own(), remark);
+                    if !self.push(cursor(position), lsn, self.own(), remark) {
+                        return self.ends_at(Some(cursor(position)));
+                    }
                 }
                 position = run.position.plus(run.count);
             }
@@ -296,7 +304,9 @@ impl Lister<'_> {
         for (lsn, (origin, mut places)) in found {
             places.sort_unstable();
             places.dedup();
-            self.push(Cursor::at(lsn), lsn, origin, Remark::Places(places));
+            if !self.push(Cursor::at(lsn), lsn, origin, Remark::Places(places)) {
+                return self.ends_at(Some(Cursor::at(lsn)));
+            }
         }
         self.ends_at((last < end).then(|| Cursor::at(last)))
     }

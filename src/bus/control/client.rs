@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::place::Place;
+use super::place::SocketPlace;
 use super::protocol::{Answer, Ask, Hand, Request, VERSION};
 use crate::bus::inspect::{Filter, Found, Passing};
 use crate::bus::{Envelope, Status};
@@ -46,14 +46,14 @@ pub enum ControlError {
 pub(crate) struct Client {
     directory: PathBuf,
     pid: Option<u32>,
-    place: Place,
+    place: SocketPlace,
 }
 
 impl Client {
     /// The node that a process has open.
     pub(crate) fn of(directory: &Path, pid: Option<u32>) -> Result<Client, ControlError> {
         let path = directory.to_owned();
-        let client = match Place::in_directory(directory) {
+        let client = match SocketPlace::in_directory(directory) {
             Ok(place) => Client { directory: path, pid, place },
             Err(source) => return Err(ControlError::Unreachable { path, pid, source }),
         };

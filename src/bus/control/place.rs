@@ -16,13 +16,13 @@ const NAME_WHILE_MADE: &str = "control.new";
 /// A directory with a control socket in it. The path of a socket may have 107 bytes, that of a directory any number: so it goes
 /// by way of the open directory.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SocketPlace {
     directory: File,
 }
 
-impl Place {
-    pub(super) fn in_directory(path: &Path) -> io::Result<Place> {
-        Ok(Place { directory: File::open(path)? })
+impl SocketPlace {
+    pub(super) fn in_directory(path: &Path) -> io::Result<SocketPlace> {
+        Ok(SocketPlace { directory: File::open(path)? })
     }
 
     fn path_of(&self, name: &str) -> PathBuf {

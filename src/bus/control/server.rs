@@ -11,7 +11,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use super::desk::{Desk, NoAnswer};
-use super::place::Place;
+use super::place::SocketPlace;
 use super::protocol::{Answer, Ask, Request, VERSION};
 use crate::bus::Envelope;
 use crate::bus::inspect::{Found, Passing, Said};
@@ -34,7 +34,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 struct Inner {
     desk: Desk,
-    place: Place,
+    place: SocketPlace,
     stopped: AtomicBool,
     /// Those who are connected, so that they can be cut off.
     connected: Mutex<BTreeMap<u64, UnixStream>>,
@@ -43,7 +43,7 @@ struct Inner {
 impl Server {
     /// Makes the socket and serves it on a thread of its own.
     pub(crate) fn start(directory: &Path, shared: Arc<Shared>) -> io::Result<Server> {
-        let place = Place::in_directory(directory)?;
+        let place = SocketPlace::in_directory(directory)?;
         let listener = place.listen()?;
         let desk = Desk::new(std::path::absolute(directory)?, shared);
         let (stopped, connected) = (AtomicBool::new(false), Mutex::default());
