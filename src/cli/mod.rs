@@ -1,7 +1,7 @@
 //! The command-line tool: one file for each family of commands.
 //!
-//! It uses the bus as any service does, and reads the directories of nodes that are not running through
-//! [`crate::bus::inspect`].
+//! It uses the bus as any service does, looks at nodes through [`crate::bus::inspect`], and changes by hand what is in them
+//! through [`crate::bus::Administrator`].
 #![forbid(unsafe_code)]
 
 mod administer;

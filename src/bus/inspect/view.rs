@@ -131,7 +131,16 @@ impl View {
         filter: &Filter,
         limit: Option<u64>,
     ) -> Result<Entries<'_, WaitingMessage>, InspectError> {
-        let found = self.found(List::Incoming, filter, limit)?;
+        self.waiting(List::Incoming, filter, limit)
+    }
+
+    fn waiting(
+        &self,
+        list: List,
+        filter: &Filter,
+        limit: Option<u64>,
+    ) -> Result<Entries<'_, WaitingMessage>, InspectError> {
+        let found = self.found(list, filter, limit)?;
         Ok(Box::new(found.map(|found| found.map(Found::into_waiting))))
     }
 
@@ -144,8 +153,7 @@ impl View {
         filter: &Filter,
         limit: Option<u64>,
     ) -> Result<Entries<'_, WaitingMessage>, InspectError> {
-        let found = self.found(List::Parked, filter, limit)?;
-        Ok(Box::new(found.map(|found| found.map(Found::into_waiting))))
+        self.waiting(List::Parked, filter, limit)
     }
 
     /// The dead letters: one entry for each handler that gave a message up; at most `limit` messages.
