@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::control::{Client, ControlError, Desk, Hand, NoAnswer, VerbName};
-use super::error::Error;
+use super::error::{Error, chain};
 use super::inspect::{Filter, Holder, InspectError, holder};
 use crate::engine::config::Retry;
 use crate::io::address::Address;
@@ -68,7 +68,7 @@ impl From<NoAnswer> for AdministerError {
     fn from(error: NoAnswer) -> AdministerError {
         match error {
             NoAnswer::Inspect(error) => error.into(),
-            other => AdministerError::Refused(other.to_string()),
+            other => AdministerError::Refused(chain(&other)),
         }
     }
 }

@@ -196,6 +196,12 @@ impl Error {
     }
 }
 
+/// An error and all its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 fn class_of_opening(error: &OpenError) -> ErrorClass {
     match error {
         OpenError::Directory(DirectoryError::Locked { .. }) => ErrorClass::InUse,

@@ -26,6 +26,8 @@ pub use administrator::{AdministerError, Administrator, Place};
 pub use builder::Builder;
 pub use deliveries::{Deliveries, Delivery};
 pub use envelope::{Envelope, FromEnvelope, Header, Json, NotDecoded};
+#[cfg(feature = "cli")]
+pub(crate) use error::chain;
 pub use error::{Error, ErrorClass, OptionOutOfRange};
 pub use handler::{Handled, Handler, HandlerError};
 pub use message::{IntoTopics, Message};

@@ -1,10 +1,9 @@
 //! How the tool ends.
 
-use std::error::Error as StdError;
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use super::output;
+pub(super) use crate::bus::chain;
 use crate::bus::inspect::InspectError;
 use crate::bus::{Error, ErrorClass};
 
@@ -89,16 +88,4 @@ impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Failure {
         Failure::new(error.class().into(), chain(&error))
     }
-}
-
-/// An error and all its causes, in one line.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        // Writing into a text cannot fail.
-        let _: std::fmt::Result = write!(text, ": {next}");
-        cause = next.source();
-    }
-    text
 }

@@ -32,7 +32,7 @@ pub(in crate::bus) enum NoAnswer {
     #[error("the node is closing")]
     Closing,
     #[error("the log can no longer be written")]
-    Storage,
+    Storage(#[source] Option<Arc<std::io::Error>>),
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// Whoever asked no longer takes it.
@@ -130,7 +130,7 @@ impl Desk {
         let (who, verb, place) = (who.to_owned(), hand.verb.into(), hand.place.into());
         match self.shared.request_blocking(Request::Change { who, verb, place, ranges }) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(NoAnswer::Storage),
+            Ok(Err(_)) => Err(NoAnswer::Storage(self.shared.failure())),
             Err(_) => Err(NoAnswer::Closing),
         }
     }

@@ -14,6 +14,7 @@ use super::desk::{Desk, NoAnswer};
 use super::place::SocketPlace;
 use super::protocol::{Answer, Ask, Request, VERSION};
 use crate::bus::Envelope;
+use crate::bus::error::chain;
 use crate::bus::inspect::{Found, Passing, Said};
 use crate::io::credentials;
 use crate::io::shared::Shared;
@@ -76,6 +77,18 @@ impl Drop for Server {
     }
 }
 
+/// One of those who are connected: however that ends, its place is free again.
+struct Connected<'a> {
+    inner: &'a Inner,
+    number: u64,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.inner.connected().remove(&self.number);
+    }
+}
+
 impl Inner {
     fn connected(&self) -> MutexGuard<'_, BTreeMap<u64, UnixStream>> {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,10 +122,10 @@ impl Inner {
         self.connected().insert(number, stream.try_clone()?);
         let inner = Arc::clone(self);
         let serve = move || {
+            let _connected = Connected { inner: &inner, number };
             if let Err(error) = inner.serve(&stream) {
                 tracing::debug!(%error, "whoever asked on the control socket has gone");
             }
-            inner.connected().remove(&number);
         };
         let spawned = Builder::new().name("resolute-control".to_owned()).spawn(serve);
         if spawned.is_err() {
@@ -226,10 +239,4 @@ fn say_message(out: &mut impl Write, found: &Found) -> io::Result<()> {
     let (id, bytes, said) = (found.message.id().to_string(), record.len(), found.said.clone());
     say_line(out, &Answer::Message { id, bytes, said })?;
     out.write_all(record)
-}
-
-/// An error and all its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
