@@ -6,10 +6,11 @@
 //! **The power is cut** at any moment, also while a node recovers. A write that was reported as done is there (O_DSYNC), and so is
 //! what was synced. Of everything else each sector of 512 bytes is there or not, on its own: writes are lost, torn in any pattern,
 //! and one that was begun later may be there without one that was begun earlier: a hole, which a process that dies leaves too. A
-//! sector is never half there. Disks are quick or slow, and deaths often fall into writes, one or two of which are on their way.
+//! sector is never half there. Messages that were published together are gone together. Disks are quick or slow, and deaths often fall into writes, one or two of which are on their way.
 //!
 //! **A disk fails**: a write ends with an error, and what of it is there is as after a power cut; a read ends with an error, or
-//! gives bytes of which one bit is wrong. The node then stops, and is started again. A disk has no room for another segment, for a while.
+//! gives bytes of which one bit is wrong. The node then stops, and is started again; what else it had asked of the disk is
+//! still done before that. A disk has no room for another segment, for a while.
 //! A write is done in part: its first blocks are there, and the rest is a write that is still to be done.
 //!
 //! **A bit flips at rest**, in a copy of what a node is about to open: the scan must give out what is left of it as it was and
@@ -47,6 +48,7 @@ pub enum Fault {
     WritesLost,
     WritesTorn,
     Hole,
+    BatchLost,
     DiedRecovering,
     WriteFailed,
     ShortWrite,
@@ -72,12 +74,13 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 27] = [
+    pub const ALL: [Fault; 28] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
         Fault::WritesTorn,
         Fault::Hole,
+        Fault::BatchLost,
         Fault::DiedRecovering,
         Fault::WriteFailed,
         Fault::ShortWrite,

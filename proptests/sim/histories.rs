@@ -2,6 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use resolute::engine::request::Request;
 
@@ -132,7 +133,7 @@ fn cases(count: u32) -> ProptestConfig {
     ProptestConfig {
         cases: count,
         max_shrink_iters: 4000,
-        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(crate::scene::seed("sim::histories")),
         ..ProptestConfig::default()
     }
 }

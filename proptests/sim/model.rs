@@ -62,6 +62,8 @@ pub struct Log {
     pub failures: BTreeMap<(Lsn, String), u32>,
     pub dead: BTreeSet<(Lsn, String)>,
     parked: BTreeSet<Lsn>,
+    /// Messages that somebody had called again.
+    pub retried: BTreeSet<Lsn>,
     /// Messages that somebody took out of the inbox.
     pub taken_out: BTreeSet<Lsn>,
     /// Positions up to which streams of peers were accepted.
@@ -79,6 +81,8 @@ pub struct Model {
     pub sent: BTreeMap<MessageNumber, (NodeId, Sent)>,
     /// Pairs (receiver, publisher) of which one was set back or removed the other: messages may come twice or not.
     pub broken: BTreeSet<(NodeId, NodeId)>,
+    /// Messages that were published together.
+    pub atomic: Vec<Vec<MessageNumber>>,
     /// Nodes that have a double, which may be met by those that come later, too.
     pub doubled: BTreeSet<NodeId>,
 }
@@ -225,6 +229,7 @@ impl Log {
                 self.taken_out.insert(lsn);
                 continue;
             }
+            self.retried.insert(lsn);
             // Those who succeeded are not called again, those who gave up begin anew.
             let of = (lsn, String::new())..(lsn.plus(1), String::new());
             let dead: Vec<_> = self.dead.range(of).cloned().collect();
@@ -252,6 +257,16 @@ impl Log {
         let wanted = self.topics.get(slot).filter(|topics| !topics.is_empty());
         assert!(wanted.is_none(), "{node} is forgotten, and wants {wanted:?}");
         assert!(!self.bound.values().any(|bound| bound == slot), "{node} is forgotten, and answered");
+    }
+
+    /// Whether a record of its own is a message to all who want its topics.
+    pub fn is_event(&self, lsn: Lsn) -> bool {
+        matches!(self.entries.get(&lsn), Some(Entry::Message { address: None, .. }))
+    }
+
+    /// What waits for somebody to handle it.
+    pub fn parked(&self) -> impl Iterator<Item = Lsn> {
+        self.parked.iter().copied().filter(|lsn| !self.handled.contains_key(lsn))
     }
 
     /// The last position of a peer's stream that is accepted at or below `durable`.
@@ -363,7 +378,7 @@ impl Model {
             }
             _ => assert!(is_broken, "{own} got record {lsn} of {from}, which is not in its log"),
         }
-        self.check_order(own, from, run, lsn, theirs);
+        self.check_order(own, from, run.incarnation, lsn, theirs);
         let position = run.first_position.plus(u64::from(index));
         Entry::Accepted {
             number,
@@ -378,17 +393,14 @@ impl Model {
 
     /// Events of one publisher are accepted in the order in which they were published. Commands to an address that
     /// was bound late come late.
-    fn check_order(&self, own: NodeId, from: NodeId, run: &Accepted, lsn: Lsn, theirs: &Log) {
-        let key = |lsn| (from, run.incarnation, lsn);
-        let later = self.logs[&own].accepted.range(key(lsn)..key(Lsn(u64::MAX))).next();
-        if let Some(((_, _, other), _)) = later {
-            let is_event =
-                |lsn: &Lsn| matches!(theirs.entries.get(lsn), Some(Entry::Message { address: None, .. }));
-            assert!(
-                !is_event(&lsn) || !is_event(other),
-                "{own} got record {lsn} of {from} after record {other}"
-            );
+    fn check_order(&self, own: NodeId, from: NodeId, incarnation: Incarnation, lsn: Lsn, theirs: &Log) {
+        let key = |lsn| (from, incarnation, lsn);
+        if !theirs.is_event(lsn) {
+            return;
         }
+        let mut later = self.logs[&own].accepted.range(key(lsn)..key(Lsn(u64::MAX)));
+        let overtook = later.find(|((_, _, other), _)| theirs.is_event(*other));
+        assert!(overtook.is_none(), "{own} got record {lsn} of {from} after {overtook:?}");
     }
 
     /// What is known of one node's log, and what it owed.
@@ -400,12 +412,14 @@ impl Model {
     pub fn goes_back(&mut self, own: NodeId, (log, book): (Log, Book)) {
         self.logs.insert(own, log);
         self.books.insert(own, book);
+        // That is no crash, and takes what it takes.
+        self.check_atomic(own);
     }
 
-    /// A crash took everything from `end` on.
-    pub fn crashed(&mut self, own: NodeId, end: Lsn) {
+    /// A crash took everything from `end` on. Says how often that were messages that had been published together.
+    pub fn crashed(&mut self, own: NodeId, end: Lsn) -> usize {
         self.books.entry(own).or_default().crashed(end);
-        let Some(log) = self.logs.get_mut(&own) else { return };
+        let Some(log) = self.logs.get_mut(&own) else { return 0 };
         let kept: BTreeMap<Lsn, Entry> =
             std::mem::take(&mut log.entries).into_iter().filter(|(lsn, _)| *lsn < end).collect();
         *log = Log::default();
@@ -413,10 +427,35 @@ impl Model {
             log.learn(own, lsn, &entry);
             log.entries.insert(lsn, entry);
         }
+        self.check_atomic(own)
+    }
+
+    /// Of messages that were published together, a crash leaves all or none. Says how often it took all.
+    fn check_atomic(&mut self, own: NodeId) -> usize {
+        let number = |entry: &Entry| match entry {
+            Entry::Message { number, .. } => Some(*number),
+            _ => None,
+        };
+        let here: BTreeSet<MessageNumber> = self.logs[&own].entries.values().filter_map(number).collect();
+        let Model { atomic, sent, .. } = self;
+        let before = atomic.len();
+        atomic.retain(|together| {
+            let count = together.iter().filter(|number| here.contains(number)).count();
+            let is_own = sent[&together[0]].0 == own;
+            let is_whole = count == 0 || count == together.len();
+            assert!(!is_own || is_whole, "of {together:?} a crash left {count} at {own}");
+            !is_own || count > 0
+        });
+        before - atomic.len()
     }
 
     /// Messages of `from` that `to` was promised and does not have.
     pub fn missing(&self, from: NodeId, to: NodeId) -> Vec<(Lsn, MessageNumber)> {
+        self.missing_at(from, to, Lsn(u64::MAX))
+    }
+
+    /// Those that are not in the log of `to` up to that record.
+    pub fn missing_at(&self, from: NodeId, to: NodeId, durable: Lsn) -> Vec<(Lsn, MessageNumber)> {
         let (theirs, ours) = (&self.logs[&from], self.logs.get(&to));
         let number = |log: &Log, at: &Lsn| match log.entries.get(at) {
             Some(Entry::Accepted { number, .. }) => Some(*number),
@@ -424,7 +463,9 @@ impl Model {
         };
         // Of a publisher that was set back, another message may have the same record.
         let has: BTreeSet<(Lsn, Option<MessageNumber>)> = ours.map_or(BTreeSet::new(), |log| {
-            let accepted = log.accepted.iter().filter(|((node, ..), _)| *node == from);
+            let is_there =
+                |((node, ..), at): &(&(NodeId, Incarnation, Lsn), &Lsn)| *node == from && **at <= durable;
+            let accepted = log.accepted.iter().filter(is_there);
             accepted.map(|((_, _, lsn), at)| (*lsn, number(log, at))).collect()
         });
         let mut missing = Vec::new();
@@ -452,5 +493,39 @@ impl Model {
             "{own} dispatches {lsn} of {range:?}, which was never accepted"
         );
         assert!(!log.handled.contains_key(&lsn), "{own} dispatches {lsn}, which is handled");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "got record")]
+    fn an_event_that_overtook_another_is_noticed_behind_a_command() {
+        let (own, from) = (NodeId(1), NodeId(2));
+        let message = |address: Option<&str>| Entry::Message {
+            number: 0,
+            to: BTreeSet::new(),
+            address: address.map(str::to_owned),
+        };
+        let entries = [(Lsn(1), message(None)), (Lsn(2), message(Some("n1"))), (Lsn(3), message(None))];
+        let theirs = Log { entries: entries.into(), ..Log::default() };
+        let accepted = [2, 3].map(|lsn| ((from, Incarnation(7), Lsn(lsn)), Lsn(lsn)));
+        let ours = Log { accepted: accepted.into(), ..Log::default() };
+        let model = Model { logs: [(own, ours), (from, theirs.clone())].into(), ..Model::default() };
+        model.check_order(own, from, Incarnation(7), Lsn(1), &theirs);
+    }
+
+    #[test]
+    #[should_panic(expected = "a crash left 1")]
+    fn half_of_what_was_published_together_is_noticed() {
+        let own = NodeId(1);
+        let message = Entry::Message { number: 5, to: BTreeSet::new(), address: None };
+        let log = Log { entries: [(Lsn(1), message)].into(), ..Log::default() };
+        let sent = [5, 6].map(|number| (number, (own, Sent::Event(Vec::new()))));
+        let mut model = Model { logs: [(own, log)].into(), sent: sent.into(), ..Model::default() };
+        model.atomic.push(vec![5, 6]);
+        model.check_atomic(own);
     }
 }

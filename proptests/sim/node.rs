@@ -6,6 +6,7 @@ use resolute::engine::Engine;
 use resolute::engine::config::{Config, Limits, Retry};
 use resolute::engine::effect::{RequestId, SessionId};
 use resolute::engine::inbox::Origin;
+use resolute::engine::request::Request;
 use resolute::engine::routing::Routing;
 use resolute::engine::state::State;
 use resolute::format::batch::OwedRun;
@@ -15,6 +16,7 @@ use resolute::log::batch_builder::BatchBuilder;
 use resolute::log::group_commit::{GroupCommit, LogPosition};
 use resolute::time::{Monotonic, Now, Wall};
 
+use super::conservation::Called;
 use super::disk::{Disk, Recovered};
 use super::faults::{Fault, Faults, Tally};
 use super::model::{Log, Model};
@@ -50,6 +52,8 @@ pub struct Up {
     pub marks: [Lsn; 3],
     pub done: BTreeSet<RequestId>,
     pub refused: BTreeSet<RequestId>,
+    /// What was asked for in this opening.
+    pub asked: BTreeMap<RequestId, Request>,
     pub serving: u32,
     /// What the inbox may hold in this opening.
     pub inbox_bytes_max: u64,
@@ -57,6 +61,8 @@ pub struct Up {
     pub granted: BTreeMap<SessionId, u64>,
     /// Its disk has failed, and it only waits for its end.
     pub failed: bool,
+    /// Messages that handlers saw since serving began.
+    pub called: Called,
 }
 
 /// A data directory and the machine around it.
@@ -78,6 +84,8 @@ pub struct Node {
     pub identity: Option<NodeId>,
     /// What its log calls itself.
     pub log_id: u64,
+    /// How far its log was durable when that was last looked at.
+    pub durable: Lsn,
     /// It runs on a copy of another's directory, and the model knows nothing of it.
     pub is_clone: bool,
     /// It comes and goes and wants nothing, and is not waited for in the end.
@@ -106,6 +114,7 @@ impl Node {
             before: None,
             identity: None,
             log_id: index as u64,
+            durable: Lsn(0),
             is_clone: false,
             is_stranger: false,
             dies_writing: None,
@@ -169,7 +178,8 @@ impl Node {
         }
         let Recovered { state, segments, last_batch, previous_header_crc, next_lsn } = found;
         if let Some(own) = self.identity.filter(|_| !self.is_clone) {
-            model.crashed(own, next_lsn);
+            let lost = model.crashed(own, next_lsn);
+            (0..lost).for_each(|_| tally.count(Fault::BatchLost));
         }
         let config = self.config(&state, rng);
         let position = LogPosition {
@@ -185,6 +195,7 @@ impl Node {
         let engine = Engine::new(config, state, GroupCommit::new(position), segments, self.clock(now));
         self.life += 1;
         self.identity = Some(engine.state().identity.id);
+        self.durable = engine.durable();
         self.up = Some(Up {
             engine,
             routing,
@@ -196,6 +207,8 @@ impl Node {
             marks: [Lsn::default(); 3],
             done: BTreeSet::new(),
             refused: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            called: Called::default(),
             serving: 0,
             inbox_bytes_max: self.inbox_bytes_max,
             granted: BTreeMap::new(),

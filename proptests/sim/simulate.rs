@@ -33,6 +33,9 @@ const SALT: u64 = 0x5eed_0f01_d5ea_5e1f;
 /// And another for those who interfere, so that the histories without them stay what they are.
 const SALT_OF_HANDS: u64 = 0x0ad3_1a15_7e7e_d000;
 
+/// And for batches that are kept whole or not at all.
+const SALT_OF_BATCHES: u64 = 0x0b0a_7c4e_0a11_0e55;
+
 /// What may happen in one history, beside what disks do.
 struct Plan {
     faults: Faults,
@@ -112,14 +115,29 @@ fn history(seed: u64) -> World {
     }
     let mut hand = Rng::new(seed ^ SALT_OF_HANDS);
     let interferes = hand.chance(30);
+    let mut batches = Rng::new(seed ^ SALT_OF_BATCHES);
+    let publishes_batches = batches.chance(40);
     for _ in 0..plan.steps {
         step(&plan, &mut rng, &mut world);
         if interferes && hand.chance(15) {
             world.administer(hand.below(3) as usize, &mut hand);
         }
+        if publishes_batches && batches.chance(20) {
+            publish_batch(&plan, &mut world, &mut batches);
+        }
     }
     world.settle();
     world
+}
+
+/// Half of them are on their way to the disk when the node dies, where nodes die.
+fn publish_batch(plan: &Plan, world: &mut World, rng: &mut Rng) {
+    let (node, topic) = (rng.below(3) as usize, steps::TOPICS[rng.below(3) as usize]);
+    let largest = if rng.chance(30) { 30_000 } else { 300 };
+    let sizes: Vec<usize> = (0..rng.between(2, 12)).map(|_| rng.between(8, largest) as usize).collect();
+    if world.publish_batch(node, &[topic], &sizes) && plan.crashes && rng.chance(50) {
+        world.nodes[node].dies_writing = Some(1);
+    }
 }
 
 fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
@@ -277,6 +295,10 @@ fn seeds_are_simulated_and_every_kind_of_fault_happens() {
         writeln!(said, "seed {seed}: {text}\nreplay: scripts/simulate --seeds {seed}..{}", seed + 1).unwrap();
     }
     assert!(said.is_empty(), "{said}");
+    assert!(
+        run > 0,
+        "no seed was simulated: RESOLUTE_SIMULATE is A..B with A below B, and there are minutes for it"
+    );
     if run < SEEDS.end - SEEDS.start {
         println!("too few for every kind of fault; not yet: {:?}", tally.never());
         return;

@@ -49,11 +49,11 @@ impl World {
         self.report(node, &mut up);
         checks::bounds(&up);
         checks::marks(&mut up);
+        self.nodes[node].durable = up.engine.durable();
         let wake = up.engine.next_wake().map_or(u64::MAX, |at| at.0);
         // What did not happen in this turn waits for something else than time.
-        assert!(up.failed || wake > self.now, "n{node} wants to be woken at once, again and again");
-        // Whose disk has failed only ends: the shell lets it do nothing more.
-        if !up.failed && wake < u64::MAX && (wake < up.wake_at || up.wake_at <= self.now) {
+        assert!(wake > self.now, "n{node} wants to be woken at once, again and again");
+        if wake < u64::MAX && (wake < up.wake_at || up.wake_at <= self.now) {
             up.wake_at = wake;
             let life = self.nodes[node].life;
             // Clocks are coarse: never earlier than asked for, and never at once again.
@@ -69,7 +69,10 @@ impl World {
         while let Some(event) = up.engine.poll_event() {
             match event {
                 EngineEvent::Durable(lsn) => assert_eq!(lsn, up.engine.durable()),
-                EngineEvent::Done(id) => assert!(up.done.insert(id), "{id:?} is done twice"),
+                EngineEvent::Done(id) => {
+                    assert!(up.done.insert(id), "{id:?} is done twice");
+                    self.check_done(node, up, id);
+                }
                 EngineEvent::Refused(id, _) => drop(up.refused.insert(id)),
                 EngineEvent::Prepare(number) => {
                     self.nodes[node].disk.names.made = Some(number);
@@ -199,6 +202,7 @@ impl World {
         if !is_clone {
             checks::state(&self.model, up);
             self.model.books.entry(own).or_default().write(self.now, up.engine.state());
+            self.check_conserved(node, up.engine.state());
         }
         up.snapshots.insert(header.number(), up.engine.state().clone());
         if permit == SealPermit::HereThenRoll {
@@ -286,6 +290,7 @@ impl World {
     fn dispatch(&mut self, node: usize, up: &mut Up) {
         let life = self.nodes[node].life;
         while let Some(dispatch) = up.engine.poll_dispatch(16) {
+            up.called.check(&self.model, up.serving, up.engine.state().identity.id, &dispatch);
             let mut outcomes = Outcomes::default();
             let mut lsn = dispatch.range.first;
             let mut count = 0;

@@ -17,11 +17,15 @@ use super::world::{Event, World};
 /// What publishers leave free of a batch, so that the records of a new route find room.
 const ROUTE_BYTES: usize = 4096;
 
+/// More than a message takes in a batch beside its payload.
+const BESIDE_PAYLOAD_BYTES: usize = 200;
+
 impl World {
     pub fn request(&mut self, node: usize, request: Request) -> RequestId {
         self.numbers += 1;
         let (id, now) = (RequestId(self.numbers), self.clock(node));
         if let Some(up) = &mut self.nodes[node].up {
+            up.asked.insert(id, request.clone());
             up.engine.handle_request(now, id, request);
             self.turn(node);
         }
@@ -34,12 +38,11 @@ impl World {
         let mut ids = Vec::new();
         for request in requests {
             self.numbers += 1;
-            ids.push(RequestId(self.numbers));
-            self.nodes[node].up.as_mut().unwrap().engine.handle_request(
-                now,
-                RequestId(self.numbers),
-                request,
-            );
+            let id = RequestId(self.numbers);
+            ids.push(id);
+            let up = self.nodes[node].up.as_mut().unwrap();
+            up.asked.insert(id, request.clone());
+            up.engine.handle_request(now, id, request);
         }
         self.turn(node);
         ids
@@ -106,14 +109,26 @@ impl World {
         self.numbers - first
     }
 
-    /// Messages that recovery keeps all or none of.
-    pub fn publish_batch(&mut self, node: usize, topics: &[&str], payload_bytes: &[usize]) {
+    /// Messages that recovery keeps all or none of, if they can be published now.
+    pub fn publish_batch(&mut self, node: usize, topics: &[&str], payload_bytes: &[usize]) -> bool {
+        let most: usize = payload_bytes.iter().map(|bytes| bytes + BESIDE_PAYLOAD_BYTES).sum();
+        let up = self.nodes[node].up.as_ref();
+        if up.is_none_or(|up| !up.builder.has_room(most + ROUTE_BYTES)) {
+            return false;
+        }
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let mut numbers = Vec::new();
         for (index, bytes) in payload_bytes.iter().enumerate() {
             let more = if index + 1 < payload_bytes.len() { FLAG_ATOMIC_MORE } else { 0 };
-            let put = self.put(node, Sent::Event(topics.clone()), *bytes, more);
-            assert!(put.is_some(), "there is room for all of it");
+            let put = self.put_leaving(node, Sent::Event(topics.clone()), *bytes, more, BESIDE_PAYLOAD_BYTES);
+            assert!(put.is_some() || index == 0, "there is room for all of it");
+            numbers.extend(put);
+            if numbers.is_empty() {
+                return false;
+            }
         }
+        self.model.atomic.push(numbers);
+        true
     }
 
     pub fn send(&mut self, node: usize, address: &str, payload_bytes: usize) -> Option<MessageNumber> {
@@ -137,7 +152,7 @@ impl World {
         let now = self.now;
         let up = self.nodes[node].up.as_mut()?;
         let most = payload_bytes + beside;
-        let waits = up.engine.is_in_checkpoint() || up.engine.awaits_segment();
+        let waits = up.failed || up.engine.is_in_checkpoint() || up.engine.awaits_segment();
         if waits || up.engine.is_disk_full() || !up.builder.has_room(most) {
             return None;
         }

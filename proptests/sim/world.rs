@@ -316,9 +316,10 @@ impl World {
             | Event::Outcomes(node, life, ..)
                 if !self.is_alive(node, life) => {}
             Event::Wake(node, _) => self.turn(node),
-            // Of a disk that has failed nobody hears any more.
-            Event::Written(node, ..) | Event::Read(node, ..) | Event::Prepared(node, ..)
-                if self.nodes[node].up.as_ref().is_some_and(|up| up.failed) => {}
+            // A disk fails once; what else was on its way is done.
+            Event::Written(node, _, batch) if self.has_failed(node) => self.written(node, batch),
+            Event::Read(node, _, span, bytes) if self.has_failed(node) => self.read_back(node, &span, bytes),
+            Event::Prepared(node, _, number) if self.has_failed(node) => self.prepared(node, number),
             Event::Written(node, ..) if self.rng.chance(self.faults.write_fails) => {
                 self.fail(node, Fault::WriteFailed);
             }
@@ -329,20 +330,7 @@ impl World {
                 }
                 self.after_us(50, self.write_us, Event::Written(node, life, batch));
             }
-            Event::Written(node, _, batch) => {
-                self.nodes[node].disk.end_write(batch);
-                let now = self.clock(node);
-                let up = self.nodes[node].up.as_mut().unwrap();
-                up.engine.handle_written(now, batch);
-                let durable = up.engine.durable();
-                let last = up
-                    .snapshots
-                    .iter()
-                    .rfind(|(_, state)| state.index.end() <= durable.plus(1))
-                    .map(|(b, _)| *b);
-                up.snapshots.retain(|batch, _| Some(*batch) >= last);
-                self.turn(node);
-            }
+            Event::Written(node, _, batch) => self.written(node, batch),
             Event::Read(node, _, span, _) if self.rng.chance(self.faults.read_fails) => {
                 let now = self.clock(node);
                 self.nodes[node].up.as_mut().unwrap().engine.handle_read_failed(now, &span);
@@ -360,21 +348,16 @@ impl World {
                 }
                 self.fail(node, Fault::ReadFlipped);
             }
-            Event::Read(node, _, span, bytes) => {
-                let now = self.clock(node);
-                self.nodes[node].up.as_mut().unwrap().engine.handle_read(now, &span, bytes).unwrap();
-                self.turn(node);
-            }
+            Event::Read(node, _, span, bytes) => self.read_back(node, &span, bytes),
             Event::Prepared(node, _, number) => {
                 if self.disks_full || self.rng.chance(self.faults.no_room) {
                     self.tally.count(Fault::DiskFull);
                     let now = self.clock(node);
                     self.nodes[node].up.as_mut().unwrap().engine.handle_disk_full(now);
+                    self.turn(node);
                 } else {
-                    self.nodes[node].disk.prepare(number);
-                    self.nodes[node].up.as_mut().unwrap().engine.handle_prepared(number);
+                    self.prepared(node, number);
                 }
-                self.turn(node);
             }
             Event::Dialled(node, life, address) => self.dialled(node, life, &address),
             Event::Arrives(id, side, bytes) => self.arrives(id, side, &bytes),
@@ -407,6 +390,34 @@ impl World {
                 }
             }
         }
+    }
+
+    fn has_failed(&self, node: usize) -> bool {
+        self.nodes[node].up.as_ref().is_some_and(|up| up.failed)
+    }
+
+    fn written(&mut self, node: usize, batch: BatchNumber) {
+        self.nodes[node].disk.end_write(batch);
+        let now = self.clock(node);
+        let up = self.nodes[node].up.as_mut().unwrap();
+        up.engine.handle_written(now, batch);
+        let durable = up.engine.durable();
+        let last = up.snapshots.iter().rfind(|(_, state)| state.index.end() <= durable.plus(1));
+        let last = last.map(|(batch, _)| *batch);
+        up.snapshots.retain(|batch, _| Some(*batch) >= last);
+        self.turn(node);
+    }
+
+    fn read_back(&mut self, node: usize, span: &Span, bytes: Bytes) {
+        let now = self.clock(node);
+        self.nodes[node].up.as_mut().unwrap().engine.handle_read(now, span, bytes).unwrap();
+        self.turn(node);
+    }
+
+    fn prepared(&mut self, node: usize, number: SegmentNumber) {
+        self.nodes[node].disk.prepare(number);
+        self.nodes[node].up.as_mut().unwrap().engine.handle_prepared(number);
+        self.turn(node);
     }
 
     /// The disk of a node fails: it says so, and ends a while later.

@@ -141,6 +141,7 @@ fn opened(before: &World, files: &Files) -> World {
         node.handlers = old.handlers.clone();
         node.was_freed = true;
         node.identity = old.identity;
+        node.durable = old.durable;
         node.life = old.life;
         world.nodes.push(node);
     }

@@ -2,7 +2,7 @@
 //!
 //! Of each write, the sectors count that it changes; a sector arrives whole or not at all. In which ways a write may arrive:
 //!
-//! - up to [`SUBSETS_MAX`] sectors: every subset of them;
+//! - up to [`SUBSETS_MAX`] sectors, which is a block: every subset of them;
 //! - more: everything up to one sector, everything from one sector on, everything but one, and one alone; each of these
 //!   for each sector, or, of long writes, for those near either end and some between: see [`Grain`].
 //!
@@ -14,7 +14,7 @@ use resolute::ids::SegmentNumber;
 use super::super::disk::SECTOR;
 use super::medium::{Medium, Place, Sector};
 
-const SUBSETS_MAX: usize = 6;
+const SUBSETS_MAX: usize = 8;
 const TOGETHER_MAX: usize = 1 << 10;
 
 /// How much of everything is looked at.
@@ -187,9 +187,9 @@ fn few_sectors_arrive_in_every_subset_and_many_in_pieces_and_with_gaps() {
         let kept = |way: &Kept| (0..sectors).map(|index| way.keeps(index)).collect();
         Kept::ways(sectors, Grain::BATCH).iter().map(kept).collect()
     };
-    assert_eq!(shown(6).len(), 64);
-    // None and all; seven each up to, from, without and alone. Of these, the first alone, all but the last, and so on, are
+    assert_eq!(shown(8).len(), 256);
+    // None and all; eight each up to, from, without and alone. Of these, the first alone, all but the last, and so on, are
     // the same.
-    assert_eq!(shown(8).len(), 2 + 4 * 8 - 2 - 4);
+    assert_eq!(shown(9).len(), 2 + 4 * 9 - 2 - 4);
     assert!(shown(300).len() > 120 && shown(300).len() < 160, "{}", shown(300).len());
 }

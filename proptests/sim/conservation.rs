@@ -1,0 +1,190 @@
+//! What is looked at after each batch and at each answer: nothing that was promised is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use resolute::engine::effect::{Dispatch, RequestId};
+use resolute::engine::request::Request;
+use resolute::engine::state::State;
+use resolute::format::control::{IntentState, StreamOwner, Verb};
+use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId};
+
+use super::checks;
+use super::model::{Entry, Model};
+use super::node::Up;
+use super::world::World;
+
+/// The records that a node still owes, to whom `is_its` says.
+fn owed(state: &State, is_its: impl Fn(&StreamOwner) -> bool) -> BTreeSet<Lsn> {
+    let streams = state.streams.values().filter(|stream| is_its(&stream.owner));
+    let runs = streams.flat_map(|stream| stream.owed_in(Lsn(0), Lsn(u64::MAX)));
+    runs.flat_map(|run| (0..run.count).map(move |index| run.lsn.plus(index))).collect()
+}
+
+impl World {
+    /// Of what a node owes to another, only that is settled which is durable there; a command to an address where nobody
+    /// has answered yet waits for whoever will.
+    pub fn check_conserved(&self, node: usize, state: &State) {
+        if !self.nodes[node].is_original() {
+            return;
+        }
+        let own = state.identity.id;
+        for other in self.originals().filter(|other| other.index != node) {
+            let Some(to) = other.identity.filter(|to| !self.model.is_broken(*to, own)) else { continue };
+            let missing = self.model.missing_at(own, to, other.durable);
+            if missing.is_empty() {
+                continue;
+            }
+            let owed =
+                owed(state, |owner| matches!(owner, StreamOwner::Peer(slot) if state.node_of(*slot) == to));
+            let lost = missing.iter().find(|(lsn, _)| !owed.contains(lsn));
+            assert!(lost.is_none(), "{lost:?} of {own} is settled, and not durable at {to}");
+        }
+        let Some(log) = self.model.logs.get(&own) else { return };
+        let waiting = owed(state, |owner| matches!(owner, StreamOwner::Address(_)));
+        for (lsn, entry) in &log.entries {
+            let Entry::Message { address: Some(address), .. } = entry else { continue };
+            let is_kept = log.bound.contains_key(address) || log.excused_addresses.contains(lsn);
+            assert!(is_kept || waiting.contains(lsn), "command {lsn} of {own} to {address} is gone");
+        }
+    }
+
+    /// What somebody was told to be done is so after a crash, unless somebody asked for the contrary since.
+    pub fn check_done(&self, node: usize, up: &Up, id: RequestId) {
+        assert!(!up.failed, "{id:?} is done, and the disk of n{node} has failed");
+        let state = checks::durable(up);
+        let since = |addressed: &str| {
+            let later = up.asked.range(id..).skip(1);
+            later.filter(|(_, request)| names(request) == Some(addressed)).count() > 0
+        };
+        match &up.asked[&id] {
+            Request::Subscribe { address, topics } if !since(address) => {
+                let intents = state.addresses.get(address).map(|known| &known.intents);
+                let is_wanted = |topic: &String| {
+                    let state = intents.and_then(|intents| intents.get(topic));
+                    matches!(state, Some(IntentState::Wanted | IntentState::Confirmed))
+                };
+                assert!(topics.iter().all(is_wanted), "n{node} wants {topics:?} at {address}: {intents:?}");
+            }
+            Request::Unsubscribe { address, topics } if !since(address) => {
+                let intents = state.addresses.get(address).map(|known| &known.intents);
+                let is_over = |topic: &String| {
+                    let state = intents.and_then(|intents| intents.get(topic));
+                    matches!(state, None | Some(IntentState::Removing))
+                };
+                assert!(topics.iter().all(is_over), "n{node} wants no {topics:?} at {address}: {intents:?}");
+            }
+            Request::RemoveDestination { address } if !since(address) => {
+                assert!(!state.addresses.contains_key(address), "n{node} knows {address} still");
+            }
+            Request::Change { verb: Verb::Remove, place, ranges, .. } => {
+                let is_there = |range: &LsnRange| state.inbox.at_place(*range, *place).next().is_some();
+                assert!(!ranges.iter().any(is_there), "n{node} has of {ranges:?} what was removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The address that wishes are changed at.
+fn names(request: &Request) -> Option<&str> {
+    match request {
+        Request::Subscribe { address, .. }
+        | Request::Unsubscribe { address, .. }
+        | Request::RemoveDestination { address } => Some(address),
+        _ => None,
+    }
+}
+
+/// How far handlers were called, since serving began.
+#[derive(Default)]
+pub struct Called {
+    serving: u32,
+    /// Of each publisher, its last event that was handed over for the first time.
+    last: BTreeMap<(NodeId, Incarnation), Lsn>,
+    all: BTreeSet<Lsn>,
+}
+
+impl Called {
+    /// Events of one publisher are handed over in their order; only those come again, in any, that were called before.
+    pub fn check(&mut self, model: &Model, serving: u32, own: NodeId, dispatch: &Dispatch) {
+        if self.serving != serving {
+            *self = Called { serving, ..Called::default() };
+        }
+        let log = &model.logs[&own];
+        for lsn in (0..dispatch.range.count).map(|index| dispatch.range.first.plus(index)) {
+            if !self.all.insert(lsn) || dispatch.progress.is_some() || log.retried.contains(&lsn) {
+                continue;
+            }
+            let (from, incarnation, theirs) = match &log.entries[&lsn] {
+                Entry::Accepted { from, incarnation, lsn, .. } => (*from, *incarnation, *lsn),
+                _ => (own, Incarnation::default(), lsn),
+            };
+            if !model.logs[&from].is_event(theirs) {
+                continue;
+            }
+            let before = self.last.insert((from, incarnation), theirs);
+            assert!(
+                before.is_none_or(|before| before < theirs),
+                "{own} calls handlers with {theirs} of {from} after {before:?}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::model::{Log, Sent};
+    use super::*;
+
+    /// A publisher, and a receiver that accepted its records in this order.
+    fn two(records: &[(Lsn, bool)]) -> Model {
+        let (from, to) = (NodeId(1), NodeId(2));
+        let mut model = Model::default();
+        let mut theirs = Log::default();
+        let mut ours = Log::default();
+        for (index, (lsn, is_event)) in records.iter().enumerate() {
+            let address = (!is_event).then(|| "n1".to_owned());
+            theirs.entries.insert(*lsn, Entry::Message { number: lsn.0, to: BTreeSet::new(), address });
+            model.sent.insert(lsn.0, (from, Sent::Event(Vec::new())));
+            let accepted = Entry::Accepted {
+                number: lsn.0,
+                from,
+                incarnation: Incarnation(7),
+                lsn: *lsn,
+                slot: resolute::ids::PeerSlot(1),
+                stream: resolute::ids::StreamId(1),
+                position: resolute::ids::Position(index as u64),
+            };
+            ours.entries.insert(Lsn(index as u64 + 1), accepted);
+        }
+        model.logs.extend([(from, theirs), (to, ours)]);
+        model
+    }
+
+    fn call(called: &mut Called, model: &Model, serving: u32, first: u64, count: u64) {
+        let (node, incarnation) = (NodeId(1), Incarnation(7));
+        let range = LsnRange { first: Lsn(first), count };
+        let dispatch = Dispatch { range, pieces: Vec::<Bytes>::new(), node, incarnation, progress: None };
+        called.check(model, serving, NodeId(2), &dispatch);
+    }
+
+    #[test]
+    fn commands_may_be_called_late_and_all_may_come_again() {
+        let model = two(&[(Lsn(1), true), (Lsn(5), true), (Lsn(3), false), (Lsn(6), true)]);
+        let mut called = Called::default();
+        call(&mut called, &model, 1, 1, 4);
+        call(&mut called, &model, 1, 2, 1);
+        call(&mut called, &model, 2, 1, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "calls handlers with")]
+    fn an_event_that_is_called_after_a_later_one_is_noticed() {
+        let model = two(&[(Lsn(1), true), (Lsn(5), true)]);
+        let mut called = Called::default();
+        call(&mut called, &model, 1, 2, 1);
+        call(&mut called, &model, 1, 1, 1);
+    }
+}
