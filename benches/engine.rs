@@ -111,7 +111,7 @@ impl Node {
             self.asked += 1;
             match event {
                 Event::Prepare(number) => self.engine.handle_prepared(number),
-                Event::Free(_) | Event::Durable(_) | Event::Done(_) | Event::Note(_) | Event::Dial(_) => {}
+                Event::Free(_) | Event::Durable(_) | Event::Done(..) | Event::Note(_) | Event::Dial(_) => {}
                 Event::Refused(_, refusal) => panic!("{refusal}"),
             }
         }

@@ -471,6 +471,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         LIST_LOOKS_PER_PAGE,
         CONTROL_CONNECTIONS_MAX,
         CONTROL_REQUEST_BYTES_MAX,
+        CONTROL_STALL_MS,
         TOPICS_MAX,
         TOPIC_BYTES_MAX,
         EXTENSION_BYTES_MAX,

@@ -272,7 +272,10 @@ pub const CONTROL_CONNECTIONS_MAX: usize = 16;
 pub const CONTROL_LOOKS_AGAIN_MAX: u32 = 20;
 
 /// Bytes of one request on a control socket.
-pub const CONTROL_REQUEST_BYTES_MAX: u64 = 64 << 10;
+pub const CONTROL_REQUEST_BYTES_MAX: u64 = 1 << 20;
+
+/// How long whoever is connected to a control socket may take nothing, in milliseconds, before somebody who comes gets its place.
+pub const CONTROL_STALL_MS: u64 = 10_000;
 
 /// Decisions that may wait to be logged when a peer says that positions are lost.
 pub const PENDING_OF_PEERS_MAX: usize = 4096;

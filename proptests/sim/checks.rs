@@ -171,7 +171,10 @@ impl World {
         self.net.apart.clear();
         for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].is_original()).collect::<Vec<_>>() {
             self.start(node);
-            self.serve(node, true);
+            // Those whose handlers run go on: nothing that they overlook is to come again by that.
+            if self.nodes[node].up.as_ref().is_some_and(|up| !up.is_served) {
+                self.serve(node, true);
+            }
         }
         for _ in 0..40 {
             self.run_ms(3_000);

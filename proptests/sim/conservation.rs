@@ -49,7 +49,7 @@ impl World {
     }
 
     /// What somebody was told to be done is so after a crash, unless somebody asked for the contrary since.
-    pub fn check_done(&self, node: usize, up: &Up, id: RequestId) {
+    pub fn check_done(&self, node: usize, up: &Up, id: RequestId, messages: u64) {
         assert!(!up.failed, "{id:?} is done, and the disk of n{node} has failed");
         let state = checks::durable(up);
         let since = |addressed: &str| {
@@ -76,9 +76,12 @@ impl World {
             Request::RemoveDestination { address } if !since(address) => {
                 assert!(!state.addresses.contains_key(address), "n{node} knows {address} still");
             }
-            Request::Change { verb: Verb::Remove, place, ranges, .. } => {
+            Request::Change { verb, place, ranges, .. } => {
+                let most = ranges.iter().map(|range| range.count).sum();
+                assert!(messages <= most, "{messages} were met, and {most} asked for");
                 let is_there = |range: &LsnRange| state.inbox.at_place(*range, *place).next().is_some();
-                assert!(!ranges.iter().any(is_there), "n{node} has of {ranges:?} what was removed");
+                let is_removed = *verb == Verb::Retry || !ranges.iter().any(is_there);
+                assert!(is_removed, "n{node} has of {ranges:?} what was removed");
             }
             _ => {}
         }

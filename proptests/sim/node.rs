@@ -55,6 +55,8 @@ pub struct Up {
     /// What was asked for in this opening.
     pub asked: BTreeMap<RequestId, Request>,
     pub serving: u32,
+    /// Whether handlers run now.
+    pub is_served: bool,
     /// What the inbox may hold in this opening.
     pub inbox_bytes_max: u64,
     /// What each session was granted when that was last looked at.
@@ -75,6 +77,8 @@ pub struct Node {
     pub up: Option<Up>,
     /// Handlers of each topic.
     pub handlers: BTreeMap<String, BTreeMap<String, Mood>>,
+    /// So many messages its handlers take at once.
+    pub takes: u64,
     /// Whether others can dial it.
     pub reachable: bool,
     /// Whether a segment was freed: from then on a replay begins later than the state did.
@@ -109,6 +113,7 @@ impl Node {
             copy: None,
             up: None,
             handlers: BTreeMap::new(),
+            takes: u64::MAX,
             reachable,
             was_freed: false,
             before: None,
@@ -210,6 +215,7 @@ impl Node {
             asked: BTreeMap::new(),
             called: Called::default(),
             serving: 0,
+            is_served: false,
             inbox_bytes_max: self.inbox_bytes_max,
             granted: BTreeMap::new(),
             failed: false,

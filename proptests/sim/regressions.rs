@@ -2,9 +2,9 @@
 
 use resolute::engine::effect::Note;
 use resolute::engine::request::Request;
-use resolute::format::control::Control;
+use resolute::format::control::{Control, InboxPlace, Verb};
 use resolute::format::frame::FrameView;
-use resolute::ids::{Lsn, Position, StreamId};
+use resolute::ids::{Lsn, LsnRange, Position, StreamId};
 use resolute::limits::{ALLOWANCE_REST_MS, CREDIT_BYTES};
 use resolute::wire::bodies::Body;
 
@@ -658,6 +658,49 @@ fn a_publisher_whose_copy_still_owes_what_was_forgotten_is_noticed() {
         world.restore(0);
         world.start(0);
         world.run_ms(20_000);
+        world.settle();
+    }
+}
+
+// A message that was due had been called before dispatch came across it, and was given up then; somebody had it tried again, and
+// dispatch, which remembered that it had been called, passed over it. It waited for the next opening.
+#[test]
+fn a_dead_letter_is_tried_again_although_dispatch_has_yet_to_come_across_it() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 1, Weather::FAIR);
+        world.handler(0, "a", "fine", Mood::Fine);
+        world.handler(0, "a", "fails", Mood::Failing);
+        world.subscribe(0, "n0", "a");
+        world.subscribe(0, "n0", "nobody handles");
+        world.run_ms(100);
+        for _ in 0..50 {
+            world.publish(0, &["nobody handles"], 10);
+        }
+        world.publish(0, &["a"], 10).unwrap();
+        let failures = |world: &World| {
+            let log = world.model.logs.values().next().unwrap();
+            log.failures.values().copied().max().unwrap_or(0)
+        };
+        while failures(&world) < 3 {
+            world.run_us(500);
+        }
+        world.crash(0);
+        world.run_ms(5_000);
+        world.nodes[0].takes = 1;
+        world.start(0);
+        let (place, all) = (InboxPlace::Dead, LsnRange { first: Lsn(1), count: u64::MAX >> 1 });
+        let dead = |world: &World| {
+            let state = world.nodes[0].up.as_ref().unwrap().engine.state();
+            state.inbox.at_place(all, place).next()
+        };
+        let lsn = (0..20_000).find_map(|_| {
+            world.run_us(100);
+            dead(&world)
+        });
+        let ranges = vec![LsnRange { first: lsn.expect("it is given up"), count: 1 }];
+        world.request(0, Request::Change { who: "zoe".to_owned(), verb: Verb::Retry, place, ranges });
+        world.run_ms(10_000);
+        assert_eq!(dead(&world), lsn, "seed {seed}: it was not tried again");
         world.settle();
     }
 }

@@ -36,6 +36,9 @@ const SALT_OF_HANDS: u64 = 0x0ad3_1a15_7e7e_d000;
 /// And for batches that are kept whole or not at all.
 const SALT_OF_BATCHES: u64 = 0x0b0a_7c4e_0a11_0e55;
 
+/// And for handlers that take few messages at once.
+const SALT_OF_HANDLERS: u64 = 0x0f3a_7a1e_57e5_0ac1;
+
 /// What may happen in one history, beside what disks do.
 struct Plan {
     faults: Faults,
@@ -112,6 +115,10 @@ fn history(seed: u64) -> World {
         for (node, address) in [(0, "n1"), (0, "n2"), (1, "n0"), (1, "n2"), (2, "n0"), (2, "n1")] {
             world.subscribe(node, address, steps::TOPICS[0]);
         }
+    }
+    let mut takes = Rng::new(seed ^ SALT_OF_HANDLERS);
+    for node in 0..3 {
+        world.nodes[node].takes = if takes.chance(20) { takes.between(1, 20) } else { u64::MAX };
     }
     let mut hand = Rng::new(seed ^ SALT_OF_HANDS);
     let interferes = hand.chance(30);

@@ -69,9 +69,9 @@ impl World {
         while let Some(event) = up.engine.poll_event() {
             match event {
                 EngineEvent::Durable(lsn) => assert_eq!(lsn, up.engine.durable()),
-                EngineEvent::Done(id) => {
+                EngineEvent::Done(id, messages) => {
                     assert!(up.done.insert(id), "{id:?} is done twice");
-                    self.check_done(node, up, id);
+                    self.check_done(node, up, id, messages);
                 }
                 EngineEvent::Refused(id, _) => drop(up.refused.insert(id)),
                 EngineEvent::Prepare(number) => {
@@ -289,7 +289,10 @@ impl World {
 
     fn dispatch(&mut self, node: usize, up: &mut Up) {
         let life = self.nodes[node].life;
-        while let Some(dispatch) = up.engine.poll_dispatch(16) {
+        loop {
+            let room = self.nodes[node].takes.saturating_sub(up.engine.dispatched());
+            up.engine.hold_dispatch(room == 0);
+            let Some(dispatch) = up.engine.poll_dispatch(room.min(16)) else { break };
             up.called.check(&self.model, up.serving, up.engine.state().identity.id, &dispatch);
             let mut outcomes = Outcomes::default();
             let mut lsn = dispatch.range.first;

@@ -266,6 +266,7 @@ impl World {
         let now = self.clock(node);
         if let Some(up) = &mut self.nodes[node].up {
             up.serving += 1;
+            up.is_served = serving;
             up.engine.handle_serving(now, serving);
             self.turn(node);
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::control::{Client, ControlError, Desk, Hand, NoAnswer, VerbName};
+use super::control::{Caller, Client, ControlError, Desk, Hand, NoAnswer, VerbName};
 use super::error::{Error, chain};
 use super::inspect::{Filter, Holder, InspectError, holder};
 use crate::engine::config::Retry;
@@ -126,7 +126,7 @@ impl Administrator {
             Kind::Live(client) => Ok(client.change(hand, filter, limit)?),
             Kind::Alone(node) => {
                 let (_, desk) = &**node;
-                Ok(desk.change(hand, filter, limit.unwrap_or(u64::MAX), &credentials::own())?)
+                Ok(desk.change(hand, filter, limit.unwrap_or(u64::MAX), &credentials::own(), &Caller)?)
             }
         }
     }

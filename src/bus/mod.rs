@@ -224,7 +224,7 @@ impl Bus {
 
     async fn request(&self, request: Request) -> Result<(), Error> {
         match self.shared().request(request).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(_)) => Ok(()),
             Ok(Err(refusal)) => Err(Error::of_refusal(refusal, self.shared())),
             Err(_) => Err(self.gone()),
         }

@@ -90,6 +90,8 @@ pub enum Applied {
     Inbox(LsnRange),
     /// Messages that were parked or given up are to be handled again.
     Retried(LsnRange),
+    /// A change by hand met so many messages.
+    Administered(u64),
 }
 
 impl State {

@@ -70,6 +70,8 @@ impl Dispatching {
     pub(super) fn retried(&mut self, range: LsnRange) {
         for lsn in (0..range.count).map(|n| range.first.plus(n)) {
             self.decided.remove(&lsn);
+            // If dispatch has yet to come across it, it does not pass over it.
+            self.ahead.remove(&lsn);
             if !self.out.contains(lsn) {
                 self.came_late(LsnRange { first: lsn, count: 1 });
             }
@@ -212,6 +214,7 @@ impl Engine {
             self.dispatch.behind.remove(LsnRange { first: from, count: end.since(from) });
         } else {
             self.dispatch.next = end;
+            self.dispatch.ahead = self.dispatch.ahead.split_off(&end);
         }
     }
 

@@ -94,8 +94,8 @@ pub struct Outcomes {
 pub enum Event {
     /// The durable mark rose.
     Durable(Lsn),
-    /// What was asked for is on stable storage.
-    Done(RequestId),
+    /// What was asked for is on stable storage; a change by hand met so many messages.
+    Done(RequestId, u64),
     /// What was asked for cannot be.
     Refused(RequestId, Refusal),
     /// A segment's file is to be prepared.

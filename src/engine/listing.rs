@@ -110,6 +110,8 @@ pub struct Page {
     pub messages: Vec<Listed>,
     /// Where the next page begins; `None` behind the last.
     pub next: Option<Cursor>,
+    /// The last record that it is about.
+    pub until: Lsn,
 }
 
 /// A node as others know it.
@@ -139,10 +141,11 @@ impl State {
         Acquaintance { node, name, address: dialled.or(named).unwrap_or_default() }
     }
 
-    /// A part of a list, of what is durable.
+    /// A part of a list, of what is durable and no later than `until`.
     #[must_use]
-    pub fn page(&self, durable: Lsn, list: List, from: Cursor) -> Page {
-        let lister = Lister { state: self, durable, page: Page::default() };
+    pub fn page(&self, durable: Lsn, list: List, from: Cursor, until: Option<Lsn>) -> Page {
+        let until = until.map_or(durable, |until| until.min(durable));
+        let lister = Lister { state: self, durable, page: Page { until, ..Page::default() } };
         match list {
             List::Keys => lister.keys(from.lsn),
             List::Incoming => lister.inbox(from.lsn, Whereabouts::Incoming),
@@ -219,7 +222,7 @@ impl Lister<'_> {
     }
 
     fn inbox(mut self, from: Lsn, wanted: Whereabouts) -> Page {
-        let runs = self.state.inbox.runs_in(from, self.durable.plus(1));
+        let runs = self.state.inbox.runs_in(from, self.page.until.plus(1));
         let all =
             runs.flat_map(|run| (0..run.range.count).map(move |n| (run.range.first.plus(n), run.origin)));
         for (looks, (lsn, origin)) in all.enumerate() {
@@ -241,7 +244,8 @@ impl Lister<'_> {
             if self.is_full() || looks == LIST_LOOKS_PER_PAGE {
                 return self.ends_at(Some(Cursor::at(*lsn)));
             }
-            let run = self.state.inbox.next_run(*lsn).filter(|_| is_dead(progress) && *lsn <= self.durable);
+            let run =
+                self.state.inbox.next_run(*lsn).filter(|_| is_dead(progress) && *lsn <= self.page.until);
             let remark = || Remark::Handlers(progress.clone());
             if run.is_some_and(|run| !self.push(Cursor::at(*lsn), *lsn, run.origin, remark())) {
                 return self.ends_at(Some(Cursor::at(*lsn)));
@@ -253,9 +257,9 @@ impl Lister<'_> {
     fn outgoing(mut self, from: Cursor) -> Page {
         for (id, stream) in self.state.streams.range(from.stream..) {
             let mut position = if *id == from.stream { from.position } else { Position(0) };
-            while let Some(run) = stream.at(position).filter(|run| run.lsn <= self.durable) {
+            while let Some(run) = stream.at(position).filter(|run| run.lsn <= self.page.until) {
                 let cursor = |position| Cursor { stream: *id, position, lsn: Lsn(0) };
-                for n in 0..run.count.min(self.durable.plus(1).since(run.lsn)) {
+                for n in 0..run.count.min(self.page.until.plus(1).since(run.lsn)) {
                     let (position, lsn) = (run.position.plus(n), run.lsn.plus(n));
                     if self.is_full() {
                         return self.ends_at(Some(cursor(position)));
@@ -283,7 +287,7 @@ impl Lister<'_> {
     }
 
     fn keys(mut self, from: Lsn) -> Page {
-        let end = self.durable.plus(1);
+        let end = self.page.until.plus(1);
         let inbox = self.state.inbox.runs_in(from, end).next().map(|run| run.range.first);
         let owed = self.state.streams.values().filter_map(|stream| stream.owed_in(from, end).next());
         let Some(first) = owed.map(|run| run.lsn).chain(inbox).min() else { return self.ends_at(None) };

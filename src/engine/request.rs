@@ -1,6 +1,6 @@
 //! What the user asks for beside publishing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
@@ -80,6 +80,10 @@ pub struct Requests {
     confirmed: Vec<(RequestId, String, Vec<String>)>,
     drains: BTreeMap<RequestId, Drain>,
     subscribers: Vec<(RequestId, String, usize)>,
+    /// Changes by hand that are written down and not applied yet, in their order.
+    changes: VecDeque<RequestId>,
+    /// Those that are applied and not durable yet, and how many messages each met.
+    changed: BTreeMap<RequestId, u64>,
     /// Wishes at addresses that were written down and are not applied yet.
     written: BTreeMap<String, BTreeMap<String, IntentState>>,
 }
@@ -92,6 +96,18 @@ impl Requests {
     /// Whether wishes at an address were written down and are not applied yet.
     pub(super) fn are_written_for(&self, address: &str) -> bool {
         self.written.contains_key(address)
+    }
+
+    /// The oldest change by hand is applied, and met so many messages.
+    pub(super) fn administered(&mut self, messages: u64) {
+        // Invariant: all that are applied after the opening were asked for in it.
+        let request = self.changes.pop_front().expect("a change by hand that nobody asked for");
+        self.changed.insert(request, messages);
+    }
+
+    /// How many messages a request met that is done.
+    pub(super) fn messages_of(&mut self, request: RequestId) -> u64 {
+        self.changed.remove(&request).unwrap_or(0)
     }
 
     /// Everything that was written down is applied.
@@ -118,6 +134,7 @@ impl Engine {
             Request::Change { who, verb, place, ranges } => {
                 let change = Change { at: now.wall, who, verb, place, ranges };
                 self.pending.push_back(Pending::Control(Control::Administered(change)));
+                self.requests.changes.push_back(id);
                 self.pending.push_back(Pending::Done(id));
             }
             Request::RemoveDestination { address } => self.remove_destination(id, &address),
@@ -373,7 +390,7 @@ impl Engine {
             let seen = drain.after.is_some_and(|after| after <= durable);
             let over = drained && seen || now >= drain.deadline;
             if over {
-                events.push_back(Event::Done(*id));
+                events.push_back(Event::Done(*id, 0));
             }
             !over
         });

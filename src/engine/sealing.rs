@@ -134,6 +134,7 @@ impl Engine {
                 Applied::Addresses => refresh = true,
                 Applied::Inbox(range) => self.dispatch.came_late(range),
                 Applied::Retried(range) => self.dispatch.retried(range),
+                Applied::Administered(count) => self.requests.administered(count),
             }
         }
         if refresh {

@@ -229,7 +229,8 @@ impl Engine {
         let durable = self.commit.durable();
         while let Some((_, request)) = self.done.front().copied().filter(|(lsn, _)| *lsn <= durable) {
             self.done.pop_front();
-            self.events.push_back(Event::Done(request));
+            let messages = self.requests.messages_of(request);
+            self.events.push_back(Event::Done(request, messages));
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::engine::listing::{Cursor, List, LogPage, Page};
 use crate::engine::request::Request;
 use crate::ids::Lsn;
 
-/// The answer to a request: done and durable, or refused. If the engine's thread ends first there is none.
-pub type Reply = oneshot::Sender<Result<(), Refusal>>;
+/// The answer to a request: done and durable, with how many messages a change by hand met, or refused. If the engine's thread
+/// ends first there is none.
+pub type Reply = oneshot::Sender<Result<u64, Refusal>>;
 
 /// One thing asked or reported.
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub enum Mail {
     Serving(Option<u64>),
     /// The node is to describe itself.
     Status(oneshot::Sender<NodeStatus>),
-    /// A part of a list is wanted.
-    List(List, Cursor, oneshot::Sender<Page>),
+    /// A part of a list is wanted, of what is no later than a record.
+    List { list: List, from: Cursor, until: Option<Lsn>, reply: oneshot::Sender<Page> },
     /// A part of the log is wanted.
     Log(Option<Lsn>, oneshot::Sender<LogPage>),
     /// A segment's file was prepared or retired.

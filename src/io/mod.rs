@@ -34,6 +34,7 @@ pub mod staging;
 pub mod store;
 pub mod sync;
 pub mod torn_file;
+pub mod unix_socket;
 pub mod uring_probe;
 pub mod wake;
 pub mod window_reader;

@@ -80,7 +80,7 @@ impl Shared {
 
     /// Asks for something and waits for the answer. Whoever drops this no longer waits; what was asked for may happen
     /// all the same.
-    pub async fn request(&self, request: Request) -> Result<Result<(), Refusal>, Gone> {
+    pub async fn request(&self, request: Request) -> Result<Result<u64, Refusal>, Gone> {
         let id = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
         self.post(Mail::Request(id, request, reply));
@@ -91,7 +91,7 @@ impl Shared {
     }
 
     /// As [`Shared::request`], for a thread that has nothing else to do. It must not be one that runs async code.
-    pub fn request_blocking(&self, request: Request) -> Result<Result<(), Refusal>, Gone> {
+    pub fn request_blocking(&self, request: Request) -> Result<Result<u64, Refusal>, Gone> {
         let id = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
         self.post(Mail::Request(id, request, reply));

@@ -14,7 +14,7 @@ use crate::engine::listing::List;
 use crate::format::message::MessageView;
 use crate::format::record::RecordView;
 use crate::ids::MessageId;
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{CONTROL_REQUEST_BYTES_MAX, RECORD_BYTES_MAX};
 
 /// Why a node that is open cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,14 @@ pub enum ControlError {
     /// It says something that this program does not understand.
     #[error("the node says what this program does not understand: {0}")]
     Nonsense(String),
+    /// There is more in the request than a node reads.
+    #[error("the request has {bytes} bytes, and a node reads {most} of one: ask for less at a time")]
+    TooLong {
+        /// Its bytes.
+        bytes: usize,
+        /// How many it may have.
+        most: u64,
+    },
     /// It refuses.
     #[error("the node says: {0}")]
     Refused(String),
@@ -72,8 +80,19 @@ impl Client {
         let request = Request { version: VERSION, ask };
         let mut line = serde_json::to_string(&request).map_err(|error| ControlError::Gone(error.into()))?;
         line.push('\n');
-        (&stream).write_all(line.as_bytes()).map_err(ControlError::Gone)?;
-        Ok(Answers { stream: BufReader::with_capacity(64 << 10, stream) })
+        if line.len() as u64 > CONTROL_REQUEST_BYTES_MAX {
+            return Err(ControlError::TooLong { bytes: line.len(), most: CONTROL_REQUEST_BYTES_MAX });
+        }
+        let written = (&stream).write_all(line.as_bytes());
+        let mut answers = Answers { stream: BufReader::with_capacity(64 << 10, stream) };
+        if let Err(error) = written {
+            // It may have said why before it closed.
+            let said = answers.next().err();
+            return Err(said
+                .filter(|said| matches!(said, ControlError::Refused(_)))
+                .unwrap_or(ControlError::Gone(error)));
+        }
+        Ok(answers)
     }
 
     pub(crate) fn status(&self) -> Result<Status, ControlError> {

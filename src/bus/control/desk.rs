@@ -19,6 +19,34 @@ use crate::limits::{CONTROL_LOOKS_AGAIN_MAX, LIST_MESSAGES_PER_PAGE};
 /// How long after a place in the log that had changed is asked for anew.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
+/// Whether a look at the log has come to its end, so that there is time to wait.
+pub(in crate::bus) struct IsCurrent(pub bool);
+
+/// Whoever asked, and may go before there is an answer.
+pub(in crate::bus) trait Listener {
+    /// Fails if nobody wants the answer any more.
+    fn listen(&self) -> std::io::Result<()>;
+}
+
+/// Whoever asks in this process waits for the answer.
+pub(in crate::bus) struct Caller;
+
+impl Listener for Caller {
+    fn listen(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is gone through.
+struct Asked<'a> {
+    list: List,
+    filter: &'a Filter,
+    /// At most so many messages.
+    limit: u64,
+    /// Whether somebody wants to know what they say.
+    reads: bool,
+}
+
 /// Answers for one node. Its calls block.
 #[derive(Debug)]
 pub(in crate::bus) struct Desk {
@@ -55,17 +83,20 @@ impl Desk {
         list: List,
         filter: &Filter,
         limit: u64,
+        listener: &dyn Listener,
         mut give: impl FnMut(Found) -> std::io::Result<()>,
     ) -> Result<(), NoAnswer> {
-        self.walk(list, true, filter, limit, |_, found| Ok(found.map_or(Ok(()), &mut give)?))
+        let asked = Asked { list, filter, limit, reads: true };
+        self.walk(&asked, listener, |_, found| Ok(found.map_or(Ok(()), &mut give)?))
     }
 
-    /// Gives out what passes through the node until it closes, or nobody takes it any more. Where there is nothing, `pause` waits.
+    /// Gives out what passes through the node until it closes, or nobody takes it any more. After each part of the log `listen`
+    /// says whether somebody does; it may wait where there was nothing.
     pub(in crate::bus) fn tail(
         &self,
         from_start: bool,
         mut give: impl FnMut(Passing) -> std::io::Result<()>,
-        mut pause: impl FnMut() -> std::io::Result<()>,
+        mut listen: impl FnMut(IsCurrent) -> std::io::Result<()>,
     ) -> Result<(), NoAnswer> {
         let mut reader = RecordReader::new(self.directory.clone());
         let (mut from, mut looks) = (from_start.then_some(Lsn(0)), 0);
@@ -76,11 +107,12 @@ impl Desk {
             }
             from = Some(page.from);
             match page.span.map(|span| reader.load(span)) {
-                None => pause()?,
+                None => listen(IsCurrent(true))?,
                 Some(Ok(chunk)) => {
                     let messages = messages_in(&chunk, &page, page.from);
                     messages.into_iter().try_for_each(|message| give(Passing::Message(message)))?;
                     (from, looks) = (Some(chunk.end()), 0);
+                    listen(IsCurrent(false))?;
                 }
                 Some(Err(error)) if looks == CONTROL_LOOKS_AGAIN_MAX => return Err(error.into()),
                 // Its segment was freed or used again meanwhile.
@@ -93,13 +125,15 @@ impl Desk {
         }
     }
 
-    /// Does something with the messages of a place that a filter admits, at most so many. Says how many.
+    /// Does something with the messages of a place that a filter admits, at most so many, of those that are there now. Says with
+    /// how many: others may have been handled meanwhile.
     pub(in crate::bus) fn change(
         &self,
         hand: Hand,
         filter: &Filter,
         limit: u64,
         who: &str,
+        listener: &dyn Listener,
     ) -> Result<u64, NoAnswer> {
         if hand.verb == VerbName::Retry && hand.place == Place::Incoming {
             return Ok(0);
@@ -109,27 +143,28 @@ impl Desk {
             Place::Parked => List::Parked,
             Place::DeadLetters => List::DeadLetters,
         };
-        let (mut count, mut ranges) = (0, Vec::new());
+        let (mut found, mut count, mut ranges) = (0, 0, Vec::new());
         // What they say matters only to a filter.
-        let reads = *filter != Filter::default();
-        self.walk(list, reads, filter, limit, |lsn, _| {
-            (count, ranges) = (count + 1, with(std::mem::take(&mut ranges), lsn));
+        let asked = Asked { list, filter, limit, reads: *filter != Filter::default() };
+        self.walk(&asked, listener, |lsn, _| {
+            (found, ranges) = (found + 1, with(std::mem::take(&mut ranges), lsn));
             // However many they are, the engine is held up by a page of them at most.
-            let is_page = count % LIST_MESSAGES_PER_PAGE as u64 == 0;
-            if is_page { self.do_to(hand, &mut ranges, who) } else { Ok(()) }
+            if found % LIST_MESSAGES_PER_PAGE as u64 == 0 {
+                count += self.do_to(hand, &mut ranges, who)?;
+            }
+            Ok(())
         })?;
-        self.do_to(hand, &mut ranges, who)?;
-        Ok(count)
+        Ok(count + self.do_to(hand, &mut ranges, who)?)
     }
 
-    fn do_to(&self, hand: Hand, ranges: &mut Vec<LsnRange>, who: &str) -> Result<(), NoAnswer> {
+    fn do_to(&self, hand: Hand, ranges: &mut Vec<LsnRange>, who: &str) -> Result<u64, NoAnswer> {
         let ranges = std::mem::take(ranges);
         if ranges.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let (who, verb, place) = (who.to_owned(), hand.verb.into(), hand.place.into());
         match self.shared.request_blocking(Request::Change { who, verb, place, ranges }) {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(count)) => Ok(count),
             Ok(Err(_)) => Err(NoAnswer::Storage(self.shared.failure())),
             Err(_) => Err(NoAnswer::Closing),
         }
@@ -138,27 +173,33 @@ impl Desk {
     /// Goes through a list, and reads its messages if somebody wants to know what they say.
     fn walk(
         &self,
-        list: List,
-        reads: bool,
-        filter: &Filter,
-        limit: u64,
+        asked: &Asked<'_>,
+        listener: &dyn Listener,
         mut give: impl FnMut(Lsn, Option<Found>) -> Result<(), NoAnswer>,
     ) -> Result<(), NoAnswer> {
         let mut reader = RecordReader::new(self.directory.clone());
-        let (mut from, mut left, mut looks) = (Some(Cursor::default()), limit, 0);
+        let (mut from, mut left, mut looks) = (Some(Cursor::default()), asked.limit, 0);
+        // What comes while it is gone through is not part of it: it would never end.
+        let mut last = None;
         while let Some(cursor) = from.filter(|_| left > 0) {
-            let Page { messages, next } = self.ask(|reply| Mail::List(list, cursor, reply))?;
-            from = next;
-            // The next message is just being carried elsewhere.
+            listener.listen()?;
+            let list = asked.list;
+            let page = self.ask(|reply| Mail::List { list, from: cursor, until: last, reply })?;
+            let Page { messages, next, until } = page;
+            (from, last) = (next, Some(until));
+            // The next message is just being carried elsewhere, or was when the log failed.
             if messages.is_empty() && next == Some(cursor) {
+                if let Some(failure) = self.shared.failure() {
+                    return Err(NoAnswer::Storage(Some(failure)));
+                }
                 std::thread::sleep(PAUSE);
             }
             for listed in messages {
-                let found = if reads { reader.found(&listed).map(Some) } else { Ok(None) };
+                let found = if asked.reads { reader.found(&listed).map(Some) } else { Ok(None) };
                 match found {
                     Ok(found) => {
                         looks = 0;
-                        let is_wanted = found.as_ref().is_none_or(|found| filter.admits(&found.message));
+                        let is_wanted = found.as_ref().is_none_or(|f| asked.filter.admits(&f.message));
                         if left > 0 && is_wanted {
                             give(listed.lsn, found)?;
                             left -= 1;

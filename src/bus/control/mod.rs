@@ -5,12 +5,13 @@
 
 mod client;
 mod desk;
+mod guests;
 mod place;
 mod protocol;
 mod server;
 
 pub(super) use client::Client;
 pub use client::ControlError;
-pub(super) use desk::{Desk, NoAnswer};
+pub(super) use desk::{Caller, Desk, NoAnswer};
 pub(super) use protocol::{Hand, VerbName};
 pub(super) use server::Server;

@@ -1,23 +1,22 @@
 //! The end of the control socket that is in the node.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-use super::desk::{Desk, NoAnswer};
-use super::place::SocketPlace;
+use super::desk::{Desk, IsCurrent, Listener, NoAnswer};
+use super::guests::{Guest, Guests};
+use super::place::{SocketId, SocketPlace};
 use super::protocol::{Answer, Ask, Request, VERSION};
 use crate::bus::Envelope;
 use crate::bus::error::chain;
 use crate::bus::inspect::{Found, Passing, Said};
-use crate::io::credentials;
 use crate::io::shared::Shared;
+use crate::io::{credentials, unix_socket};
 use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_BYTES_MAX};
 
 /// How long a request may take to come.
@@ -36,21 +35,22 @@ pub(crate) struct Server {
 struct Inner {
     desk: Desk,
     place: SocketPlace,
+    listener: UnixListener,
+    socket: SocketId,
     stopped: AtomicBool,
-    /// Those who are connected, so that they can be cut off.
-    connected: Mutex<BTreeMap<u64, UnixStream>>,
+    guests: Guests,
 }
 
 impl Server {
     /// Makes the socket and serves it on a thread of its own.
     pub(crate) fn start(directory: &Path, shared: Arc<Shared>) -> io::Result<Server> {
         let place = SocketPlace::in_directory(directory)?;
-        let listener = place.listen()?;
+        let (listener, socket) = place.listen()?;
         let desk = Desk::new(std::path::absolute(directory)?, shared);
-        let (stopped, connected) = (AtomicBool::new(false), Mutex::default());
-        let inner = Arc::new(Inner { desk, place, stopped, connected });
+        let (stopped, guests) = (AtomicBool::new(false), Guests::default());
+        let inner = Arc::new(Inner { desk, place, listener, socket, stopped, guests });
         let serving = Arc::clone(&inner);
-        Builder::new().name("resolute-control".to_owned()).spawn(move || serving.accept(&listener))?;
+        Builder::new().name("resolute-control".to_owned()).spawn(move || serving.accept())?;
         Ok(Server { inner })
     }
 
@@ -59,15 +59,13 @@ impl Server {
         if self.inner.stopped.swap(true, Ordering::SeqCst) {
             return;
         }
-        // The thread waits for somebody to connect. If it has ended, there is nobody to wake.
-        drop(self.inner.place.connect());
-        if let Err(error) = self.inner.place.remove() {
+        if let Err(error) = unix_socket::stop_listening(&self.inner.listener) {
+            tracing::warn!(%error, "the control socket still listens");
+        }
+        if let Err(error) = self.inner.place.remove(self.inner.socket) {
             tracing::warn!(%error, "the control socket stays in the directory");
         }
-        for stream in self.inner.connected().values() {
-            // One that is closed already is what is wanted.
-            drop(stream.shutdown(Shutdown::Both));
-        }
+        self.inner.guests.end();
     }
 }
 
@@ -77,30 +75,14 @@ impl Drop for Server {
     }
 }
 
-/// One of those who are connected: however that ends, its place is free again.
-struct Connected<'a> {
-    inner: &'a Inner,
-    number: u64,
-}
-
-impl Drop for Connected<'_> {
-    fn drop(&mut self) {
-        self.inner.connected().remove(&self.number);
-    }
-}
-
 impl Inner {
-    fn connected(&self) -> MutexGuard<'_, BTreeMap<u64, UnixStream>> {
-        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn accept(self: Arc<Inner>, listener: &UnixListener) {
-        for number in 0.. {
-            let accepted = listener.accept();
+    fn accept(self: Arc<Inner>) {
+        loop {
+            let accepted = self.listener.accept();
             if self.stopped.load(Ordering::SeqCst) {
                 return;
             }
-            match accepted.and_then(|(stream, _)| self.take_in(number, stream)) {
+            match accepted.and_then(|(stream, _)| self.take_in(stream)) {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::warn!(%error, "nobody is served on the control socket for a moment");
@@ -110,36 +92,36 @@ impl Inner {
         }
     }
 
-    fn take_in(self: &Arc<Inner>, number: u64, stream: UnixStream) -> io::Result<()> {
+    fn take_in(self: &Arc<Inner>, stream: UnixStream) -> io::Result<()> {
         stream.set_read_timeout(Some(REQUEST_PATIENCE))?;
-        if self.connected().len() >= CONTROL_CONNECTIONS_MAX {
+        let guest = Guest::new(stream);
+        let Some(number) = self.guests.take_in(guest.clone()) else {
             let line =
                 Answer::Refused(format!("{CONTROL_CONNECTIONS_MAX} commands look at the node already"));
             // Whoever has gone need not be told.
-            drop(say(&mut BufWriter::new(stream), &line));
+            drop(say(&mut BufWriter::new(&guest), &line));
             return Ok(());
-        }
-        self.connected().insert(number, stream.try_clone()?);
+        };
         let inner = Arc::clone(self);
         let serve = move || {
-            let _connected = Connected { inner: &inner, number };
-            if let Err(error) = inner.serve(&stream) {
+            let _seat = inner.guests.seat(number);
+            if let Err(error) = inner.serve(&guest) {
                 tracing::debug!(%error, "whoever asked on the control socket has gone");
             }
         };
         let spawned = Builder::new().name("resolute-control".to_owned()).spawn(serve);
         if spawned.is_err() {
-            self.connected().remove(&number);
+            drop(self.guests.seat(number));
         }
         spawned.map(drop)
     }
 
-    fn serve(&self, stream: &UnixStream) -> io::Result<()> {
+    fn serve(&self, guest: &Guest) -> io::Result<()> {
         let mut line = String::new();
-        BufReader::new(stream.take(CONTROL_REQUEST_BYTES_MAX)).read_line(&mut line)?;
-        let mut out = BufWriter::with_capacity(64 << 10, stream);
+        BufReader::new(guest.stream().take(CONTROL_REQUEST_BYTES_MAX)).read_line(&mut line)?;
+        let mut out = BufWriter::with_capacity(64 << 10, guest);
         let last = match read_request(&line) {
-            Ok(ask) => match self.answer(ask, stream, &mut out) {
+            Ok(ask) => match self.answer(ask, guest, &mut out) {
                 Ok(last) => last,
                 Err(NoAnswer::Gone(error)) => return Err(error),
                 Err(why) => Answer::Refused(chain(&why)),
@@ -153,10 +135,9 @@ impl Inner {
         &self,
         topics: &[String],
         from_start: bool,
-        stream: &UnixStream,
+        guest: &Guest,
         out: &mut impl Write,
     ) -> Result<Answer, NoAnswer> {
-        stream.set_read_timeout(Some(TAIL_PAUSE))?;
         let out = std::cell::RefCell::new(out);
         let is_wanted = |message: &Envelope| {
             topics.is_empty() || message.topics().any(|topic| topics.iter().any(|wanted| wanted == topic))
@@ -168,16 +149,20 @@ impl Inner {
             Passing::Message(_) => Ok(()),
             Passing::Missed(count) => say_line(&mut *out.borrow_mut(), &Answer::Missed(count)),
         };
-        let pause = || {
+        let listen = |is_current: IsCurrent| {
             out.borrow_mut().flush()?;
-            pause_and_listen(stream)
+            guest.listen()?;
+            if is_current.0 {
+                std::thread::sleep(TAIL_PAUSE);
+            }
+            Ok(())
         };
-        self.desk.tail(from_start, give, pause)?;
+        self.desk.tail(from_start, give, listen)?;
         Ok(Answer::Done)
     }
 
     /// Answers, but for the last line, which is the result.
-    fn answer(&self, ask: Ask, stream: &UnixStream, out: &mut impl Write) -> Result<Answer, NoAnswer> {
+    fn answer(&self, ask: Ask, guest: &Guest, out: &mut impl Write) -> Result<Answer, NoAnswer> {
         match ask {
             Ask::Status => {
                 say_line(out, &Answer::Status(Box::new(self.desk.status()?)))?;
@@ -185,32 +170,23 @@ impl Inner {
             }
             Ask::List { list, filter, limit } => {
                 let limit = limit.unwrap_or(u64::MAX);
-                self.desk.list(list.into(), &filter, limit, |found| say_message(out, &found))?;
+                self.desk.list(list.into(), &filter, limit, guest, |found| say_message(out, &found))?;
                 Ok(Answer::Done)
             }
-            Ask::Tail { topics, from_start } => self.tail(&topics, from_start, stream, out),
+            Ask::Tail { topics, from_start } => self.tail(&topics, from_start, guest, out),
             Ask::Change { hand, filter, limit } => {
-                let who = credentials::of_peer(stream)?;
-                let count = self.desk.change(hand, &filter, limit.unwrap_or(u64::MAX), &who)?;
+                let who = credentials::of_peer(guest.stream())?;
+                let count = self.desk.change(hand, &filter, limit.unwrap_or(u64::MAX), &who, guest)?;
                 Ok(Answer::Changed(count))
             }
         }
     }
 }
 
-/// Waits a moment for nothing, and hears if whoever listens has gone.
-fn pause_and_listen(mut stream: &UnixStream) -> io::Result<()> {
-    match stream.read(&mut [0]) {
-        Ok(0) => Err(io::ErrorKind::BrokenPipe.into()),
-        Ok(_) => Ok(()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
 fn read_request(line: &str) -> Result<Ask, String> {
+    if line.len() as u64 == CONTROL_REQUEST_BYTES_MAX && !line.ends_with('\n') {
+        return Err(format!("a request has more than {CONTROL_REQUEST_BYTES_MAX} bytes"));
+    }
     let value: serde_json::Value =
         serde_json::from_str(line).map_err(|error| format!("no request: {error}"))?;
     let version = value.get("version").and_then(serde_json::Value::as_u64);

@@ -124,7 +124,7 @@ impl Snapshot {
         let (mut from, mut listed) = (Some(Cursor::default()), VecDeque::new());
         std::iter::from_fn(move || {
             while listed.is_empty() {
-                let Page { messages, next } = self.state.page(durable, list, from.take()?);
+                let Page { messages, next, .. } = self.state.page(durable, list, from.take()?, None);
                 (listed, from) = (messages.into(), next);
             }
             listed.pop_front().map(|listed| reader.found(&listed))

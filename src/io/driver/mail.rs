@@ -39,8 +39,8 @@ impl Driver {
                 // Whoever asked may have gone.
                 drop(reply.send(status));
             }
-            Mail::List(list, from, reply) => {
-                drop(reply.send(engine.state().page(engine.durable(), list, from)));
+            Mail::List { list, from, until, reply } => {
+                drop(reply.send(engine.state().page(engine.durable(), list, from, until)));
             }
             Mail::Log(from, reply) => drop(reply.send(engine.state().log_page(engine.durable(), from))),
             Mail::Prewriter(answer) => self.take_answer(now, answer),

@@ -9,10 +9,10 @@ impl Driver {
         while let Some(event) = self.parts.engine.poll_event() {
             match event {
                 Event::Durable(mark) => self.parts.shared.durable.rise(mark),
-                Event::Done(id) => {
+                Event::Done(id, messages) => {
                     if let Some(reply) = self.replies.remove(&id) {
                         // Whoever asked may have gone.
-                        reply.send(Ok(())).unwrap_or_default();
+                        reply.send(Ok(messages)).unwrap_or_default();
                     }
                 }
                 Event::Refused(id, refusal) => {
