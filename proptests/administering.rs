@@ -1,7 +1,9 @@
 //! What people change by hand in the inbox of a node, while it is open and while it is not.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -221,6 +223,64 @@ async fn a_node_that_is_opened_to_be_changed_speaks_to_nobody_and_stays_who_it_i
     assert_eq!(service.calls_of("fine", "one"), 1);
     bus.close().await.unwrap();
     serving.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_before_it_is_done_leaves_the_rest_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let bus = Service::default().open(dir.path()).await;
+    bus.subscribe(bus.address(), ["odd"]).await.unwrap();
+    for n in 0..1_000 {
+        bus.publish("odd", n.to_string()).await.unwrap();
+    }
+    let mut stream = UnixStream::connect(dir.path().join("control")).unwrap();
+    let hand = "{\"verb\":\"remove\",\"place\":\"incoming\"}";
+    writeln!(stream, "{{\"version\":1,\"ask\":{{\"change\":{{\"hand\":{hand},\"limit\":null}}}}}}").unwrap();
+    drop(stream);
+    // Whoever comes after it is served after it has been noticed, or beside it: its first page may be gone, or none.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let left = payloads(dir.path(), Place::Incoming).len();
+    assert!(left >= 1_000 - 256, "{left} are left");
+    // To whoever waits it is done, and how many it met.
+    assert_eq!(
+        by_hand(dir.path(), |hand| hand.remove(Place::Incoming, &Filter::default(), Some(300)).unwrap())
+            .await,
+        300
+    );
+    assert_eq!(payloads(dir.path(), Place::Incoming).len(), left - 300);
+    bus.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_opened_to_be_changed_keeps_the_size_of_its_segments() {
+    const SEGMENT_BYTES: u64 = 8 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let bus = Bus::builder(dir.path()).segment_bytes(SEGMENT_BYTES).open().await.unwrap();
+    bus.subscribe(bus.address(), ["odd"]).await.unwrap();
+    for _ in 0..100 {
+        bus.publish("odd", vec![b'x'; 200_000]).await.unwrap();
+    }
+    bus.close().await.unwrap();
+    let files = || -> Vec<(String, u64)> {
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap());
+        let named =
+            files.map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().len()));
+        named.filter(|(name, _)| name != "lock").collect()
+    };
+    assert!(files().len() > 2);
+    by_hand(dir.path(), |hand| {
+        let removed = hand.remove(Place::Incoming, &Filter::default(), None).unwrap();
+        // What nobody wants any more is freed meanwhile.
+        std::thread::sleep(Duration::from_millis(500));
+        removed
+    })
+    .await;
+    let files = files();
+    assert!(files.iter().all(|(_, bytes)| *bytes == SEGMENT_BYTES), "{files:?}");
+    assert!(
+        files.iter().any(|(name, _)| name.starts_with("spare")),
+        "what was freed is used again: {files:?}"
+    );
 }
 
 #[test]

@@ -8,11 +8,12 @@ use super::control::{Caller, Client, ControlError, Desk, Hand, NoAnswer, VerbNam
 use super::error::{Error, chain};
 use super::inspect::{Filter, Holder, InspectError, holder};
 use crate::engine::config::Retry;
+use crate::format::segment::segment_name;
 use crate::io::address::Address;
 use crate::io::credentials;
 use crate::io::directory::Directory;
 use crate::io::node::{Node, NodeOptions, open_blocking};
-use crate::limits::{INBOX_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT};
+use crate::limits::{INBOX_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
 /// Where in the inbox of a node a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,16 +84,19 @@ impl Administrator {
             return Ok(Administrator(Kind::Live(Client::of(directory, pid)?)));
         }
         let opened = Directory::open_read_only(directory).map_err(InspectError::from)?;
-        if opened.list().map_err(InspectError::from)?.segments.is_empty() {
+        let segments = opened.list().map_err(InspectError::from)?.segments;
+        let Some(newest) = segments.into_iter().max() else {
             return Err(InspectError::NoLog(directory.to_owned()).into());
-        }
+        };
+        // Files of another size would be made, and those that wait to be used again thrown away.
+        let newest = opened.metadata(&segment_name(newest)).map_err(InspectError::from)?;
         let options = NodeOptions {
             directory: directory.to_owned(),
             name: String::new(),
             bind: "tcp://127.0.0.1:0".parse::<Address>().map_err(Error::from)?,
             advertise: None,
             retry: Retry::default(),
-            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            segment_bytes: newest.len().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             inbox_bytes_max: INBOX_BYTES_DEFAULT,
             is_alone: true,
         };

@@ -237,7 +237,7 @@ pub struct Tail {
     /// The topics; all if none is given.
     #[arg(value_name = "TOPIC")]
     pub topics: Vec<String>,
-    /// Shows first what the log still holds.
+    /// Shows first what the log still holds, but for messages that were carried forward from a segment that is freed: see `keys`.
     #[arg(long)]
     pub from_start: bool,
     /// Ends after so many messages.

@@ -8,7 +8,7 @@ use super::exit::Failure;
 use super::json::{MessageLine, time};
 use super::list_arguments::{ListArguments, SubscriberArguments};
 use super::output::{Output, Wrote};
-use super::table::{Rows, preview};
+use super::table::{Rows, plain, preview};
 use crate::bus::Envelope;
 use crate::bus::inspect::{
     Attempts, DeadLetter, InspectError, Key, OwedMessage, Standing, Subscriber, View, WaitingMessage,
@@ -181,19 +181,20 @@ fn attempts_json(of: &Attempts) -> Value {
 }
 
 fn in_words(of: &Attempts) -> String {
+    let reason = plain(&of.reason);
     match of.standing {
         Standing::Done => format!("{}: done", of.handler),
         Standing::Failing(at) => {
-            format!("{}: failed {} times, next at {}: {}", of.handler, of.failed, time(at), of.reason)
+            format!("{}: failed {} times, next at {}: {reason}", of.handler, of.failed, time(at))
         }
         Standing::Dead(at) => {
-            format!("{}: gave up after {} at {}: {}", of.handler, of.failed, time(at), of.reason)
+            format!("{}: gave up after {} at {}: {reason}", of.handler, of.failed, time(at))
         }
     }
 }
 
 fn message_row<const N: usize>(message: &Envelope, between: [String; N]) -> Vec<String> {
-    let topics: Vec<&str> = message.topics().collect();
+    let topics: Vec<String> = message.topics().map(plain).collect();
     let mut row = vec![message.id().to_string(), topics.join(", "), time(message.published_at())];
     row.extend(between);
     row.push(preview(message.payload()));

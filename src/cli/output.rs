@@ -55,6 +55,7 @@ pub fn wrote(outcome: io::Result<()>) -> Result<Wrote, Failure> {
 
 /// Says something on standard error. If nobody listens there, nobody does.
 pub fn say(text: &str) {
+    let text = super::table::lines(text);
     let _: io::Result<()> = writeln!(io::stderr(), "resolute: {text}");
 }
 

@@ -25,7 +25,7 @@ impl Rows {
     }
 
     pub fn push(&mut self, out: &mut Output, row: Vec<String>) -> Result<Wrote, Failure> {
-        self.table.add_row(row);
+        self.table.add_row(row.iter().map(|cell| lines(cell)));
         self.rows += 1;
         if self.rows.is_multiple_of(ROWS_PER_TABLE) { self.write(out) } else { Ok(Wrote::Taken) }
     }
@@ -66,9 +66,19 @@ pub fn facts(rows: &[(&str, String)]) -> String {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
     for (name, value) in rows {
-        table.add_row([(*name).to_owned(), value.clone()]);
+        table.add_row([(*name).to_owned(), lines(value)]);
     }
     table.trim_fmt()
+}
+
+/// A text of somebody else's, in one line: what a terminal would take for a command is none.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The same in several lines.
+pub fn lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// The beginning of a payload, in one line.
@@ -76,8 +86,7 @@ pub fn preview(payload: &[u8]) -> String {
     // Four bytes are the most that a character has; one more character says that there is more.
     let beginning = &payload[..payload.len().min(4 * (PREVIEW_CHARACTERS + 1))];
     let text = String::from_utf8_lossy(beginning);
-    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    let mut shown: String = text.chars().take(PREVIEW_CHARACTERS).map(plain).collect();
+    let mut shown: String = plain(&text).chars().take(PREVIEW_CHARACTERS).collect();
     if text.chars().count() > PREVIEW_CHARACTERS {
         shown.push('…');
     }
@@ -87,6 +96,12 @@ pub fn preview(payload: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_say_gives_a_terminal_no_commands() {
+        assert_eq!(plain("\u{1b}]0;x\u{7}\u{9b}1m\nZoë"), "\u{fffd}]0;x\u{fffd}\u{fffd}1m\u{fffd}Zoë");
+        assert_eq!(lines("a\u{1b}\nb"), "a\u{fffd}\nb");
+    }
 
     #[test]
     fn a_preview_is_one_short_line_whatever_the_payload() {

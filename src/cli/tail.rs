@@ -4,7 +4,7 @@ use super::arguments::Tail;
 use super::exit::Failure;
 use super::json::{MessageLine, time};
 use super::output::{Output, Wrote, say};
-use super::table::preview;
+use super::table::{plain, preview};
 use crate::bus::Envelope;
 use crate::bus::inspect::{Passing, View};
 
@@ -39,7 +39,7 @@ pub fn run(arguments: &Tail) -> Result<(), Failure> {
 }
 
 fn line(message: &Envelope) -> String {
-    let topics: Vec<&str> = message.topics().collect();
+    let topics: Vec<String> = message.topics().map(plain).collect();
     let (id, at) = (message.id(), time(message.published_at()));
     format!("{at}  {id}  {}  {}", topics.join(","), preview(message.payload()))
 }

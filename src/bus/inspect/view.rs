@@ -87,8 +87,8 @@ impl View {
     }
 
     /// Every message that passes through the node from now on, as it is on stable storage: what it publishes and what it accepts,
-    /// of these topics, or of all if there are none. With `from_start`, first what the log still holds. Nothing is
-    /// consumed. Ends when the node closes; the next entry is waited for on the calling thread.
+    /// of these topics, or of all if there are none. With `from_start`, first what the log still holds, but for
+    /// messages that were carried forward from segments that are freed, which [`View::keys`] has. Nothing is consumed. Ends when the node closes; the next entry is waited for on the calling thread.
     ///
     /// What nobody subscribes to passes through no log.
     ///
