@@ -14,6 +14,8 @@ mod messages;
 mod program;
 #[path = "cli/stores.rs"]
 mod stores;
+#[path = "cli/verifying.rs"]
+mod verifying;
 
 use program::{code, json_lines, run, stderr, stdout};
 

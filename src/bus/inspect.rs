@@ -10,6 +10,7 @@ mod found;
 mod passing;
 mod records;
 mod salvage;
+mod verify;
 mod view;
 
 pub use entries::{
@@ -22,11 +23,15 @@ pub use passing::Passing;
 pub(super) use passing::messages_in;
 pub(super) use records::RecordReader;
 pub use salvage::{Damage, Piece, Publisher, Salvage, SalvagedMessage};
+pub(super) use verify::{Chain, Counter};
+pub use verify::{Soundness, Verification};
 pub use view::{Entries, View};
 
 pub use super::control::ControlError;
 
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::Status;
 use crate::engine::state::State;
@@ -34,8 +39,9 @@ use crate::engine::status::status_of;
 use crate::io::directory::{Directory, LockState, lock_state};
 use crate::io::node::replay;
 use crate::io::node_status::NodeStatus;
-use crate::io::recover::{RecoverMode, Recovered};
+use crate::io::recover::{RecoverMode, Recovered, Torn};
 use crate::io::segment_file::reads_directly;
+use crate::log::tail::Stretch;
 use crate::log::verdict::Verdict;
 
 /// Who holds a data directory.
@@ -62,7 +68,7 @@ pub fn holder(path: &Path) -> Result<Holder, InspectError> {
 
 /// Bytes at the end of a log that did not arrive whole. The next opening of the node keeps them aside and cuts them
 /// off.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TornTail {
     /// The number of the segment.
     pub segment: u64,
@@ -70,6 +76,13 @@ pub struct TornTail {
     pub offset: u64,
     /// How many they are.
     pub bytes: u64,
+}
+
+impl TornTail {
+    fn of(torn: &Torn) -> TornTail {
+        let Stretch { segment, offset, bytes } = torn.cut;
+        TornTail { segment: segment.0, offset, bytes }
+    }
 }
 
 /// A node as its log describes it.
@@ -98,11 +111,7 @@ impl Snapshot {
             return Err(InspectError::NoLog(directory.to_owned()));
         }
         let status = status(&opened, &replayed.state, &replayed.recovered);
-        let torn = replayed.recovered.torn.as_ref().map(|torn| TornTail {
-            segment: torn.cut.segment.0,
-            offset: torn.cut.offset,
-            bytes: torn.cut.bytes,
-        });
+        let torn = replayed.recovered.torn.as_ref().map(TornTail::of);
         let closed = replayed.recovered.tail.closed;
         Ok(Snapshot { directory: opened.path().to_owned(), state: replayed.state, status, torn, closed })
     }

@@ -97,6 +97,14 @@ pub enum Command {
     /// stopped. Who asked for it is written to the log.
     #[command(visible_alias = "purge", after_help = CODES)]
     Remove(Remove),
+    /// Reads every byte of a log, and says whether it is as it was written: each checksum, each link from one batch to the next,
+    /// and whether each record says something.
+    ///
+    /// Of a node, a map or a queue. If a process has the node open, it looks itself at what is on disk by then, up to the first
+    /// damage. If none has, all damage is named, and nothing is changed. The code is 0 if all is whole; 8 if what was written
+    /// last did not arrive whole, which was never acknowledged to anyone and is cut off by the next opening; 5 if the log is damaged.
+    #[command(after_help = CODES)]
+    Verify(Inspect),
     /// Lists every message that can still be read from a damaged log, and names all damage.
     ///
     /// A node is not opened on a damaged log, and the other commands refuse it too. This one passes over what is damaged. It

@@ -19,6 +19,7 @@ pub enum Exit {
     Corrupt = 5,
     Unreachable = 6,
     DiskFull = 7,
+    TornTail = 8,
 }
 
 /// The exit codes, for the help texts.
@@ -31,7 +32,8 @@ Exit codes:
   4  the data directory is in use by another process
   5  the log is damaged
   6  the other side did not answer in time: what is owed stays on the disk
-  7  the disk is full";
+  7  the disk is full
+  8  the end of the log did not arrive whole (verify alone says so): the next opening cuts it off";
 
 /// Why the tool ends with another code than 0, in one line.
 #[derive(Debug)]
@@ -50,6 +52,15 @@ impl Failure {
         let full =
             matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
         Failure::new(if full { Exit::DiskFull } else { Exit::Failure }, format!("cannot {doing}: {error}"))
+    }
+
+    /// A log is damaged in so many places.
+    pub fn damaged(places: u64) -> Failure {
+        let text = match places {
+            1 => "the log is damaged in one place".to_owned(),
+            _ => format!("the log is damaged in {places} places"),
+        };
+        Failure::new(Exit::Corrupt, text)
     }
 
     /// The same failure, with what led to it before its text.

@@ -24,6 +24,7 @@ mod subscribe;
 mod table;
 mod tail;
 mod unlock;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Retry(arguments) => administer::retry(&arguments),
         Command::Remove(arguments) => administer::remove(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Map(command) => stores::map(command),
         Command::Queue(command) => stores::queue(command),

@@ -1,14 +1,14 @@
 //! `salvage`: the messages that a damaged log still holds.
 
 use serde::Serialize;
-use serde_json::json;
 
 use super::arguments::Inspect;
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::json::{MessageLine, time};
 use super::output::{Output, Wrote, say};
 use super::table::{Rows, preview};
-use crate::bus::inspect::{Damage, Piece, Publisher, Salvage, SalvagedMessage};
+use super::verify::damage_json;
+use crate::bus::inspect::{Piece, Publisher, Salvage, SalvagedMessage};
 
 /// Messages go to standard output as they are found, and damage to standard error, or, as JSON, beside them.
 pub fn run(arguments: &Inspect) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub fn run(arguments: &Inspect) -> Result<(), Failure> {
             Piece::Damage(damage) => {
                 damaged += 1;
                 if arguments.json {
-                    damage_json(&damage, &mut out)?
+                    out.json(&damage_json(&damage))?
                 } else {
                     say(&damage.to_string());
                     Wrote::Taken
@@ -36,11 +36,7 @@ pub fn run(arguments: &Inspect) -> Result<(), Failure> {
         table.finish(&mut out, "no messages")?;
     }
     out.finish()?;
-    match damaged {
-        0 => Ok(()),
-        1 => Err(Failure::new(Exit::Corrupt, "the log is damaged in one place")),
-        _ => Err(Failure::new(Exit::Corrupt, format!("the log is damaged in {damaged} places"))),
-    }
+    if damaged == 0 { Ok(()) } else { Err(Failure::damaged(damaged)) }
 }
 
 fn row(found: &SalvagedMessage) -> Vec<String> {
@@ -66,13 +62,6 @@ fn message_json(found: &SalvagedMessage, out: &mut Output) -> Result<Wrote, Fail
     }
     let message = found.envelope().map_or_else(|| MessageLine::nameless(found.nameless()), MessageLine::new);
     out.json(&Line { message, record: found.record, publisher: publisher(&found.publisher) })
-}
-
-fn damage_json(damage: &Damage, out: &mut Output) -> Result<Wrote, Failure> {
-    let lost: Vec<_> =
-        damage.lost.iter().map(|(first, end)| json!({ "first": first, "last": end - 1 })).collect();
-    let Damage { segment, offset, what, .. } = damage;
-    out.json(&json!({ "damage": what, "segment": segment, "offset": offset, "lost": lost }))
 }
 
 fn publisher(publisher: &Publisher) -> Option<&str> {

@@ -147,14 +147,21 @@ pub struct Replayed {
 pub fn replay(directory: &Path, mode: RecoverMode) -> Result<Replayed, RecoverError<ReplayDefect>> {
     let (mut state, mut applied) = (State::default(), Vec::new());
     let recovered = recover(directory, mode, &mut |place, view| {
-        let mut extents = Vec::new();
-        crate::log::extent::extents_of(view, 0, &mut extents).map_err(ChunkDefect::from)?;
-        let chunk = Chunk::sealed(view_bytes(view), view.header.first_lsn(), view.header.end_lsn(), extents);
         applied.clear();
-        state.apply_batch(place, &chunk, &mut applied)?;
+        state.apply_batch(place, &chunk_of(view)?, &mut applied)?;
         Ok::<(), ReplayDefect>(())
     })?;
     Ok(Replayed { state, recovered })
+}
+
+/// A batch that was read, as something that a state takes in.
+///
+/// # Errors
+/// Its trailer speaks of records that it does not have.
+pub fn chunk_of(view: &crate::format::batch::BatchView<'_>) -> Result<Chunk, ChunkDefect> {
+    let mut extents = Vec::new();
+    crate::log::extent::extents_of(view, 0, &mut extents)?;
+    Ok(Chunk::sealed(view_bytes(view), view.header.first_lsn(), view.header.end_lsn(), extents))
 }
 
 /// The batch as it lies, up to the end of its records.

@@ -138,7 +138,10 @@ pub fn recover<E: Error + 'static>(
 }
 
 /// The segments' files in the order of their numbers.
-pub(super) fn segment_files(directory: &Path) -> io::Result<Vec<SegmentFile>> {
+///
+/// # Errors
+/// The directory, or a file in it, cannot be looked at.
+pub fn segment_files(directory: &Path) -> io::Result<Vec<SegmentFile>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

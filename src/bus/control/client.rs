@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::place::SocketPlace;
 use super::protocol::{Answer, Ask, Hand, Request, VERSION};
-use crate::bus::inspect::{Filter, Found, Passing};
+use crate::bus::inspect::{Filter, Found, Passing, Verification};
 use crate::bus::{Envelope, Status};
 use crate::engine::listing::List;
 use crate::format::message::MessageView;
@@ -99,6 +99,18 @@ impl Client {
         match self.ask(Ask::Status)?.next()? {
             Answer::Status(status) => Ok(*status),
             other => Err(nonsense(&other)),
+        }
+    }
+
+    /// A look at every byte of what is durable.
+    pub(crate) fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<Verification, ControlError> {
+        let mut answers = self.ask(Ask::Verify)?;
+        loop {
+            match answers.next()? {
+                Answer::Verifying { done, total } => progress(done, total),
+                Answer::Verified(found) => return Ok(found),
+                other => return Err(nonsense(&other)),
+            }
         }
     }
 

@@ -8,7 +8,11 @@ use tokio::sync::oneshot;
 use super::protocol::{Hand, VerbName};
 use crate::bus::Status;
 use crate::bus::administrator::Place;
-use crate::bus::inspect::{Filter, Found, InspectError, Passing, RecordReader, messages_in};
+use crate::bus::error::chain as chain_of_errors;
+use crate::bus::inspect::{
+    Chain, Counter, Damage, Filter, Found, InspectError, Passing, RecordReader, Soundness, Verification,
+    messages_in,
+};
 use crate::engine::listing::{Cursor, List, Page};
 use crate::engine::request::Request;
 use crate::ids::{Lsn, LsnRange};
@@ -123,6 +127,48 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// Looks at every byte of what is durable now, up to the first place that is damaged.
+    pub(in crate::bus) fn verify(
+        &self,
+        mut progress: impl FnMut(u64, u64) -> std::io::Result<()>,
+    ) -> Result<Verification, NoAnswer> {
+        let mut reader = RecordReader::new(self.directory.clone());
+        let (mut counter, mut chain) = (Counter::default(), Chain::default());
+        let until = self.ask(|reply| Mail::Log(None, reply))?.from;
+        let (mut from, mut looks) = (Lsn(0), 0);
+        while from < until {
+            let page = self.ask(|reply| Mail::Log(Some(from), reply))?;
+            if page.from > from {
+                // What was there is freed, and what comes next does not follow what was seen.
+                (from, chain) = (page.from, Chain::default());
+            }
+            let Some(span) = page.span else { break };
+            let place = (span.segment.0, span.offset);
+            let damage = match reader.load(span) {
+                Ok(chunk) => {
+                    (from, looks) = (chunk.end(), 0);
+                    chain.follow(chunk.bytes(), &mut counter).err()
+                }
+                Err(error) if looks == CONTROL_LOOKS_AGAIN_MAX => Some(match error {
+                    InspectError::Changed { source, .. } => source.to_string(),
+                    other => chain_of_errors(&other),
+                }),
+                // Its segment was freed or used again meanwhile.
+                Err(_) => {
+                    looks += 1;
+                    reader = RecordReader::new(self.directory.clone());
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+            };
+            if let Some(what) = damage {
+                return Ok(counter.finish(Soundness::Damaged(vec![Damage::at(place, what)])));
+            }
+            progress(from.0.min(until.0) - 1, until.0 - 1)?;
+        }
+        Ok(counter.finish(Soundness::Clean))
     }
 
     /// Does something with the messages of a place that a filter admits, at most so many, of those that are there now. Says with

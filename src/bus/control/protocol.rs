@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::Status;
 use crate::bus::administrator::Place;
-use crate::bus::inspect::{Filter, Said};
+use crate::bus::inspect::{Filter, Said, Verification};
 use crate::engine::listing::List;
 use crate::format::control::{InboxPlace, Verb};
 
@@ -23,6 +23,8 @@ pub(in crate::bus) struct Request {
 pub(in crate::bus) enum Ask {
     /// The node at one look.
     Status,
+    /// A look at every byte of what is durable.
+    Verify,
     /// The messages of a list that a filter admits, at most so many.
     List {
         list: ListName,
@@ -113,6 +115,13 @@ impl From<List> for ListName {
 #[serde(rename_all = "snake_case")]
 pub(in crate::bus) enum Answer {
     Status(Box<Status>),
+    /// So many records of so many are seen.
+    Verifying {
+        done: u64,
+        total: u64,
+    },
+    /// What a look at every byte came to.
+    Verified(Verification),
     /// A message; its record follows this line.
     Message {
         id: String,

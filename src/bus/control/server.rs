@@ -168,6 +168,13 @@ impl Inner {
                 say_line(out, &Answer::Status(Box::new(self.desk.status()?)))?;
                 Ok(Answer::Done)
             }
+            Ask::Verify => {
+                let found = self.desk.verify(|done, total| {
+                    say(out, &Answer::Verifying { done, total })?;
+                    guest.listen()
+                })?;
+                Ok(Answer::Verified(found))
+            }
             Ask::List { list, filter, limit } => {
                 let limit = limit.unwrap_or(u64::MAX);
                 self.desk.list(list.into(), &filter, limit, guest, |found| say_message(out, &found))?;

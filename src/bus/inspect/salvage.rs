@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use zerocopy::IntoBytes;
 
 use super::{InspectError, refuse_running};
@@ -68,7 +69,7 @@ impl SalvagedMessage {
 }
 
 /// A place of a log that is damaged, and what was lost with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
     /// The number of the segment.
     pub segment: u64,
@@ -82,6 +83,11 @@ pub struct Damage {
 }
 
 impl Damage {
+    /// Damage of which no more is known.
+    pub(in crate::bus) fn at((segment, offset): (u64, u64), what: String) -> Damage {
+        Damage { segment, offset, what, lost: Vec::new() }
+    }
+
     /// What recovery says of a log on which it opens no node.
     fn refused(error: &RecoverError<NewerFormat>) -> Damage {
         let (segment, offset) = match error {

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::entries::subscribers_of;
 use super::found::{Filter, Found};
 use super::{
-    DeadLetter, Holder, InspectError, Key, OwedMessage, Passing, Snapshot, Subscriber, WaitingMessage, holder,
+    DeadLetter, Holder, InspectError, Key, OwedMessage, Passing, Snapshot, Subscriber, Verification,
+    WaitingMessage, holder,
 };
 use crate::bus::Status;
 use crate::bus::control::Client;
@@ -61,6 +62,20 @@ impl View {
         match &self.0 {
             Kind::Snapshot(snapshot) => Ok(snapshot.status().clone()),
             Kind::Live(client) => Ok(client.status()?),
+        }
+    }
+
+    /// A look at every byte of the log: of a node that is open, of all that is durable when it begins. Tells `progress` how much of
+    /// how much is seen, in bytes or in records.
+    ///
+    /// Where no process has it open it need not be a node: see [`Verification::of`].
+    ///
+    /// # Errors
+    /// As [`View::status`] and [`Verification::of`].
+    pub fn verify(directory: &Path, progress: impl FnMut(u64, u64)) -> Result<Verification, InspectError> {
+        match holder(directory)? {
+            Holder::Nobody => Verification::of(directory, progress),
+            Holder::Process(pid) => Ok(Client::of(directory, pid)?.verify(progress)?),
         }
     }
 
