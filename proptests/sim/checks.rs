@@ -4,7 +4,7 @@ use resolute::engine::effect::{Dispatch, Transmit};
 use resolute::engine::inbox::HandlerState;
 use resolute::engine::session::Phase;
 use resolute::engine::state::State;
-use resolute::format::control::StreamOwner;
+use resolute::format::control::{InboxPlace, StreamOwner};
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::record::Records;
 use resolute::ids::{Lsn, NodeId, PeerSlot, StreamId};
@@ -27,6 +27,9 @@ pub fn state(model: &Model, up: &Up) {
     assert!(waiting.map(|lsn| lsn.0).eq(held), "the inbox is not what was accepted and not handled");
     let parked = state.inbox.parked().iter().flat_map(|range| range.first.0..range.end().0);
     assert!(parked.eq(log.parked().map(|lsn| lsn.0)), "what is parked is not what has no handler");
+    let is_dead = |lsn: &Lsn| state.inbox.place_of(*lsn) == InboxPlace::Dead;
+    let dead = state.inbox.progress().keys().copied().filter(is_dead);
+    assert!(log.dead().eq(dead), "what is dead is not what was given up");
 }
 
 /// After each turn: nothing takes more memory than it may.
@@ -215,6 +218,7 @@ impl World {
             assert_eq!(state.inbox.waiting(), 0, "messages wait for handlers at n{}", node.index);
             self.check_handled(node.index, own, state);
             self.check_conserved(node.index, state);
+            self.check_answered(node.index, up);
             self.check_sessions(node.index, own, up);
             let log = self.model.logs.get(&own);
             assert!(log.is_none_or(|log| log.entries.len() as u64 <= state.index.end().0));

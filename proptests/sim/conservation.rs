@@ -48,16 +48,35 @@ impl World {
         }
     }
 
+    /// Whoever asked for something got an answer, if it is something that needs nobody else.
+    pub fn check_answered(&self, node: usize, up: &Up) {
+        let is_alone = |request: &Request| {
+            !matches!(
+                request,
+                Request::Confirmed { .. } | Request::Drain { .. } | Request::Subscribers { .. }
+            )
+        };
+        let mut waiting = up.asked.iter().filter(|(id, _)| !up.done.contains(id) && !up.refused.contains(id));
+        let waiting = waiting.find(|(_, request)| up.failed || is_alone(request));
+        assert!(waiting.is_none(), "n{node} never answered {waiting:?}");
+    }
+
+    /// Whoever is told that nobody wants these topics hears what the log says.
+    pub fn check_nobody_wants(&self, node: usize, is_known: bool, topics: &[String]) {
+        let log = self.nodes[node].identity.and_then(|own| self.model.logs.get(&own));
+        let is_wanted = log.is_some_and(|log| log.is_wanted(topics));
+        assert!(!is_known || !is_wanted, "n{node} sends {topics:?} to nobody");
+    }
+
     /// What somebody was told to be done is so after a crash, unless somebody asked for the contrary since.
     pub fn check_done(&self, node: usize, up: &Up, id: RequestId, messages: u64) {
         assert!(!up.failed, "{id:?} is done, and the disk of n{node} has failed");
         let state = checks::durable(up);
-        let since = |addressed: &str| {
-            let later = up.asked.range(id..).skip(1);
-            later.filter(|(_, request)| names(request) == Some(addressed)).count() > 0
-        };
-        match &up.asked[&id] {
-            Request::Subscribe { address, topics } if !since(address) => {
+        let asked = &up.asked[&id];
+        let mut later = up.asked.range(id..).skip(1).filter(|(id, _)| !up.refused.contains(id));
+        let is_undone = later.any(|(_, request)| undoes(request, asked));
+        match asked {
+            Request::Subscribe { address, topics } if !is_undone => {
                 let intents = state.addresses.get(address).map(|known| &known.intents);
                 let is_wanted = |topic: &String| {
                     let state = intents.and_then(|intents| intents.get(topic));
@@ -65,7 +84,7 @@ impl World {
                 };
                 assert!(topics.iter().all(is_wanted), "n{node} wants {topics:?} at {address}: {intents:?}");
             }
-            Request::Unsubscribe { address, topics } if !since(address) => {
+            Request::Unsubscribe { address, topics } if !is_undone => {
                 let intents = state.addresses.get(address).map(|known| &known.intents);
                 let is_over = |topic: &String| {
                     let state = intents.and_then(|intents| intents.get(topic));
@@ -73,12 +92,15 @@ impl World {
                 };
                 assert!(topics.iter().all(is_over), "n{node} wants no {topics:?} at {address}: {intents:?}");
             }
-            Request::RemoveDestination { address } if !since(address) => {
+            Request::RemoveDestination { address } if !is_undone => {
                 assert!(!state.addresses.contains_key(address), "n{node} knows {address} still");
             }
             Request::Change { verb, place, ranges, .. } => {
-                let most = ranges.iter().map(|range| range.count).sum();
-                assert!(messages <= most, "{messages} were met, and {most} asked for");
+                let before = up.asked.range(..id);
+                let before = before.filter(|(_, request)| matches!(request, Request::Change { .. })).count();
+                let log = &self.model.logs[&state.identity.id];
+                let met = log.changes_from(up.first).nth(before);
+                assert_eq!(Some(messages), met, "so many messages a change met, and so many it should");
                 let is_there = |range: &LsnRange| state.inbox.at_place(*range, *place).next().is_some();
                 let is_removed = *verb == Verb::Retry || !ranges.iter().any(is_there);
                 assert!(is_removed, "n{node} has of {ranges:?} what was removed");
@@ -88,13 +110,21 @@ impl World {
     }
 }
 
-/// The address that wishes are changed at.
-fn names(request: &Request) -> Option<&str> {
-    match request {
-        Request::Subscribe { address, .. }
-        | Request::Unsubscribe { address, .. }
-        | Request::RemoveDestination { address } => Some(address),
-        _ => None,
+/// Whether one wish leaves nothing, or not all, of another.
+fn undoes(later: &Request, wish: &Request) -> bool {
+    let share = |one: &[String], other: &[String]| one.iter().any(|topic| other.contains(topic));
+    match (wish, later) {
+        (
+            Request::Subscribe { address: a, topics: one },
+            Request::Unsubscribe { address: b, topics: other },
+        )
+        | (
+            Request::Unsubscribe { address: a, topics: one },
+            Request::Subscribe { address: b, topics: other },
+        ) => a == b && share(one, other),
+        (Request::Subscribe { address: a, .. }, Request::RemoveDestination { address: b })
+        | (Request::RemoveDestination { address: a }, Request::Subscribe { address: b, .. }) => a == b,
+        _ => false,
     }
 }
 
@@ -102,13 +132,13 @@ fn names(request: &Request) -> Option<&str> {
 #[derive(Default)]
 pub struct Called {
     serving: u32,
-    /// Of each publisher, its last event that was handed over for the first time.
+    /// Of each publisher, its last message that was handed over for the first time.
     last: BTreeMap<(NodeId, Incarnation), Lsn>,
     all: BTreeSet<Lsn>,
 }
 
 impl Called {
-    /// Events of one publisher are handed over in their order; only those come again, in any, that were called before.
+    /// Messages of one publisher are handed over in their order; only those come again, in any, that were called before.
     pub fn check(&mut self, model: &Model, serving: u32, own: NodeId, dispatch: &Dispatch) {
         if self.serving != serving {
             *self = Called { serving, ..Called::default() };
@@ -122,7 +152,7 @@ impl Called {
                 Entry::Accepted { from, incarnation, lsn, .. } => (*from, *incarnation, *lsn),
                 _ => (own, Incarnation::default(), lsn),
             };
-            if !model.logs[&from].is_event(theirs) {
+            if !model.logs[&from].keeps_its_place(theirs) {
                 continue;
             }
             let before = self.last.insert((from, incarnation), theirs);

@@ -8,7 +8,7 @@
 //! and one that was begun later may be there without one that was begun earlier: a hole, which a process that dies leaves too. A
 //! sector is never half there. Messages that were published together are gone together. Disks are quick or slow, and deaths often fall into writes, one or two of which are on their way.
 //!
-//! **A disk fails**: a write ends with an error, and what of it is there is as after a power cut; a read ends with an error, or
+//! **A disk fails**: a write ends with an error, and what of it is there is as after the death of the node that follows; a read ends with an error, or
 //! gives bytes of which one bit is wrong. The node then stops, and is started again; what else it had asked of the disk is
 //! still done before that. A disk has no room for another segment, for a while.
 //! A write is done in part: its first blocks are there, and the rest is a write that is still to be done.

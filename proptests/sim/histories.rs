@@ -129,17 +129,18 @@ fn handled_while_carried(seed: u64) {
     world.settle();
 }
 
-fn cases(count: u32) -> ProptestConfig {
+/// So many histories; what is drawn is said by a name, and repeated with `RESOLUTE_SEED`.
+fn cases(count: u32, name: &str) -> ProptestConfig {
     ProptestConfig {
-        cases: count,
+        cases: count.max(1),
         max_shrink_iters: 4000,
-        rng_seed: RngSeed::Fixed(crate::scene::seed("sim::histories")),
+        rng_seed: RngSeed::Fixed(crate::scene::seed(&format!("sim::histories, {name}"))),
         ..ProptestConfig::default()
     }
 }
 
 proptest! {
-    #![proptest_config(cases(std::env::var("SIM_CASES").map_or(256, |n| n.parse().unwrap())))]
+    #![proptest_config(cases(std::env::var("SIM_CASES").map_or(256, |n| n.parse().unwrap()), "short ones"))]
 
     #[test]
     fn nothing_is_lost_and_nothing_comes_twice(seed in any::<u64>(), steps in vec(step(false, true), 1..60)) {
@@ -150,7 +151,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(std::env::var("SIM_LONG").map_or(4, |n| n.parse().unwrap())))]
+    #![proptest_config(cases(std::env::var("SIM_LONG").map_or(4, |n| n.parse().unwrap()), "long ones"))]
 
     #[test]
     fn what_is_carried_forward_is_neither_revived_nor_lost(seed in any::<u64>()) {
@@ -167,7 +168,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(100))]
+    #![proptest_config(cases(100, "with wipes or a foul network"))]
 
     #[test]
     fn directories_are_deleted_and_the_rest_goes_on(seed in any::<u64>(), steps in vec(step(true, true), 1..60)) {

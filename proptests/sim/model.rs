@@ -53,6 +53,8 @@ pub struct Log {
     pub forgotten: BTreeSet<NodeId>,
     topics: BTreeMap<PeerSlot, BTreeSet<String>>,
     pub bound: BTreeMap<String, PeerSlot>,
+    /// Since when each address is.
+    bound_at: BTreeMap<String, Lsn>,
     /// Where each message of another node was accepted.
     pub accepted: BTreeMap<(NodeId, Incarnation, Lsn), Lsn>,
     /// Messages of this node and others that its handlers are to see.
@@ -62,6 +64,8 @@ pub struct Log {
     pub failures: BTreeMap<(Lsn, String), u32>,
     pub dead: BTreeSet<(Lsn, String)>,
     parked: BTreeSet<Lsn>,
+    /// How many messages each change by hand met.
+    changes: BTreeMap<Lsn, u64>,
     /// Messages that somebody had called again.
     pub retried: BTreeSet<Lsn>,
     /// Messages that somebody took out of the inbox.
@@ -81,8 +85,8 @@ pub struct Model {
     pub sent: BTreeMap<MessageNumber, (NodeId, Sent)>,
     /// Pairs (receiver, publisher) of which one was set back or removed the other: messages may come twice or not.
     pub broken: BTreeSet<(NodeId, NodeId)>,
-    /// Messages that were published together.
-    pub atomic: Vec<Vec<MessageNumber>>,
+    /// Messages that were published together, and whether they were ever in a batch.
+    pub atomic: Vec<(Vec<MessageNumber>, bool)>,
     /// Nodes that have a double, which may be met by those that come later, too.
     pub doubled: BTreeSet<NodeId>,
 }
@@ -139,6 +143,7 @@ impl Log {
             }
             Control::AddressBound { address, slot } => {
                 self.bound.insert(address.clone(), *slot);
+                self.bound_at.insert(address.clone(), at);
                 if *slot == PeerSlot::SELF {
                     let theirs = |entry: &Entry| match entry {
                         Entry::Message { number, address: Some(a), .. } if a == address => Some(*number),
@@ -222,6 +227,7 @@ impl Log {
         let all = change.ranges.iter().flat_map(|range| range.first.0..range.end().0).map(Lsn);
         let is_here = |lsn: &Lsn| self.inbox.contains_key(lsn) && !self.handled.contains_key(lsn);
         let all: Vec<Lsn> = all.filter(|lsn| is_here(lsn) && self.place_of(*lsn) == change.place).collect();
+        self.changes.insert(at, all.len() as u64);
         for lsn in all {
             self.parked.remove(&lsn);
             if change.verb == Verb::Remove {
@@ -259,9 +265,33 @@ impl Log {
         assert!(!self.bound.values().any(|bound| bound == slot), "{node} is forgotten, and answered");
     }
 
-    /// Whether a record of its own is a message to all who want its topics.
-    pub fn is_event(&self, lsn: Lsn) -> bool {
-        matches!(self.entries.get(&lsn), Some(Entry::Message { address: None, .. }))
+    /// Whether a record of its own is a message that keeps its place among the others: an event, or a command to whoever had
+    /// answered at its address by then.
+    pub fn keeps_its_place(&self, lsn: Lsn) -> bool {
+        match self.entries.get(&lsn) {
+            Some(Entry::Message { address: None, .. }) => true,
+            Some(Entry::Message { address: Some(address), .. }) => {
+                self.bound.contains_key(address) && self.bound_at.get(address).is_some_and(|at| *at < lsn)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether anybody wants one of these topics.
+    pub fn is_wanted(&self, topics: &[String]) -> bool {
+        self.topics.values().any(|wanted| topics.iter().any(|topic| wanted.contains(topic)))
+    }
+
+    /// What a handler gave up, and nobody took out.
+    pub fn dead(&self) -> impl Iterator<Item = Lsn> {
+        let all: BTreeSet<Lsn> = self.dead.iter().map(|(lsn, _)| *lsn).collect();
+        let is_here = |lsn: &Lsn| self.inbox.contains_key(lsn) && !self.handled.contains_key(lsn);
+        all.into_iter().filter(move |lsn| is_here(lsn) && self.place_of(*lsn) == InboxPlace::Dead)
+    }
+
+    /// How many messages each change by hand met, from that record on.
+    pub fn changes_from(&self, first: Lsn) -> impl Iterator<Item = u64> {
+        self.changes.range(first..).map(|(_, count)| *count)
     }
 
     /// What waits for somebody to handle it.
@@ -338,6 +368,9 @@ impl Model {
 
     fn message(&mut self, own: NodeId, record: &RecordView<'_>) -> Entry {
         let number = number_of(record);
+        if let Some((_, was_sealed)) = self.atomic.iter_mut().find(|(together, _)| together[0] == number) {
+            *was_sealed = true;
+        }
         let log = self.logs.entry(own).or_default();
         match &self.sent[&number] {
             (from, Sent::Event(topics)) => {
@@ -391,15 +424,15 @@ impl Model {
         }
     }
 
-    /// Events of one publisher are accepted in the order in which they were published. Commands to an address that
+    /// Messages of one publisher are accepted in the order in which they were published. Commands to an address that
     /// was bound late come late.
     fn check_order(&self, own: NodeId, from: NodeId, incarnation: Incarnation, lsn: Lsn, theirs: &Log) {
         let key = |lsn| (from, incarnation, lsn);
-        if !theirs.is_event(lsn) {
+        if !theirs.keeps_its_place(lsn) {
             return;
         }
         let mut later = self.logs[&own].accepted.range(key(lsn)..key(Lsn(u64::MAX)));
-        let overtook = later.find(|((_, _, other), _)| theirs.is_event(*other));
+        let overtook = later.find(|((_, _, other), _)| theirs.keeps_its_place(*other));
         assert!(overtook.is_none(), "{own} got record {lsn} of {from} after {overtook:?}");
     }
 
@@ -438,15 +471,16 @@ impl Model {
         };
         let here: BTreeSet<MessageNumber> = self.logs[&own].entries.values().filter_map(number).collect();
         let Model { atomic, sent, .. } = self;
-        let before = atomic.len();
-        atomic.retain(|together| {
+        let mut lost = 0;
+        atomic.retain(|(together, was_sealed)| {
             let count = together.iter().filter(|number| here.contains(number)).count();
             let is_own = sent[&together[0]].0 == own;
             let is_whole = count == 0 || count == together.len();
             assert!(!is_own || is_whole, "of {together:?} a crash left {count} at {own}");
+            lost += usize::from(is_own && count == 0 && *was_sealed);
             !is_own || count > 0
         });
-        before - atomic.len()
+        lost
     }
 
     /// Messages of `from` that `to` was promised and does not have.
@@ -525,7 +559,7 @@ mod tests {
         let log = Log { entries: [(Lsn(1), message)].into(), ..Log::default() };
         let sent = [5, 6].map(|number| (number, (own, Sent::Event(Vec::new()))));
         let mut model = Model { logs: [(own, log)].into(), sent: sent.into(), ..Model::default() };
-        model.atomic.push(vec![5, 6]);
+        model.atomic.push((vec![5, 6], true));
         model.check_atomic(own);
     }
 }

@@ -54,6 +54,8 @@ pub struct Up {
     pub refused: BTreeSet<RequestId>,
     /// What was asked for in this opening.
     pub asked: BTreeMap<RequestId, Request>,
+    /// Its first record.
+    pub first: Lsn,
     pub serving: u32,
     /// Whether handlers run now.
     pub is_served: bool,
@@ -213,6 +215,7 @@ impl Node {
             done: BTreeSet::new(),
             refused: BTreeSet::new(),
             asked: BTreeMap::new(),
+            first: next_lsn,
             called: Called::default(),
             serving: 0,
             is_served: false,

@@ -127,7 +127,7 @@ impl World {
                 return false;
             }
         }
-        self.model.atomic.push(numbers);
+        self.model.atomic.push((numbers, false));
         true
     }
 
@@ -166,6 +166,9 @@ impl World {
             }
         };
         if route.routed == 0 {
+            // What is staged and not sealed the model does not know yet.
+            let is_known = up.builder.is_empty() && !up.engine.has_decided() && !self.nodes[node].is_clone;
+            self.check_nobody_wants(node, is_known, &names);
             return None;
         }
         for record in &records {

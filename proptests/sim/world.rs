@@ -132,6 +132,9 @@ impl World {
     /// The process dies, whatever it was doing.
     pub fn crash(&mut self, node: usize) {
         let Some(up) = self.nodes[node].up.take() else { return };
+        if up.failed {
+            self.check_answered(node, &up);
+        }
         self.nodes[node].dies_writing = None;
         let durable = up.snapshots.keys().next().copied();
         self.nodes[node].before = durable.map(|durable| (up.snapshots, durable));

@@ -7,7 +7,8 @@
 //!   for each sector, or, of long writes, for those near either end and some between: see [`Grain`].
 //!
 //! Several writes are put together in every combination of these ways, up to [`TOGETHER_MAX`]; beyond that, each write
-//! in every way while each of the others is there in full or not at all.
+//! in every way while each of the others is there in full or not at all, and, if they are no more than that, every combination of
+//! those ways in which a write of more than [`SUBSETS_TOGETHER_MAX`] sectors arrives in pieces.
 
 use resolute::ids::SegmentNumber;
 
@@ -15,6 +16,7 @@ use super::super::disk::SECTOR;
 use super::medium::{Medium, Place, Sector};
 
 const SUBSETS_MAX: usize = 8;
+const SUBSETS_TOGETHER_MAX: usize = 6;
 const TOGETHER_MAX: usize = 1 << 10;
 
 /// How much of everything is looked at.
@@ -89,6 +91,19 @@ impl Kept {
         if sectors <= SUBSETS_MAX {
             return (0..1_u32 << sectors).map(Kept::Subset).collect();
         }
+        Kept::pieces(sectors, grain)
+    }
+
+    /// Those of them that are looked at where several writes are put together.
+    fn ways_together(sectors: usize, grain: Grain) -> Vec<Kept> {
+        if sectors <= SUBSETS_TOGETHER_MAX {
+            Kept::ways(sectors, grain)
+        } else {
+            Kept::pieces(sectors, grain)
+        }
+    }
+
+    fn pieces(sectors: usize, grain: Grain) -> Vec<Kept> {
         let Grain { each, edge } = grain;
         let is_looked_at =
             |at: &usize| sectors <= each || *at < edge || *at + edge >= sectors || at.is_multiple_of(each);
@@ -147,7 +162,10 @@ fn combinations(writes: &[Write]) -> Vec<Vec<Kept>> {
     if ways.iter().map(Vec::len).product::<usize>() <= TOGETHER_MAX {
         return product(&ways);
     }
-    let mut all = Vec::new();
+    let together: Vec<Vec<Kept>> =
+        writes.iter().map(|write| Kept::ways_together(write.sectors.len(), write.grain)).collect();
+    let is_few = together.iter().map(Vec::len).product::<usize>() <= TOGETHER_MAX;
+    let mut all = if is_few { product(&together) } else { Vec::new() };
     for one in 0..ways.len() {
         let coarse = ways.iter().enumerate();
         let coarse: Vec<Vec<Kept>> = coarse
@@ -178,6 +196,25 @@ pub fn each_cut(medium: &mut Medium, writes: &[Write], share: Share, look: &mut 
         look(medium);
         undo.undo(medium);
     }
+}
+
+#[test]
+fn two_blocks_arrive_in_pieces_together_and_each_in_every_subset() {
+    let block = |offset: usize| {
+        let sectors = (0..8).map(|index| (offset + index, [1; SECTOR])).collect();
+        Write { segment: SegmentNumber(1), sectors, grain: Grain::BATCH }
+    };
+    let all = combinations(&[block(0), block(8)]);
+    let shown = |kept: &Vec<Kept>| -> Vec<bool> {
+        kept.iter().flat_map(|kept| (0..8).map(|index| kept.keeps(index))).collect()
+    };
+    let all: std::collections::BTreeSet<Vec<bool>> = all.iter().map(shown).collect();
+    // Both in pieces, which are 28 ways each; one of them in another of the 256, and the other in full or not at all.
+    assert_eq!(all.len(), 28 * 28 + 2 * (256 - 28) * 2);
+    let both_are_torn = |way: &&Vec<bool>| {
+        way.chunks(8).all(|write| write.iter().any(|kept| *kept) && write.iter().any(|kept| !kept))
+    };
+    assert_eq!(all.iter().filter(both_are_torn).count(), 26 * 26);
 }
 
 #[test]
