@@ -78,3 +78,29 @@ fn help_names_the_exit_codes_and_mistakes_are_usage() {
         assert_eq!(code(&run(arguments)), 2, "{arguments:?}");
     }
 }
+
+#[test]
+fn shells_complete_the_commands_that_people_give_and_each_has_a_page() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&run(&["completions", shell]));
+        assert!(script.contains("dead-letters") && script.contains("older-than"), "{shell}");
+        assert!(!script.contains("demo-web") && !script.contains("bench-receiver"), "{shell}");
+    }
+    let script = dir.path().join("resolute.bash");
+    std::fs::write(&script, stdout(&run(&["completions", "bash"]))).unwrap();
+    // What bash itself makes of it.
+    let asked = "source \"$0\"; COMP_WORDS=(resolute dea); COMP_CWORD=1; _resolute resolute dea resolute; echo \"${COMPREPLY[@]}\"";
+    let bash = std::process::Command::new("bash").args(["-c", asked]).arg(&script).output().unwrap();
+    assert_eq!(stdout(&bash).trim(), "dead-letters", "{bash:?}");
+    assert_eq!(code(&run(&["completions", "tcsh"])), 2);
+    let pages = dir.path().join("pages");
+    assert_eq!(code(&run(&["man", "--out", program::text(&pages)])), 1, "it makes no directory");
+    std::fs::create_dir(&pages).unwrap();
+    assert_eq!(code(&run(&["man", "--out", program::text(&pages)])), 0);
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    assert_eq!(page("resolute.1").trim(), stdout(&run(&["man"])).trim());
+    assert!(page("resolute.1").contains("resolute\\-verify(1)") && page("resolute.1").contains("Exit codes"));
+    assert!(page("resolute-map-set.1").contains(".TH") && page("resolute-publish.1").contains("deadline"));
+    assert!(!pages.join("resolute-demo-web.1").exists());
+}

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::administer_arguments::{Remove, Retry};
 use super::bench::arguments::{Bench, BenchReceiver};
@@ -131,6 +131,16 @@ pub enum Command {
     /// While a process holds it, its pid is named and the code is 4.
     #[command(after_help = CODES)]
     Unlock(Inspect),
+    /// Writes the script with which a shell completes commands and options.
+    ///
+    /// For bash: resolute completions bash > ~/.local/share/bash-completion/completions/resolute
+    #[command(after_help = CODES)]
+    Completions(Completions),
+    /// Writes the manual page of the tool or, with --out, those of all commands.
+    ///
+    /// To read it at once: resolute man | man -l -
+    #[command(after_help = CODES)]
+    Man(Man),
     #[command(hide = true)]
     BenchReceiver(BenchReceiver),
     #[command(hide = true)]
@@ -225,6 +235,27 @@ pub struct Subscribe {
     /// Seconds that the publisher has to confirm the end of the subscription.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub deadline: u64,
+}
+
+/// A shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShellName {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    pub shell: ShellName,
+}
+
+#[derive(Debug, Args)]
+pub struct Man {
+    /// A directory that is there: a file for each command is written to it, resolute.1 and so on.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// A data directory that is looked at.

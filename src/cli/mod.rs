@@ -8,6 +8,7 @@ mod administer;
 mod administer_arguments;
 mod arguments;
 mod bench;
+mod conveniences;
 mod demo;
 mod exit;
 mod json;
@@ -78,6 +79,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Bench(arguments) => bench::run(&arguments.what),
         Command::BenchReceiver(arguments) => bench::receiver::run(&arguments),
         Command::Unlock(arguments) => unlock::run(&arguments),
+        Command::Completions(arguments) => conveniences::completions(&arguments),
+        Command::Man(arguments) => conveniences::man(&arguments),
         Command::DemoWeb(arguments) => demo::web::run(&arguments),
         Command::DemoEmail(arguments) => demo::email::run(&arguments),
     }
