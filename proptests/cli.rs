@@ -104,3 +104,44 @@ fn shells_complete_the_commands_that_people_give_and_each_has_a_page() {
     assert!(page("resolute-map-set.1").contains(".TH") && page("resolute-publish.1").contains("deadline"));
     assert!(!pages.join("resolute-demo-web.1").exists());
 }
+
+#[test]
+fn a_doctor_looks_at_the_machine_and_at_the_disk_and_says_what_helps() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("node").join("below");
+    let health = |output: &std::process::Output| -> std::collections::BTreeMap<String, String> {
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        program::parsed_lines(output)
+            .iter()
+            .map(|line| (text(&line["check"]), text(&line["health"])))
+            .collect()
+    };
+    let output = run(&["doctor", "--dir", program::text(&missing), "--json"]);
+    let found = health(&output);
+    let names: Vec<&str> = found.keys().map(String::as_str).collect();
+    let expected = [
+        "O_DIRECT",
+        "clock",
+        "file system",
+        "free space",
+        "io_uring",
+        "kernel",
+        "locked memory",
+        "open files",
+        "write cache",
+    ];
+    assert_eq!(names, expected, "{output:?}");
+    assert_eq!(code(&output), i32::from(found.values().any(|health| health == "bad")), "{output:?}");
+    assert_eq!(found["io_uring"], "good");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "it leaves nothing");
+    // Memory is no disk, wherever it is to be had.
+    if std::path::Path::new("/dev/shm").is_dir() {
+        let output = run(&["doctor", "--dir", "/dev/shm", "--json"]);
+        assert_eq!((code(&output), health(&output)["file system"].as_str()), (1, "bad"), "{output:?}");
+    }
+    let limited = "ulimit -n 100; exec \"$0\" doctor --dir \"$1\"";
+    let mut limited_run = std::process::Command::new("bash");
+    limited_run.args(["-c", limited, env!("CARGO_BIN_EXE_resolute"), program::text(dir.path())]);
+    let output = limited_run.output().unwrap();
+    assert!(stdout(&output).contains("raise `ulimit -n`"), "{output:?}");
+}

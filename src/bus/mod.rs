@@ -3,6 +3,8 @@
 
 mod administrator;
 mod builder;
+#[cfg(feature = "cli")]
+pub(crate) mod checkup;
 mod control;
 mod deliveries;
 mod dispatcher;

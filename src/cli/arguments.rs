@@ -125,6 +125,12 @@ pub enum Command {
     /// directory. Nothing is made less durable for it.
     #[command(after_help = CODES)]
     Bench(Bench),
+    /// Looks whether this machine, and the disk under a directory, are fit for a node, and says what would help.
+    ///
+    /// The directory need not be there: then it is the nearest above it that is. For a moment a file is made in it. The code is 1
+    /// if something must be mended before a node can be trusted there.
+    #[command(after_help = CODES)]
+    Doctor(Inspect),
     /// Says who holds the data directory; there is never anything to unlock.
     ///
     /// The kernel releases the lock with the process that holds it, however that ends, so a crash never leaves one.

@@ -10,6 +10,7 @@ mod arguments;
 mod bench;
 mod conveniences;
 mod demo;
+mod doctor;
 mod exit;
 mod json;
 mod list_arguments;
@@ -78,6 +79,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Queue(command) => stores::queue(command),
         Command::Bench(arguments) => bench::run(&arguments.what),
         Command::BenchReceiver(arguments) => bench::receiver::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Unlock(arguments) => unlock::run(&arguments),
         Command::Completions(arguments) => conveniences::completions(&arguments),
         Command::Man(arguments) => conveniences::man(&arguments),

@@ -8,11 +8,17 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::limits::DESCRIPTORS_KEPT;
 
+/// How many the process may have, if that is known: RLIMIT_NOFILE.
+#[must_use]
+pub fn limit() -> Option<u64> {
+    getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft)
+}
+
 /// Whether a connection leaves as many descriptors as are kept for the log.
 #[must_use]
 pub fn leaves_enough(connection: &impl AsRawFd) -> bool {
     // The limit may be changed while the process runs. Where nobody knows it, the kernel is left to say no.
-    getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| is_below(connection.as_raw_fd(), soft))
+    limit().is_some_and(|limit| is_below(connection.as_raw_fd(), limit))
 }
 
 /// A new descriptor is the lowest number that is free, so at least as many as its number are in use.

@@ -7,6 +7,7 @@ use io_uring::{IoUring, Probe, opcode};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::buffer_pool::{BufferPool, RegistrationState};
 use super::ring::set_up;
 
 /// 0: for all; 1: for members of a group; 2: for nobody. Kernels before 6.6 have no such file.
@@ -80,6 +81,15 @@ pub fn probe() -> Result<(), UringUnavailable> {
         opcode::AsyncCancel::CODE,
     ];
     if needed.iter().all(|&code| able.is_supported(code)) { Ok(()) } else { Err(UringUnavailable::TooOld) }
+}
+
+/// Whether the buffers of a node can be registered, tried with a ring that is taken down again.
+///
+/// # Errors
+/// No ring can be set up.
+pub fn registers_buffers() -> Result<RegistrationState, UringUnavailable> {
+    let runtime = set_up(|| tokio_uring::Runtime::new(&tokio_uring::builder())).map_err(why_refused)?;
+    Ok(runtime.block_on(async { BufferPool::new().register() }))
 }
 
 /// Why a ring was refused, here and now.

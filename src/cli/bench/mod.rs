@@ -5,7 +5,7 @@ mod away;
 mod backlog;
 mod deliver;
 mod device;
-mod facts;
+pub(super) mod facts;
 mod latency;
 mod lead;
 mod load;
