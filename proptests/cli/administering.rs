@@ -69,6 +69,24 @@ async fn messages_are_removed_and_retried_whether_or_not_the_node_is_open() {
         assert_eq!(code(&with(&["retry", "dead-letters", "--all"], dir)), 3, "there are none");
         let removed = with(&["remove", "incoming", "--older-than", "0s", "--yes"], dir);
         assert_eq!((code(&removed), stdout(&removed).trim()), (0, "5 messages are removed"), "{removed:?}");
+        let made = json_lines(&with(&["changes", "--json"], dir));
+        let word = |of: &serde_json::Value, key: &str| of[key].as_str().unwrap().to_owned();
+        let said: Vec<_> = made.iter().map(|of| (word(of, "what"), word(of, "where"))).collect();
+        let expected = [("removed", "parked"), ("retried", "parked"), ("removed", "incoming")];
+        assert_eq!(
+            said,
+            expected.map(|(what, place)| (what.to_owned(), place.to_owned())),
+            "open: {is_open}"
+        );
+        let count = |of: &serde_json::Value| -> u64 {
+            let stretches = of["records"].as_array().unwrap().iter();
+            stretches.map(|one| one["last"].as_u64().unwrap() + 1 - one["first"].as_u64().unwrap()).sum()
+        };
+        assert_eq!(made.iter().map(count).collect::<Vec<_>>(), [3, 5, 5]);
+        assert!(made.iter().all(|of| word(of, "who").contains("process ") && word(of, "at").contains('T')));
+        assert!(made.iter().map(|of| word(of, "at")).is_sorted());
+        assert_eq!(json_lines(&with(&["changes", "--json", "--limit", "2"], dir)), made[..2]);
+        assert!(stdout(&with(&["changes"], dir)).contains("3 in all"));
         if is_open {
             bus.close().await.unwrap();
         }

@@ -4,6 +4,7 @@
 //! segments one after another, so that a large log needs no large memory; what is known of each is what the node says, or
 //! the log's own replay.
 
+mod changes;
 mod entries;
 mod error;
 mod found;
@@ -13,6 +14,8 @@ mod salvage;
 mod verify;
 mod view;
 
+pub(super) use changes::changes_in;
+pub use changes::{ChangeByHand, Deed};
 pub use entries::{
     Attempts, DeadLetter, Key, OwedMessage, Standing, Subscriber, WaitingMessage, Whereabouts,
 };

@@ -97,6 +97,12 @@ pub enum Command {
     /// stopped. Who asked for it is written to the log.
     #[command(visible_alias = "purge", after_help = CODES)]
     Remove(Remove),
+    /// Lists what people changed by hand with retry and remove: when, who, and which messages.
+    ///
+    /// As far as the log still holds it: a segment that is no longer needed takes its records with it. A message that had got elsewhere
+    /// by then was left alone, though its record is named.
+    #[command(after_help = CODES)]
+    Changes(Changes),
     /// Reads every byte of a log, and says whether it is as it was written: each checksum, each link from one batch to the next,
     /// and whether each record says something.
     ///
@@ -241,6 +247,15 @@ pub struct Subscribe {
     /// Seconds that the publisher has to confirm the end of the subscription.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub deadline: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Changes {
+    #[command(flatten)]
+    pub of: Inspect,
+    /// At most so many, from the oldest on.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
 }
 
 /// A shell.

@@ -66,6 +66,6 @@ fn write_pages(command: &clap::Command, directory: &Path) -> Result<(), Failure>
     let path = directory.join(format!("{name}.1"));
     let written = std::fs::write(&path, page(command)?);
     written.map_err(|error| Failure::io(&format!("write {}", path.display()), &error))?;
-    let below = command.get_subcommands().filter(|below| below.get_name() != "help");
-    below.map(|below| write_pages(below, directory)).collect()
+    let mut below = command.get_subcommands().filter(|below| below.get_name() != "help");
+    below.try_for_each(|below| write_pages(below, directory))
 }

@@ -8,6 +8,7 @@ mod administer;
 mod administer_arguments;
 mod arguments;
 mod bench;
+mod changes;
 mod conveniences;
 mod demo;
 mod doctor;
@@ -74,6 +75,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Retry(arguments) => administer::retry(&arguments),
         Command::Remove(arguments) => administer::remove(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Changes(arguments) => changes::run(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Map(command) => stores::map(command),
         Command::Queue(command) => stores::queue(command),

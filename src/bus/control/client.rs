@@ -1,6 +1,7 @@
 //! The end of the control socket that asks.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 
 use super::place::SocketPlace;
 use super::protocol::{Answer, Ask, Hand, Request, VERSION};
-use crate::bus::inspect::{Filter, Found, Passing, Verification};
+use crate::bus::inspect::{ChangeByHand, Filter, Found, Passing, Verification};
 use crate::bus::{Envelope, Status};
 use crate::engine::listing::List;
 use crate::format::message::MessageView;
@@ -109,6 +110,25 @@ impl Client {
             match answers.next()? {
                 Answer::Verifying { done, total } => progress(done, total),
                 Answer::Verified(found) => return Ok(found),
+                other => return Err(nonsense(&other)),
+            }
+        }
+    }
+
+    /// What people changed by hand.
+    pub(crate) fn changes(
+        &self,
+        mut give: impl FnMut(ChangeByHand) -> ControlFlow<()>,
+    ) -> Result<(), ControlError> {
+        let mut answers = self.ask(Ask::Changes)?;
+        loop {
+            match answers.next()? {
+                Answer::ByHand(change) => {
+                    if give(change).is_break() {
+                        return Ok(());
+                    }
+                }
+                Answer::Done => return Ok(()),
                 other => return Err(nonsense(&other)),
             }
         }

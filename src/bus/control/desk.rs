@@ -1,5 +1,6 @@
 //! What is looked up and changed in a node, for whoever asks: through its socket, or in the process that opened it for that.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use crate::bus::Status;
 use crate::bus::administrator::Place;
 use crate::bus::error::chain as chain_of_errors;
 use crate::bus::inspect::{
-    Chain, Counter, Damage, Filter, Found, InspectError, Passing, RecordReader, Soundness, Verification,
-    messages_in,
+    Chain, ChangeByHand, Counter, Damage, Filter, Found, InspectError, Passing, RecordReader, Soundness,
+    Verification, changes_in, messages_in,
 };
 use crate::engine::listing::{Cursor, List, Page};
 use crate::engine::request::Request;
@@ -19,6 +20,8 @@ use crate::ids::{Lsn, LsnRange};
 use crate::io::mailbox::Mail;
 use crate::io::shared::Shared;
 use crate::limits::{CONTROL_LOOKS_AGAIN_MAX, LIST_MESSAGES_PER_PAGE};
+use crate::log::chunk::Chunk;
+use crate::log::extent::ExtentKind;
 
 /// How long after a place in the log that had changed is asked for anew.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
@@ -39,6 +42,16 @@ impl Listener for Caller {
     fn listen(&self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// What comes of reading a log through, in its order.
+enum Part {
+    /// Batches, where they lie, and how many records of how many are read with them.
+    Chunk(Chunk, (u64, u64), (u64, u64)),
+    /// What comes next was not written right behind what came before: that is freed.
+    Freed,
+    /// What lies there cannot be read, and nothing comes behind it.
+    Unreadable(InspectError, (u64, u64)),
 }
 
 /// What is gone through.
@@ -134,41 +147,87 @@ impl Desk {
         &self,
         mut progress: impl FnMut(u64, u64) -> std::io::Result<()>,
     ) -> Result<Verification, NoAnswer> {
+        let (mut counter, mut chain, mut damage) = (Counter::default(), Chain::default(), None);
+        self.read_through(|part| {
+            match part {
+                Part::Chunk(chunk, place, (done, total)) => match chain.follow(chunk.bytes(), &mut counter) {
+                    Ok(()) => progress(done, total)?,
+                    Err(what) => damage = Some(Damage::at(place, what)),
+                },
+                // What comes next does not follow what was seen.
+                Part::Freed => chain = Chain::default(),
+                Part::Unreadable(error, place) => {
+                    let what = match error {
+                        InspectError::Changed { source, .. } => source.to_string(),
+                        other => chain_of_errors(&other),
+                    };
+                    damage = Some(Damage::at(place, what));
+                }
+            }
+            Ok(if damage.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(counter.finish(damage.map_or(Soundness::Clean, |damage| Soundness::Damaged(vec![damage]))))
+    }
+
+    /// Gives out what people changed by hand, as far as the log still says it.
+    pub(in crate::bus) fn changes(
+        &self,
+        listener: &dyn Listener,
+        mut give: impl FnMut(ChangeByHand) -> std::io::Result<()>,
+    ) -> Result<(), NoAnswer> {
+        self.read_through(|part| {
+            match part {
+                Part::Chunk(chunk, ..) => {
+                    let control = chunk.extents().iter().filter(|extent| extent.kind == ExtentKind::Control);
+                    let records = control.map(|extent| chunk.extent_bytes(extent));
+                    records.flat_map(changes_in).try_for_each(&mut give)?;
+                    listener.listen()?;
+                }
+                Part::Freed => {}
+                Part::Unreadable(error, _) => return Err(error.into()),
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// Reads what is durable now, from the beginning of the log.
+    fn read_through(
+        &self,
+        mut take: impl FnMut(Part) -> Result<ControlFlow<()>, NoAnswer>,
+    ) -> Result<(), NoAnswer> {
         let mut reader = RecordReader::new(self.directory.clone());
-        let (mut counter, mut chain) = (Counter::default(), Chain::default());
         let until = self.ask(|reply| Mail::Log(None, reply))?.from;
         let (mut from, mut looks) = (Lsn(0), 0);
         while from < until {
             let page = self.ask(|reply| Mail::Log(Some(from), reply))?;
             if page.from > from {
-                // What was there is freed, and what comes next does not follow what was seen.
-                (from, chain) = (page.from, Chain::default());
+                from = page.from;
+                let _: ControlFlow<()> = take(Part::Freed)?;
             }
             let Some(span) = page.span else { break };
             let place = (span.segment.0, span.offset);
-            let damage = match reader.load(span) {
+            let goes_on = match reader.load(span) {
                 Ok(chunk) => {
                     (from, looks) = (chunk.end(), 0);
-                    chain.follow(chunk.bytes(), &mut counter).err()
+                    take(Part::Chunk(chunk, place, (from.0.min(until.0) - 1, until.0 - 1)))?
                 }
-                Err(error) if looks == CONTROL_LOOKS_AGAIN_MAX => Some(match error {
-                    InspectError::Changed { source, .. } => source.to_string(),
-                    other => chain_of_errors(&other),
-                }),
+                Err(error) if looks == CONTROL_LOOKS_AGAIN_MAX => {
+                    let _: ControlFlow<()> = take(Part::Unreadable(error, place))?;
+                    ControlFlow::Break(())
+                }
                 // Its segment was freed or used again meanwhile.
                 Err(_) => {
                     looks += 1;
                     reader = RecordReader::new(self.directory.clone());
                     std::thread::sleep(PAUSE);
-                    continue;
+                    ControlFlow::Continue(())
                 }
             };
-            if let Some(what) = damage {
-                return Ok(counter.finish(Soundness::Damaged(vec![Damage::at(place, what)])));
+            if goes_on.is_break() {
+                break;
             }
-            progress(from.0.min(until.0) - 1, until.0 - 1)?;
         }
-        Ok(counter.finish(Soundness::Clean))
+        Ok(())
     }
 
     /// Does something with the messages of a place that a filter admits, at most so many, of those that are there now. Says with

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::Status;
 use crate::bus::administrator::Place;
-use crate::bus::inspect::{Filter, Said, Verification};
+use crate::bus::inspect::{ChangeByHand, Filter, Said, Verification};
 use crate::engine::listing::List;
 use crate::format::control::{InboxPlace, Verb};
 
@@ -25,6 +25,8 @@ pub(in crate::bus) enum Ask {
     Status,
     /// A look at every byte of what is durable.
     Verify,
+    /// What people changed by hand, as far as the log still says it.
+    Changes,
     /// The messages of a list that a filter admits, at most so many.
     List {
         list: ListName,
@@ -122,6 +124,8 @@ pub(in crate::bus) enum Answer {
     },
     /// What a look at every byte came to.
     Verified(Verification),
+    /// Something that somebody changed by hand.
+    ByHand(ChangeByHand),
     /// A message; its record follows this line.
     Message {
         id: String,

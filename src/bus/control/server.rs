@@ -175,6 +175,10 @@ impl Inner {
                 })?;
                 Ok(Answer::Verified(found))
             }
+            Ask::Changes => {
+                self.desk.changes(guest, |change| say_line(out, &Answer::ByHand(change)))?;
+                Ok(Answer::Done)
+            }
             Ask::List { list, filter, limit } => {
                 let limit = limit.unwrap_or(u64::MAX);
                 self.desk.list(list.into(), &filter, limit, guest, |found| say_message(out, &found))?;

@@ -103,7 +103,7 @@ fn attempts(progress: &Progress) -> Vec<Attempts> {
     progress.iter().map(of).collect()
 }
 
-fn time_of(wall: Wall) -> SystemTime {
+pub(super) fn time_of(wall: Wall) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(wall.0)
 }
 

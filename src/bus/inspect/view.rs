@@ -1,7 +1,9 @@
 //! A node to be looked at, whether or not it is open.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::changes::{ChangeByHand, changes_in};
 use super::entries::subscribers_of;
 use super::found::{Filter, Found};
 use super::{
@@ -11,6 +13,8 @@ use super::{
 use crate::bus::Status;
 use crate::bus::control::Client;
 use crate::engine::listing::List;
+use crate::io::node::ReplayDefect;
+use crate::io::recover::{RecoverMode, recover};
 
 /// A node: if a process has it open, as that process says it is; if none has, as its log says that it was.
 ///
@@ -76,6 +80,28 @@ impl View {
         match holder(directory)? {
             Holder::Nobody => Verification::of(directory, progress),
             Holder::Process(pid) => Ok(Client::of(directory, pid)?.verify(progress)?),
+        }
+    }
+
+    /// What people changed by hand, as far as the log still holds it, in its order: a segment that is freed takes the record with
+    /// it. Gives each to `give`; ends early if that says so.
+    ///
+    /// # Errors
+    /// As [`View::status`]; the log cannot be read.
+    pub fn changes(&self, mut give: impl FnMut(ChangeByHand) -> ControlFlow<()>) -> Result<(), InspectError> {
+        match &self.0 {
+            Kind::Live(client) => Ok(client.changes(give)?),
+            Kind::Snapshot(snapshot) => {
+                let mut goes_on = ControlFlow::Continue(());
+                recover::<ReplayDefect>(&snapshot.directory, RecoverMode::ReadOnly, &mut |_, view| {
+                    let mut found = changes_in(view.records);
+                    if goes_on.is_continue() {
+                        goes_on = found.try_for_each(&mut give);
+                    }
+                    Ok(())
+                })?;
+                Ok(())
+            }
         }
     }
 
