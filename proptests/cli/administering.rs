@@ -1,11 +1,12 @@
 //! `retry` and `remove`, from the command line.
 
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use resolute::{Bus, Message};
 
-use crate::program::{code, json_lines, resolute, run, stderr, stdout, text, wait};
+use crate::program::{code, json_lines, resolute, run, stderr, stdout, text, until, wait};
 
 /// A node with so many messages for which there is no handler, of two topics in turn.
 async fn with_parked(directory: &Path, count: u64) -> Bus {
@@ -109,8 +110,35 @@ fn copy_of(dir: &Path, name: &str) -> PathBuf {
     copy
 }
 
+/// Who is killed in the middle of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Killed {
+    /// The command, which has the node open itself.
+    Alone,
+    /// The command, which asks the process that has the node open.
+    Client,
+    /// That process.
+    Node,
+}
+
+/// A process that has a node open and runs no handler.
+fn holder(dir: &Path) -> Child {
+    let bind = ["--bind", "tcp://127.0.0.1:0", "--subscribers", "99", "--deadline", "300"];
+    let child = resolute(&[&["publish", "--dir", text(dir)], &bind[..], &["nobody's", "x"]].concat())
+        .spawn()
+        .unwrap();
+    until("the node has a control socket", || dir.join("control").exists());
+    child
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_killed_while_it_removes_leaves_what_comes_last() {
+    for killed in [Killed::Alone, Killed::Client, Killed::Node] {
+        kill_in_the_middle(killed).await;
+    }
+}
+
+async fn kill_in_the_middle(killed: Killed) {
     const COUNT: u64 = 8_000;
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("node");
@@ -118,19 +146,27 @@ async fn who_is_killed_while_it_removes_leaves_what_comes_last() {
     let remove =
         |dir: &Path| resolute(&["remove", "parked", "--all", "--yes", "--dir", text(dir)]).spawn().unwrap();
     let whole = copy_of(&dir, "whole");
+    let mut node = (killed != Killed::Alone).then(|| holder(&whole));
     let began = Instant::now();
     assert_eq!(code(&wait(remove(&whole))), 0);
     let takes = began.elapsed();
+    node.iter_mut().for_each(end);
     // The moment is looked for between one when it had not begun and one when it was done.
     let (mut before, mut after) = (takes / 4, takes * 2);
     let (mut all, mut some, mut none) = (0, 0, 0);
     for round in 0..5 {
         let copy = copy_of(&dir, &round.to_string());
+        let mut node = (killed != Killed::Alone).then(|| holder(&copy));
         let mut child = remove(&copy);
         let moment = (before + after) / 2;
         std::thread::sleep(moment);
-        child.kill().unwrap();
+        if killed == Killed::Node {
+            node.iter_mut().for_each(end);
+        } else {
+            child.kill().unwrap();
+        }
         wait(child);
+        node.iter_mut().for_each(end);
         let left = json_lines(&with(&["status", "--json"], &copy))[0]["parked"].as_u64().unwrap();
         match left {
             COUNT => (all, before) = (all + 1, moment),
@@ -139,12 +175,19 @@ async fn who_is_killed_while_it_removes_leaves_what_comes_last() {
                 some += 1;
                 assert!(
                     parked(&copy).into_iter().eq(COUNT - left..COUNT),
-                    "they go in their order, and no other"
+                    "they go in their order, and no other: {killed:?}"
                 );
                 assert_eq!(code(&wait(remove(&copy))), 0, "and the next who comes takes the rest");
             }
         }
         std::fs::remove_dir_all(copy).unwrap();
     }
-    println!("{all} times all were left, {some} times some, {none} times none");
+    println!("{killed:?}: {all} times all were left, {some} times some, {none} times none");
+}
+
+/// Ends a process as nothing lets it prepare for.
+fn end(child: &mut Child) {
+    // One that has ended already is as good.
+    drop(child.kill());
+    child.wait().unwrap();
 }
