@@ -187,6 +187,11 @@ proptest! {
         world.settle();
     }
 
+}
+
+proptest! {
+    #![proptest_config(cases(40, "twice each"))]
+
     #[test]
     fn one_seed_gives_one_history(seed in any::<u64>(), steps in vec(step(true, true), 1..30)) {
         let traces = [0, 1].map(|_| {

@@ -259,7 +259,7 @@ impl Results {
 }
 
 /// Seeds that no run had before, as many with each run of all tests.
-const FRESH: u64 = 24;
+const FRESH: u64 = 16;
 
 fn seeds_wanted() -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("RESOLUTE_SIMULATE") else { return SEEDS };
@@ -340,7 +340,7 @@ fn seeds_that_nobody_has_tried_are_simulated() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let mut different = std::collections::BTreeSet::new();
-    for seed in 1_000..1_010 {
+    for seed in 1_000..1_006 {
         let traces = [0, 1].map(|_| {
             let world = history(seed);
             (world.trace, world.now, world.numbers, world.tally)
@@ -348,5 +348,5 @@ fn the_same_seed_gives_the_same_trace() {
         assert_eq!(traces[0], traces[1], "seed {seed}");
         different.insert(traces[0].0);
     }
-    assert_eq!(different.len(), 10, "and another seed another");
+    assert_eq!(different.len(), 6, "and another seed another");
 }
