@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resolute::inspect::{Filter, Holder, InspectError, Passing, View, Whereabouts, holder};
+use resolute::inspect::{ControlError, Filter, Holder, InspectError, Passing, View, Whereabouts, holder};
 use resolute::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_BYTES_MAX, LIST_MESSAGES_PER_PAGE};
 use resolute::{Bus, Envelope, MessageId};
 
@@ -150,6 +150,18 @@ async fn what_is_no_request_is_refused_and_the_next_is_served() {
     // Longer than a request may be: nobody gathers it.
     answer(dir.path(), &vec![b' '; 4 * CONTROL_REQUEST_BYTES_MAX as usize]);
     assert!(answer(dir.path(), b"{\"version\":1,\"ask\":\"status\"}\n").contains("\"status\""));
+    // Many ids are looked for, and more than a node reads are refused before they are sent.
+    bus.send(ABSENT, "c", "one").await.unwrap();
+    let view = View::open(dir.path()).unwrap();
+    let id = ids(&view, "outgoing")[0];
+    let of = |count| {
+        let mut filter = Filter::default();
+        filter.ids = vec![id; count];
+        view.outgoing(&filter, None).map(|found| found.count())
+    };
+    assert_eq!(of(10_000).unwrap(), 1);
+    let refused = of(40_000).unwrap_err();
+    assert!(matches!(refused, InspectError::Control(ControlError::TooLong { .. })), "{refused:?}");
     bus.close().await.unwrap();
 }
 

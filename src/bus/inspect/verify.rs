@@ -8,7 +8,6 @@ use super::{Damage, InspectError, Piece, Salvage, TornTail, refuse_running};
 use crate::engine::apply::ApplyDefect;
 use crate::engine::state::State;
 use crate::format::batch::BatchView;
-use crate::format::body::BodyDefect;
 use crate::format::control::{Accepted, Carried, Control};
 use crate::format::entry::Entry;
 use crate::format::message::MessageView;
@@ -70,7 +69,7 @@ impl Counter {
             self.records += 1;
             self.messages += u64::from(record.kind == RecordKind::Message);
             self.is_store |= record.kind == RecordKind::Entry;
-            says_something(&record).map_err(|defect| ApplyDefect::Body { lsn, defect })?;
+            says_something(lsn, &record)?;
         }
         Ok(())
     }
@@ -81,19 +80,19 @@ impl Counter {
     }
 }
 
-fn says_something(record: &RecordView<'_>) -> Result<(), BodyDefect> {
-    match record.kind {
-        RecordKind::Message => {
-            MessageView::parse(record.body).map(drop).map_err(|_| BodyDefect::Value("message"))
-        }
+fn says_something(lsn: Lsn, record: &RecordView<'_>) -> Result<(), ApplyDefect> {
+    let said = match record.kind {
+        RecordKind::Message => MessageView::parse(record.body).map(drop),
         RecordKind::Accepted => Accepted::decode(record.body).map(drop),
         RecordKind::Entry => Entry::decode(record.body).map(drop),
         RecordKind::Carried => {
-            let carried = Carried::decode(record.body)?;
-            RecordView::parse_verified(carried.record).map(drop).map_err(|_| BodyDefect::Value("record"))
+            let carried = Carried::decode(record.body).map_err(|defect| ApplyDefect::Body { lsn, defect })?;
+            let inner = RecordView::parse_verified(carried.record);
+            return inner.map(drop).map_err(|defect| ApplyDefect::Record { lsn, defect });
         }
         kind => Control::decode(kind, record.body).map(drop),
-    }
+    };
+    said.map_err(|defect| ApplyDefect::Body { lsn, defect })
 }
 
 impl Verification {
