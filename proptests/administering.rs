@@ -12,6 +12,8 @@ use std::time::Duration;
 use resolute::inspect::{Filter, View};
 use resolute::{Administrator, Bus, Envelope, Place, Retry};
 
+use crate::scene::{self, Seen, builder, close, drained, free_port, status, subscribe, within};
+
 /// A node whose handler `breaks` fails on everything for as long as that is wished, beside one that never does.
 #[derive(Clone, Default)]
 struct Service {
@@ -79,7 +81,10 @@ async fn with_a_bit_of_all(service: &Service, directory: &Path) -> Bus {
 }
 
 /// Changes something, on a thread that may wait.
-async fn by_hand(directory: &Path, change: impl FnOnce(&Administrator) -> u64 + Send + 'static) -> u64 {
+async fn by_hand<T: Send + 'static>(
+    directory: &Path,
+    change: impl FnOnce(&Administrator) -> T + Send + 'static,
+) -> T {
     let directory: PathBuf = directory.to_owned();
     let done = tokio::task::spawn_blocking(move || change(&Administrator::open(&directory).unwrap()));
     done.await.unwrap()
@@ -100,6 +105,7 @@ fn payloads(directory: &Path, place: Place) -> Vec<String> {
         Place::DeadLetters => {
             view.dead_letters(&all, None).unwrap().map(|one| text(one.unwrap().message)).collect()
         }
+        Place::Outgoing => view.outgoing(&all, None).unwrap().map(|one| text(one.unwrap().message)).collect(),
     }
 }
 
@@ -291,4 +297,61 @@ fn there_must_be_a_node_to_be_changed() {
         assert!(error.contains("nothing was ever opened") || error.contains("no directory"), "{error}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "and none is made");
+}
+
+/// Five messages for whoever may come, of which two are taken out, and so is the last one of all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_owed_is_taken_out_and_whoever_it_was_for_is_told() {
+    for is_open in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (web_dir, email_dir) = (dir.path().join("web"), dir.path().join("email"));
+        let (web_port, email_port) = (free_port(), free_port());
+        let (web, seen) = (scene::open(builder(&web_dir, web_port)).await, Seen::default());
+        let email = || builder(&email_dir, email_port).concurrency(1).every("a", seen.handler());
+        let first = scene::open(email()).await;
+        subscribe(&first, web.address(), "a").await;
+        let address = first.address().to_owned();
+        close(&first).await;
+        let mut ids = Vec::new();
+        for payload in ["0", "1", "2", "3", "4"] {
+            let receipt = within("publish", web.publish("a", payload)).await.unwrap();
+            assert_eq!(receipt.routed, 1);
+        }
+        let owed = View::open(&web_dir).unwrap();
+        for owed in owed.outgoing(&Filter::default(), None).unwrap() {
+            ids.push(owed.unwrap().message.id());
+        }
+        let mut web = Some(web);
+        if !is_open {
+            close(&web.take().unwrap()).await;
+        }
+        let mut some = Filter::default();
+        some.ids.extend([ids[1], ids[2], ids[4]]);
+        let (mut for_others, mut for_email) = (some.clone(), some);
+        for_others.destinations.push("tcp://127.0.0.1:9".to_owned());
+        for_email.destinations.push(address);
+        let removed = by_hand(&web_dir, move |hand| {
+            let others = hand.remove(Place::Outgoing, &for_others, None).unwrap();
+            (others, hand.remove(Place::Outgoing, &for_email, None).unwrap())
+        });
+        assert_eq!(removed.await, (0, 3), "open: {is_open}");
+        assert_eq!(payloads(&web_dir, Place::Outgoing), ["0", "3"]);
+        let web = match web {
+            Some(web) => web,
+            None => scene::open(builder(&web_dir, web_port)).await,
+        };
+        assert_eq!((status(&web).await.outgoing, status(&web).await.dropped), (2, 3));
+        let email = scene::open(email()).await;
+        let serving = tokio::spawn(email.serve());
+        seen.reaches(2).await;
+        scene::until("lost", async || status(&email).await.destinations[0].lost == 3).await;
+        // And what comes behind them comes as ever.
+        within("publish", web.publish("a", "5")).await.unwrap();
+        seen.reaches(3).await;
+        assert_eq!(seen.all(), ["0", "3", "5"], "open: {is_open}");
+        drained(&web).await;
+        close(&email).await;
+        close(&web).await;
+        drop(within("serve", serving).await);
+    }
 }

@@ -12,7 +12,7 @@ use resolute::format::batch::{
 use resolute::format::body::BodyDefect;
 use resolute::format::checksum::checksum;
 use resolute::format::control::{
-    Accepted, Carried, Change, Control, InboxPlace, IntentState, PeerRecord, StreamOwner, Verb,
+    Accepted, Carried, Change, Control, IntentState, PeerRecord, Place, StreamOwner, Verb,
 };
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind, FrameView, RUN_HEADER_BYTES};
 use resolute::format::frame::{append as append_frame, append_run_headers};
@@ -70,8 +70,10 @@ fn control_of_messages() -> impl Strategy<Value = Control> {
         ranges().prop_map(Control::Parked),
         (any::<(u64, bool, u8)>(), text(), ranges()).prop_map(|((at, removes, place), who, ranges)| {
             let verb = if removes { Verb::Remove } else { Verb::Retry };
-            let place = [InboxPlace::Incoming, InboxPlace::Parked, InboxPlace::Dead][usize::from(place) % 3];
-            Control::Administered(Change { at: Wall(at), who, verb, place, ranges })
+            let place =
+                [Place::Incoming, Place::Parked, Place::Dead, Place::Outgoing][usize::from(place) % 4];
+            let stream = (place == Place::Outgoing && at % 3 > 0).then_some(StreamId(at | 1));
+            Control::Administered(Change { at: Wall(at), who, verb, place, stream, ranges })
         }),
         cursors().prop_map(Control::Acked),
         failure().prop_map(|((lsn, attempts, at), handler, reason)| Control::Attempt {

@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, BatchView, OwedRun, padded, seal};
 use resolute::format::control::{
-    Accepted, Carried, Change, Control, InboxPlace, IntentState, PeerRecord, StreamOwner, Verb,
+    Accepted, Carried, Change, Control, IntentState, PeerRecord, StreamOwner, Verb,
 };
 use resolute::format::entry::{Entry, Place, StoreKind};
 use resolute::format::frame::{FrameKind, FrameView, append as append_frame, append_run_headers};
@@ -183,7 +183,8 @@ pub fn control(kind: RecordKind) -> Option<Control> {
             at,
             who: "zoe (uid 1000)".to_owned(),
             verb: Verb::Remove,
-            place: InboxPlace::Dead,
+            place: resolute::format::control::Place::Outgoing,
+            stream: Some(StreamId(6)),
             ranges: ranges(),
         }),
         RecordKind::Acked => {

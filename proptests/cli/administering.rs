@@ -30,8 +30,26 @@ async fn with_parked(directory: &Path, count: u64) -> Bus {
     bus
 }
 
-fn parked(dir: &Path) -> Vec<u64> {
-    let output = run(&["parked", "--dir", text(dir), "--json"]);
+/// A node that owes so many messages to each of two addresses where nobody is.
+async fn with_owed(directory: &Path, count: u64) -> Bus {
+    let bus = Bus::builder(directory).bind("tcp://127.0.0.1:0").open().await.unwrap();
+    let mut tickets = Vec::new();
+    for address in [NOBODY, NOBODY_ELSE] {
+        for number in 0..count {
+            tickets.push(bus.send_nowait(address, "do", Message::new(number.to_string())).await.unwrap());
+        }
+    }
+    for ticket in tickets {
+        ticket.wait().await.unwrap();
+    }
+    bus
+}
+
+const NOBODY: &str = "tcp://127.0.0.1:7";
+const NOBODY_ELSE: &str = "tcp://127.0.0.1:9";
+
+fn listed(list: &str, dir: &Path) -> Vec<u64> {
+    let output = run(&[list, "--dir", text(dir), "--json"]);
     json_lines(&output).iter().map(|line| line["data"].as_str().unwrap().parse().unwrap()).collect()
 }
 
@@ -51,7 +69,9 @@ async fn messages_are_removed_and_retried_whether_or_not_the_node_is_open() {
         // Which of them must be said, and it must be meant.
         assert_eq!(code(&with(&["remove", "parked", "--yes"], dir)), 2);
         assert_eq!(code(&with(&["remove", "parked", "--all", "--topic", "odd", "--yes"], dir)), 2);
-        assert_eq!(code(&with(&["remove", "outgoing", "--all", "--yes"], dir)), 2);
+        assert_eq!(code(&with(&["remove", "parked", "--all", "--to", "tcp://127.0.0.1:9", "--yes"], dir)), 2);
+        assert_eq!(code(&with(&["remove", "outgoing", "--all", "--yes"], dir)), 3);
+        assert_eq!(code(&with(&["retry", "outgoing", "--all"], dir)), 2);
         assert_eq!(code(&with(&["retry", "incoming", "--all"], dir)), 2);
         let shown = with(&["purge", "parked", "--topic", "odd", "--limit", "3"], dir);
         assert_eq!(code(&shown), 2, "{shown:?}");
@@ -60,13 +80,13 @@ async fn messages_are_removed_and_retried_whether_or_not_the_node_is_open() {
             "{shown:?}"
         );
         assert!(stdout(&shown).contains("3 in all"), "what would go is listed: {shown:?}");
-        assert_eq!(parked(dir), (0..10).collect::<Vec<_>>(), "nothing is gone");
+        assert_eq!(listed("parked", dir), (0..10).collect::<Vec<_>>(), "nothing is gone");
         let removed = with(&["remove", "parked", "--topic", "odd", "--limit", "3", "--yes", "--json"], dir);
         assert_eq!((code(&removed), &json_lines(&removed)[0]["removed"]), (0, &3.into()), "{removed:?}");
-        assert_eq!(parked(dir), [0, 2, 4, 6, 7, 8, 9]);
+        assert_eq!(listed("parked", dir), [0, 2, 4, 6, 7, 8, 9]);
         let retried = with(&["retry", "parked", "--topic", "even"], dir);
         assert_eq!((code(&retried), stdout(&retried).trim()), (0, "5 messages are to be handled again"));
-        assert_eq!(parked(dir), [7, 9], "the others wait again");
+        assert_eq!(listed("parked", dir), [7, 9], "the others wait again");
         assert_eq!(code(&with(&["retry", "dead-letters", "--all"], dir)), 3, "there are none");
         let removed = with(&["remove", "incoming", "--older-than", "0s", "--yes"], dir);
         assert_eq!((code(&removed), stdout(&removed).trim()), (0, "5 messages are removed"), "{removed:?}");
@@ -92,7 +112,7 @@ async fn messages_are_removed_and_retried_whether_or_not_the_node_is_open() {
             bus.close().await.unwrap();
         }
         let keys = json_lines(&with(&["keys", "--json"], dir)).len();
-        assert_eq!((parked(dir), keys), (vec![7, 9], 2));
+        assert_eq!((listed("parked", dir), keys), (vec![7, 9], 2));
     }
 }
 
@@ -134,17 +154,56 @@ fn holder(dir: &Path) -> Child {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_killed_while_it_removes_leaves_what_comes_last() {
     for killed in [Killed::Alone, Killed::Client, Killed::Node] {
-        kill_in_the_middle(killed).await;
+        kill_in_the_middle(killed, "parked").await;
+    }
+    kill_in_the_middle(Killed::Node, "outgoing").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_owed_is_removed_of_one_destination_or_of_all() {
+    for is_open in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        let bus = with_owed(dir, 5).await;
+        if !is_open {
+            bus.close().await.unwrap();
+        }
+        let shown = with(&["remove", "outgoing", "--to", NOBODY, "--all"], dir);
+        let rows = stdout(&shown).lines().filter(|line| line.contains(NOBODY)).count();
+        assert_eq!((code(&shown), rows), (2, 5), "{shown:?}");
+        assert!(stderr(&shown).contains("5 messages are removed, for good"), "{shown:?}");
+        assert_eq!(listed("outgoing", dir).len(), 10);
+        let some = with(&["remove", "outgoing", "--to", NOBODY, "--all", "--limit", "2", "--yes"], dir);
+        assert_eq!((code(&some), stdout(&some).as_str()), (0, "2 messages are removed\n"), "{some:?}");
+        assert_eq!(listed("outgoing", dir), [2, 3, 4, 0, 1, 2, 3, 4], "open: {is_open}");
+        let to = json_lines(&with(&["outgoing", "--to", NOBODY_ELSE, "--json"], dir));
+        assert!(to.len() == 5 && to.iter().all(|line| line["destination"] == NOBODY_ELSE), "{to:?}");
+        assert_eq!(code(&with(&["remove", "outgoing", "--all", "--yes", "--json"], dir)), 0);
+        assert_eq!(listed("outgoing", dir), [0; 0]);
+        let status = &json_lines(&with(&["status", "--json"], dir))[0];
+        assert_eq!((&status["outgoing"], &status["dropped"]), (&0.into(), &10.into()), "{status}");
+        let changes = json_lines(&with(&["changes", "--json"], dir));
+        let first = &changes[0];
+        assert_eq!((&first["what"], &first["where"]), (&"removed".into(), &"outgoing".into()), "{first}");
+        assert_eq!((changes.len(), &first["stream"]), (3, &1.into()), "{changes:?}");
+        if is_open {
+            bus.close().await.unwrap();
+        }
     }
 }
 
-async fn kill_in_the_middle(killed: Killed) {
+async fn kill_in_the_middle(killed: Killed, list: &str) {
     const COUNT: u64 = 8_000;
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("node");
-    with_parked(&dir, COUNT).await.close().await.unwrap();
+    let bus = match list {
+        "outgoing" => with_owed(&dir, COUNT / 2).await,
+        _ => with_parked(&dir, COUNT).await,
+    };
+    bus.close().await.unwrap();
     let remove =
-        |dir: &Path| resolute(&["remove", "parked", "--all", "--yes", "--dir", text(dir)]).spawn().unwrap();
+        |dir: &Path| resolute(&["remove", list, "--all", "--yes", "--dir", text(dir)]).spawn().unwrap();
+    let before_all = listed(list, &dir);
     let whole = copy_of(&dir, "whole");
     let mut node = (killed != Killed::Alone).then(|| holder(&whole));
     let began = Instant::now();
@@ -167,14 +226,14 @@ async fn kill_in_the_middle(killed: Killed) {
         }
         wait(child);
         node.iter_mut().for_each(end);
-        let left = json_lines(&with(&["status", "--json"], &copy))[0]["parked"].as_u64().unwrap();
+        let left = json_lines(&with(&["status", "--json"], &copy))[0][list].as_u64().unwrap();
         match left {
             COUNT => (all, before) = (all + 1, moment),
             0 => (none, after) = (none + 1, moment),
             _ => {
                 some += 1;
                 assert!(
-                    parked(&copy).into_iter().eq(COUNT - left..COUNT),
+                    listed(list, &copy) == before_all[(COUNT - left) as usize..],
                     "they go in their order, and no other: {killed:?}"
                 );
                 assert_eq!(code(&wait(remove(&copy))), 0, "and the next who comes takes the rest");

@@ -4,7 +4,7 @@ use resolute::engine::effect::{Dispatch, Transmit};
 use resolute::engine::inbox::HandlerState;
 use resolute::engine::session::Phase;
 use resolute::engine::state::State;
-use resolute::format::control::{InboxPlace, StreamOwner};
+use resolute::format::control::{Place, StreamOwner};
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::record::Records;
 use resolute::ids::{Lsn, NodeId, PeerSlot, StreamId};
@@ -27,7 +27,7 @@ pub fn state(model: &Model, up: &Up) {
     assert!(waiting.map(|lsn| lsn.0).eq(held), "the inbox is not what was accepted and not handled");
     let parked = state.inbox.parked().iter().flat_map(|range| range.first.0..range.end().0);
     assert!(parked.eq(log.parked().map(|lsn| lsn.0)), "what is parked is not what has no handler");
-    let is_dead = |lsn: &Lsn| state.inbox.place_of(*lsn) == InboxPlace::Dead;
+    let is_dead = |lsn: &Lsn| state.inbox.place_of(*lsn) == Place::Dead;
     let dead = state.inbox.progress().keys().copied().filter(is_dead);
     assert!(log.dead().eq(dead), "what is dead is not what was given up");
 }
@@ -238,6 +238,7 @@ impl World {
                     self.check_told(*from, *to, &missing);
                     continue;
                 }
+                self.check_told_of_withdrawn(*from, *to);
                 // What does not fit there yet is still owed, which is looked at after each batch and once more now.
                 assert!(missing.is_empty() || self.is_full(*to), "{to} lacks {missing:?} of {from}");
             }
@@ -257,6 +258,8 @@ impl World {
                     node.index,
                     stream.owed()
                 );
+                let is_told = stream.is_settled() || !self.is_in_session(node.index, peer);
+                assert!(!alive || is_told, "n{} never spoke of a gap in stream {id}", node.index);
             }
         }
     }

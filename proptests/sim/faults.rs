@@ -70,11 +70,12 @@ pub enum Fault {
     GaveWay,
     CameBack,
     Administered,
+    TakenOut,
     Crowded,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 28] = [
+    pub const ALL: [Fault; 29] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -102,6 +103,7 @@ impl Fault {
         Fault::GaveWay,
         Fault::CameBack,
         Fault::Administered,
+        Fault::TakenOut,
         Fault::Crowded,
     ];
 }

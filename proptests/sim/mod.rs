@@ -28,4 +28,5 @@ mod strangers;
 mod told;
 mod turn;
 mod users;
+mod withdrawals;
 mod world;

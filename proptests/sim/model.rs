@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use resolute::format::batch::BatchView;
-use resolute::format::control::{Accepted, Change, Control, InboxPlace, PeerRecord, Verb};
+use resolute::format::control::{Accepted, Change, Control, PeerRecord, Place, Verb};
 use resolute::format::message::MessageView;
 use resolute::format::record::{RecordKind, RecordView, Records};
 use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId, PeerSlot, Position, StreamId};
@@ -64,8 +64,8 @@ pub struct Log {
     pub failures: BTreeMap<(Lsn, String), u32>,
     pub dead: BTreeSet<(Lsn, String)>,
     parked: BTreeSet<Lsn>,
-    /// How many messages each change by hand met.
-    changes: BTreeMap<Lsn, u64>,
+    /// How many messages each change by hand met, where that is known here: not of what was owed, which may be settled by then.
+    changes: BTreeMap<Lsn, Option<u64>>,
     /// Messages that somebody had called again.
     pub retried: BTreeSet<Lsn>,
     /// Messages that somebody took out of the inbox.
@@ -75,6 +75,8 @@ pub struct Log {
     /// Messages whose destination was removed after them: nobody minds if they came.
     pub excused: BTreeSet<(Lsn, PeerSlot)>,
     pub excused_addresses: BTreeSet<Lsn>,
+    /// Messages that somebody took out of what is owed.
+    pub withdrawn: BTreeSet<Lsn>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -208,26 +210,46 @@ impl Log {
         }
     }
 
-    fn place_of(&self, lsn: Lsn) -> InboxPlace {
+    fn place_of(&self, lsn: Lsn) -> Place {
         let of = || (lsn, String::new())..(lsn.plus(1), String::new());
         let is_over =
             |handler: &(Lsn, String)| self.dead.contains(handler) || self.done.contains_key(handler);
         if self.parked.contains(&lsn) {
-            InboxPlace::Parked
+            Place::Parked
         } else if self.dead.range(of()).next().is_some()
             && self.failures.range(of()).all(|(handler, _)| is_over(handler))
         {
-            InboxPlace::Dead
+            Place::Dead
         } else {
-            InboxPlace::Incoming
+            Place::Incoming
+        }
+    }
+
+    /// Of all destinations, some of which may have had them by then.
+    fn learn_withdrawn(&mut self, lsns: impl Iterator<Item = Lsn>) {
+        for lsn in lsns {
+            let Some(Entry::Message { to, address, .. }) = self.entries.get(&lsn) else { continue };
+            self.excused.extend(to.iter().map(|slot| (lsn, *slot)));
+            if address.is_some() {
+                self.excused_addresses.insert(lsn);
+            }
+            self.withdrawn.insert(lsn);
         }
     }
 
     fn learn_change(&mut self, at: Lsn, change: &Change) {
+        if change.place == Place::Outgoing {
+            assert!(change.stream.is_none() && change.verb == Verb::Remove);
+            self.changes.insert(at, None);
+            let lsns: Vec<Lsn> =
+                change.ranges.iter().flat_map(|range| range.first.0..range.end().0).map(Lsn).collect();
+            self.learn_withdrawn(lsns.into_iter());
+            return;
+        }
         let all = change.ranges.iter().flat_map(|range| range.first.0..range.end().0).map(Lsn);
         let is_here = |lsn: &Lsn| self.inbox.contains_key(lsn) && !self.handled.contains_key(lsn);
         let all: Vec<Lsn> = all.filter(|lsn| is_here(lsn) && self.place_of(*lsn) == change.place).collect();
-        self.changes.insert(at, all.len() as u64);
+        self.changes.insert(at, Some(all.len() as u64));
         for lsn in all {
             self.parked.remove(&lsn);
             if change.verb == Verb::Remove {
@@ -286,11 +308,11 @@ impl Log {
     pub fn dead(&self) -> impl Iterator<Item = Lsn> {
         let all: BTreeSet<Lsn> = self.dead.iter().map(|(lsn, _)| *lsn).collect();
         let is_here = |lsn: &Lsn| self.inbox.contains_key(lsn) && !self.handled.contains_key(lsn);
-        all.into_iter().filter(move |lsn| is_here(lsn) && self.place_of(*lsn) == InboxPlace::Dead)
+        all.into_iter().filter(move |lsn| is_here(lsn) && self.place_of(*lsn) == Place::Dead)
     }
 
     /// How many messages each change by hand met, from that record on.
-    pub fn changes_from(&self, first: Lsn) -> impl Iterator<Item = u64> {
+    pub fn changes_from(&self, first: Lsn) -> impl Iterator<Item = Option<u64>> {
         self.changes.range(first..).map(|(_, count)| *count)
     }
 
@@ -490,6 +512,21 @@ impl Model {
 
     /// Those that are not in the log of `to` up to that record.
     pub fn missing_at(&self, from: NodeId, to: NodeId, durable: Lsn) -> Vec<(Lsn, MessageNumber)> {
+        self.lacking(from, to, durable, false)
+    }
+
+    /// Those that it was promised, and of which somebody took out all that was still owed.
+    pub fn withdrawn(&self, from: NodeId, to: NodeId) -> Vec<(Lsn, MessageNumber)> {
+        self.lacking(from, to, Lsn(u64::MAX), true)
+    }
+
+    fn lacking(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        durable: Lsn,
+        is_withdrawn: bool,
+    ) -> Vec<(Lsn, MessageNumber)> {
         let (theirs, ours) = (&self.logs[&from], self.logs.get(&to));
         let number = |log: &Log, at: &Lsn| match log.entries.get(at) {
             Some(Entry::Accepted { number, .. }) => Some(*number),
@@ -506,11 +543,14 @@ impl Model {
         for (lsn, entry) in &theirs.entries {
             let Entry::Message { number, to: slots, address } = entry else { continue };
             let is_its = |slot: &&PeerSlot| theirs.node_of(from, **slot) == to;
-            let event =
-                slots.iter().find(is_its).is_some_and(|slot| !theirs.excused.contains(&(*lsn, *slot)));
+            let is_due = |is_excused: bool| {
+                if is_withdrawn { theirs.withdrawn.contains(lsn) } else { !is_excused }
+            };
+            let event = slots.iter().find(is_its);
+            let event = event.is_some_and(|slot| is_due(theirs.excused.contains(&(*lsn, *slot))));
             let bound = address.as_ref().and_then(|address| theirs.bound.get(address));
             let command =
-                bound.filter(|slot| is_its(slot)).is_some() && !theirs.excused_addresses.contains(lsn);
+                bound.filter(|slot| is_its(slot)).is_some() && is_due(theirs.excused_addresses.contains(lsn));
             if (event || command) && !has.contains(&(*lsn, Some(*number))) {
                 missing.push((*lsn, *number));
             }

@@ -2,7 +2,7 @@
 
 use resolute::engine::effect::Note;
 use resolute::engine::request::Request;
-use resolute::format::control::{Control, InboxPlace, Verb};
+use resolute::format::control::{Control, Place, Verb};
 use resolute::format::frame::FrameView;
 use resolute::ids::{Lsn, LsnRange, Position, StreamId};
 use resolute::limits::{ALLOWANCE_REST_MS, CREDIT_BYTES};
@@ -688,7 +688,7 @@ fn a_dead_letter_is_tried_again_although_dispatch_has_yet_to_come_across_it() {
         world.run_ms(5_000);
         world.nodes[0].takes = 1;
         world.start(0);
-        let (place, all) = (InboxPlace::Dead, LsnRange { first: Lsn(1), count: u64::MAX >> 1 });
+        let (place, all) = (Place::Dead, LsnRange { first: Lsn(1), count: u64::MAX >> 1 });
         let dead = |world: &World| {
             let state = world.nodes[0].up.as_ref().unwrap().engine.state();
             state.inbox.at_place(all, place).next()
@@ -698,7 +698,10 @@ fn a_dead_letter_is_tried_again_although_dispatch_has_yet_to_come_across_it() {
             dead(&world)
         });
         let ranges = vec![LsnRange { first: lsn.expect("it is given up"), count: 1 }];
-        world.request(0, Request::Change { who: "zoe".to_owned(), verb: Verb::Retry, place, ranges });
+        world.request(
+            0,
+            Request::Change { who: "zoe".to_owned(), verb: Verb::Retry, place, stream: None, ranges },
+        );
         world.run_ms(10_000);
         assert_eq!(dead(&world), lsn, "seed {seed}: it was not tried again");
         world.settle();

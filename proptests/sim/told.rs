@@ -41,8 +41,10 @@ impl Account {
 
     /// The record at a position.
     fn record(&self, position: Position) -> Option<Lsn> {
-        let (first, (lsn, count)) = self.runs.range(..=position).next_back()?;
-        Some(lsn.plus(position.since(*first))).filter(|_| position < first.plus(*count))
+        // Of a stretch from which something was taken out there are parts beside it.
+        let mut before = self.runs.range(..=position).rev();
+        let (first, (lsn, _)) = before.find(|(first, (_, count))| position < first.plus(*count))?;
+        Some(lsn.plus(position.since(*first)))
     }
 
     fn settled_at(&self, position: Position) -> Option<u64> {
@@ -181,6 +183,23 @@ impl World {
                 places.any(is_known),
                 "{to} lacks {number}, which is record {lsn} of {from}, and nobody was told: {:?}",
                 self.model.books[&from].places(to, *lsn).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    /// Who lacks what somebody took out of a stream is told of a gap there, once it has a session.
+    pub fn check_told_of_withdrawn(&self, from: NodeId, to: NodeId) {
+        let speaks = self.originals().any(|n| n.identity == Some(from) && self.is_in_session(n.index, to));
+        if !speaks || self.is_full(to) {
+            return;
+        }
+        for (lsn, number) in self.model.withdrawn(from, to) {
+            let at = self.model.books[&from].places(to, lsn).collect::<Vec<_>>();
+            let mut told = self.told.iter().filter(|told| (told.at, told.of) == (to, from));
+            let is_told = told.any(|told| told.speaks_of(number, u64::MAX));
+            assert!(
+                is_told || at.is_empty(),
+                "{to} lacks {number}, record {lsn} of {from}, which somebody took out, and was not told: {at:?}"
             );
         }
     }

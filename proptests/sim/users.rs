@@ -1,14 +1,17 @@
 //! What the users of a node do.
 
+use std::collections::BTreeSet;
+
 use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
-use resolute::format::control::{InboxPlace, Verb};
+use resolute::format::control::{Place, Verb};
 use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{FLAG_ATOMIC_MORE, FLAG_COMMAND};
 use resolute::ids::{Lsn, LsnRange};
 use resolute::limits::BATCH_RECORD_BYTES_MAX;
 use resolute::time::Wall;
 
+use super::conservation::owed;
 use super::faults::Fault;
 use super::model::{MessageNumber, Sent};
 use super::rng::Rng;
@@ -59,23 +62,31 @@ impl World {
         )
     }
 
-    /// Somebody has messages of the inbox tried again, or taken out.
+    /// Somebody has messages of the inbox tried again, or takes some out of there or of what is owed.
     pub fn administer(&mut self, node: usize, rng: &mut Rng) {
         let Some(up) = &self.nodes[node].up else { return };
         let (verb, place) = [
-            (Verb::Retry, InboxPlace::Parked),
-            (Verb::Retry, InboxPlace::Dead),
-            (Verb::Remove, InboxPlace::Incoming),
-            (Verb::Remove, InboxPlace::Parked),
-            (Verb::Remove, InboxPlace::Dead),
-        ][rng.below(5) as usize];
+            (Verb::Retry, Place::Parked),
+            (Verb::Retry, Place::Dead),
+            (Verb::Remove, Place::Incoming),
+            (Verb::Remove, Place::Parked),
+            (Verb::Remove, Place::Dead),
+            (Verb::Remove, Place::Outgoing),
+            (Verb::Remove, Place::Outgoing),
+        ][rng.below(7) as usize];
         let all = LsnRange { first: Lsn(1), count: u64::MAX >> 1 };
-        let here = up.engine.state().inbox.at_place(all, place);
+        let state = up.engine.state();
+        let here: BTreeSet<Lsn> = match place {
+            Place::Outgoing => owed(state, |_| true),
+            place => state.inbox.at_place(all, place).collect(),
+        };
+        let (share, most) = (10 + rng.below(80), 1 + rng.below(12) as usize);
         let one = |first| LsnRange { first, count: 1 };
-        let ranges: Vec<LsnRange> = here.filter(|_| rng.chance(30)).take(5).map(one).collect();
+        let ranges: Vec<LsnRange> =
+            here.into_iter().filter(|_| rng.chance(share)).take(most).map(one).collect();
         if !ranges.is_empty() {
-            self.tally.count(Fault::Administered);
-            self.request(node, Request::Change { who: "zoe".to_owned(), verb, place, ranges });
+            self.tally.count(if place == Place::Outgoing { Fault::TakenOut } else { Fault::Administered });
+            self.request(node, Request::Change { who: "zoe".to_owned(), verb, place, stream: None, ranges });
         }
     }
 

@@ -15,19 +15,21 @@ use crate::io::directory::Directory;
 use crate::io::node::{Node, NodeOptions, open_blocking};
 use crate::limits::{INBOX_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
-/// Where in the inbox of a node a message is.
+/// Where in a node a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
-    /// It waits for a handler, or is at one.
+    /// It is in the inbox, and waits for a handler or is at one.
     Incoming,
     /// There was no handler for it.
     Parked,
     /// A handler gave it up.
     DeadLetters,
+    /// It is owed to others.
+    Outgoing,
 }
 
-/// Changes by hand what is in the inbox of a node.
+/// Changes by hand what is in the inbox of a node, and what it owes.
 ///
 /// If a process has the node open, it is asked to; if none has, the node is opened here meanwhile: it then speaks to no peer and
 /// runs no handler. Each change is a record of the log that says who asked for it and when, by the user and the process that the
@@ -108,7 +110,7 @@ impl Administrator {
     /// Has messages that are parked or dead handled again: those that a filter admits, at most `limit`. Handlers that
     /// succeeded are not called again, those that gave up begin anew. Says how many messages that concerned.
     ///
-    /// What still waits for a handler is left as it is.
+    /// What still waits for a handler is left as it is, and so is what is owed, which is tried for ever.
     ///
     /// # Errors
     /// The node ended, or its log can no longer be written. What was done before stays done.
@@ -116,8 +118,9 @@ impl Administrator {
         self.change(Hand { verb: VerbName::Retry, place }, filter, limit)
     }
 
-    /// Takes messages out of the inbox, for good: those that a filter admits, at most `limit`. Says how many. A handler that has
-    /// one of them already is not stopped.
+    /// Takes messages out of the inbox, or of what is owed, for good: those that a filter admits, at most `limit`. Says how many. A
+    /// handler that has one of them already is not stopped. What is owed counts once for each destination; each of them is told
+    /// that so many messages do not come, in their place, and shows them as lost. One that was sent already may come all the same.
     ///
     /// # Errors
     /// As [`Administrator::retry`].

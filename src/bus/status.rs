@@ -33,7 +33,8 @@ pub struct DestinationStatus {
     pub topics: Vec<String>,
     /// The topics wanted of it.
     pub wanted: Vec<WantedTopic>,
-    /// Messages of it that will never come, because one side lost its data.
+    /// Messages of it that will never come, because one side lost its data, or somebody took
+    /// them out at the publisher.
     pub lost: u64,
 }
 

@@ -1,12 +1,13 @@
-//! `retry` and `remove`: what is in the inbox of a node is changed by hand.
+//! `retry` and `remove`: what a node has is changed by hand.
 
 use serde_json::json;
 
 use super::administer_arguments::{Changed, Remove, Retry};
 use super::exit::{Exit, Failure};
+use super::list_arguments::ListArguments;
 use super::lists;
 use super::output::Output;
-use crate::bus::inspect::View;
+use crate::bus::inspect::{Filter, View};
 use crate::bus::{AdministerError, Administrator, Place};
 
 pub fn retry(arguments: &Retry) -> Result<(), Failure> {
@@ -18,34 +19,39 @@ pub fn retry(arguments: &Retry) -> Result<(), Failure> {
 
 pub fn remove(arguments: &Remove) -> Result<(), Failure> {
     let (changed, place) = (&arguments.changed, Place::from(arguments.place));
-    let list = &changed.list;
+    let (list, mut filter) = (&changed.list, changed.list.filter());
+    filter.destinations.clone_from(&arguments.destinations);
+    if place != Place::Outgoing && !filter.destinations.is_empty() {
+        return Err(Failure::new(Exit::Usage, "--to goes with outgoing messages only"));
+    }
     if !arguments.yes {
         match place {
             Place::Incoming => lists::incoming(list)?,
             Place::Parked => lists::parked(list)?,
             Place::DeadLetters => lists::dead_letters(list)?,
+            Place::Outgoing => lists::outgoing(list, &filter.destinations)?,
         }
-        let count = count(changed, place)?;
+        let count = count(list, &filter, place)?;
         if count == 0 {
             return Err(nothing());
         }
         let text = format!("{}, for good: repeat it with --yes to do so", sentence(count, "removed"));
         return Err(Failure::new(Exit::Usage, text));
     }
-    let count = Administrator::open(&list.of.dir)?.remove(place, &list.filter(), list.limit)?;
+    let count = Administrator::open(&list.of.dir)?.remove(place, &filter, list.limit)?;
     report(changed, count, "removed", "removed")
 }
 
-fn count(changed: &Changed, place: Place) -> Result<u64, Failure> {
-    let (view, filter, limit) =
-        (View::open(&changed.list.of.dir)?, changed.list.filter(), changed.list.limit);
+fn count(list: &ListArguments, filter: &Filter, place: Place) -> Result<u64, Failure> {
+    let (view, limit) = (View::open(&list.of.dir)?, list.limit);
     let mut count = 0;
     match place {
-        Place::Incoming => view.incoming(&filter, limit)?.try_for_each(|one| one.map(|_| count += 1))?,
-        Place::Parked => view.parked(&filter, limit)?.try_for_each(|one| one.map(|_| count += 1))?,
+        Place::Incoming => view.incoming(filter, limit)?.try_for_each(|one| one.map(|_| count += 1))?,
+        Place::Parked => view.parked(filter, limit)?.try_for_each(|one| one.map(|_| count += 1))?,
+        Place::Outgoing => view.outgoing(filter, limit)?.try_for_each(|one| one.map(|_| count += 1))?,
         Place::DeadLetters => {
             let mut last = None;
-            for letter in view.dead_letters(&filter, limit)? {
+            for letter in view.dead_letters(filter, limit)? {
                 let id = Some(letter?.message.id());
                 count += u64::from(id != last);
                 last = id;

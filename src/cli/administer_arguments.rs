@@ -1,4 +1,4 @@
-//! The arguments of the commands that change the inbox of a node, with their help.
+//! The arguments of the commands that change what a node has, with their help.
 
 use clap::{ArgGroup, Args, ValueEnum};
 
@@ -30,6 +30,10 @@ pub struct Remove {
     pub place: RemovePlace,
     #[command(flatten)]
     pub changed: Changed,
+    /// Of outgoing messages, only what is owed to this destination, given by its address or its node id; more than once for any of
+    /// several.
+    #[arg(long = "to", value_name = "DESTINATION")]
+    pub destinations: Vec<String>,
     /// Does it. Without this, it is only shown what would be removed.
     #[arg(long)]
     pub yes: bool,
@@ -51,6 +55,8 @@ pub enum RemovePlace {
     Parked,
     /// Messages that a handler gave up.
     DeadLetters,
+    /// Messages that are owed to others.
+    Outgoing,
 }
 
 impl From<RetryPlace> for Place {
@@ -68,6 +74,7 @@ impl From<RemovePlace> for Place {
             RemovePlace::Incoming => Place::Incoming,
             RemovePlace::Parked => Place::Parked,
             RemovePlace::DeadLetters => Place::DeadLetters,
+            RemovePlace::Outgoing => Place::Outgoing,
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::administer_arguments::{Remove, Retry};
 use super::bench::arguments::{Bench, BenchReceiver};
 use super::exit::CODES;
-use super::list_arguments::{ListArguments, SubscriberArguments};
+use super::list_arguments::{ListArguments, OutgoingArguments, SubscriberArguments};
 use super::store_arguments::{MapCommand, QueueCommand};
 
 /// A brokerless durable service bus: every message is on disk at both ends before anyone says so.
@@ -71,7 +71,7 @@ pub enum Command {
     Incoming(ListArguments),
     /// Lists the messages that are owed, by destination.
     #[command(after_help = CODES)]
-    Outgoing(ListArguments),
+    Outgoing(OutgoingArguments),
     /// Lists the messages for which there was no handler.
     #[command(after_help = CODES)]
     Parked(ListArguments),
@@ -91,10 +91,11 @@ pub enum Command {
     /// written to the log.
     #[command(after_help = CODES)]
     Retry(Retry),
-    /// Removes messages from the inbox, for good.
+    /// Removes messages from the inbox, or from what is owed, for good.
     ///
     /// Without --yes it lists what it would remove, and the code is 2. A handler that has one of the messages already is not
-    /// stopped. Who asked for it is written to the log.
+    /// stopped. Of outgoing messages each destination is told that so many do not come, and shows them as lost; one that was sent
+    /// already may come all the same. Who asked for it is written to the log.
     #[command(visible_alias = "purge", after_help = CODES)]
     Remove(Remove),
     /// Lists what people changed by hand with retry and remove: when, who, and which messages.

@@ -53,6 +53,7 @@ fn place(change: &ChangeByHand) -> &'static str {
         Place::Incoming => "incoming",
         Place::Parked => "parked",
         Place::DeadLetters => "dead-letters",
+        Place::Outgoing => "outgoing",
     }
 }
 
@@ -61,8 +62,11 @@ fn row(change: &ChangeByHand) -> Vec<String> {
         if first == last { first.to_string() } else { format!("{first} to {last}") }
     };
     let records: Vec<String> = change.records.iter().map(stretch).collect();
-    let (what, at) = (deed(change).to_owned(), place(change).to_owned());
-    vec![time(change.at), plain(&change.who), what, at, records.join(", ")]
+    let at = match change.stream {
+        Some(stream) => format!("{}, stream {stream}", place(change)),
+        None => place(change).to_owned(),
+    };
+    vec![time(change.at), plain(&change.who), deed(change).to_owned(), at, records.join(", ")]
 }
 
 fn as_json(change: &ChangeByHand) -> serde_json::Value {
@@ -72,6 +76,7 @@ fn as_json(change: &ChangeByHand) -> serde_json::Value {
         "who": change.who,
         "what": deed(change),
         "where": place(change),
+        "stream": change.stream,
         "records": change.records.iter().map(stretch).collect::<Vec<_>>(),
     })
 }

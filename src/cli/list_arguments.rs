@@ -40,6 +40,16 @@ impl ListArguments {
     }
 }
 
+/// The list of what is owed.
+#[derive(Debug, Args)]
+pub struct OutgoingArguments {
+    #[command(flatten)]
+    pub list: ListArguments,
+    /// Only what is owed to this destination, given by its address or its node id; more than once for any of several.
+    #[arg(long = "to", value_name = "DESTINATION")]
+    pub destinations: Vec<String>,
+}
+
 /// The list of those who subscribed.
 #[derive(Debug, Args)]
 pub struct SubscriberArguments {

@@ -74,7 +74,9 @@ pub fn parked(arguments: &ListArguments) -> Result<(), Failure> {
     list(arguments.of.json, view.parked(&arguments.filter(), arguments.limit)?, &shown)
 }
 
-pub fn outgoing(arguments: &ListArguments) -> Result<(), Failure> {
+pub fn outgoing(arguments: &ListArguments, destinations: &[String]) -> Result<(), Failure> {
+    let mut filter = arguments.filter();
+    filter.destinations = destinations.to_vec();
     let view = View::open(&arguments.of.dir)?;
     let shown = Shown {
         header: &["id", "topics", "published at", "owed to", "stream", "position", "data"],
@@ -102,7 +104,7 @@ pub fn outgoing(arguments: &ListArguments) -> Result<(), Failure> {
         },
         empty: "nothing is outgoing",
     };
-    list(arguments.of.json, view.outgoing(&arguments.filter(), arguments.limit)?, &shown)
+    list(arguments.of.json, view.outgoing(&filter, arguments.limit)?, &shown)
 }
 
 pub fn dead_letters(arguments: &ListArguments) -> Result<(), Failure> {

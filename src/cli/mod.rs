@@ -68,7 +68,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Keys(arguments) => lists::keys(&arguments),
         Command::Subscribers(arguments) => lists::subscribers(&arguments),
         Command::Incoming(arguments) => lists::incoming(&arguments),
-        Command::Outgoing(arguments) => lists::outgoing(&arguments),
+        Command::Outgoing(arguments) => lists::outgoing(&arguments.list, &arguments.destinations),
         Command::Parked(arguments) => lists::parked(&arguments),
         Command::DeadLetters(arguments) => lists::dead_letters(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),

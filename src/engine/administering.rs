@@ -1,22 +1,30 @@
-//! What people change in the inbox by hand.
+//! What people change by hand: in the inbox, and of what is owed.
 
 use super::apply::Applied;
 use super::state::State;
-use crate::format::control::{Change, InboxPlace, Verb};
-use crate::ids::{Lsn, LsnRange};
+use crate::format::control::{Change, Place, Verb};
+use crate::ids::{Lsn, LsnRange, StreamId};
 
 impl State {
-    /// What somebody asked for, as far as the messages are still where they were.
-    pub(super) fn administered(&mut self, change: &Change, applied: &mut Vec<Applied>) {
+    /// What somebody asked for in record `at`, as far as the messages are still where they were.
+    pub(super) fn administered(&mut self, at: Lsn, change: &Change, applied: &mut Vec<Applied>) {
+        let count = match (change.place, change.verb) {
+            (Place::Outgoing, Verb::Remove) => self.take_out(at, change.stream, &change.ranges),
+            // What is owed is tried for ever, and what still waits is with its handlers, or will be.
+            (Place::Outgoing | Place::Incoming, Verb::Retry) => 0,
+            (_, verb) => self.change_inbox(change, verb, applied),
+        };
+        applied.push(Applied::Administered(count));
+    }
+
+    fn change_inbox(&mut self, change: &Change, verb: Verb, applied: &mut Vec<Applied>) -> u64 {
         let mut count = 0;
         for range in &change.ranges {
             let here: Vec<Lsn> = self.inbox.at_place(*range, change.place).collect();
-            // What still waits is with its handlers, or will be.
-            let is_vain = change.verb == Verb::Retry && change.place == InboxPlace::Incoming;
-            for first in here.into_iter().filter(|_| !is_vain) {
+            for first in here {
                 let one = LsnRange { first, count: 1 };
                 count += 1;
-                match change.verb {
+                match verb {
                     Verb::Remove => self.handled(one),
                     Verb::Retry => {
                         self.inbox.retry(first);
@@ -25,6 +33,21 @@ impl State {
                 }
             }
         }
-        applied.push(Applied::Administered(count));
+        count
+    }
+
+    /// Of one stream, or of all. The positions stay, as gaps: receivers are told of them.
+    fn take_out(&mut self, at: Lsn, only: Option<StreamId>, ranges: &[LsnRange]) -> u64 {
+        let mut count = 0;
+        for range in ranges {
+            let streams = self.streams.iter_mut().filter(|(id, _)| only.is_none_or(|only| only == **id));
+            let taken: u64 = streams.map(|(_, stream)| stream.take_out(*range, at)).sum();
+            if taken > 0 {
+                self.forget_carried(range.first, range.count);
+            }
+            count += taken;
+        }
+        self.dropped += count;
+        count
     }
 }

@@ -1,10 +1,11 @@
 //! The only code that changes the durable state, live and at replay.
 
+mod peers;
+
 use super::inbox::{HandlerState, Origin};
-use super::state::{Address, Identity, InCheckpoint, Inbound, Opening, Seen, State};
-use super::stream::Stream;
+use super::state::{Identity, InCheckpoint, Opening, Seen, State};
 use crate::format::body::BodyDefect;
-use crate::format::control::{Accepted, Carried, Control, IntentState, StreamOwner};
+use crate::format::control::{Accepted, Carried, Control};
 use crate::format::entry::Entry;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordDefect, RecordKind, RecordView, Records};
 use crate::ids::{Lsn, LsnRange, PeerSlot, Position, SetId, StreamId};
@@ -88,6 +89,17 @@ pub enum Applied {
     Addresses,
     /// Messages that were published before are in the inbox now.
     Inbox(LsnRange),
+    /// It is written down which messages of a stream never come; that may be acknowledged once `lsn` is durable.
+    Lost {
+        /// From whom.
+        slot: PeerSlot,
+        /// Of which stream.
+        stream: StreamId,
+        /// The last position that is settled.
+        last: Position,
+        /// The record that says so.
+        lsn: Lsn,
+    },
     /// Messages that were parked or given up are to be handled again.
     Retried(LsnRange),
     /// A change by hand met so many messages.
@@ -248,7 +260,7 @@ impl State {
         match control {
             Control::Handled(ranges) => ranges.into_iter().for_each(|range| self.handled(range)),
             Control::Parked(ranges) => ranges.into_iter().for_each(|range| self.inbox.park(range)),
-            Control::Administered(change) => self.administered(&change, applied),
+            Control::Administered(change) => self.administered(lsn, &change, applied),
             Control::Acked(cursors) => {
                 cursors.into_iter().for_each(|(id, position)| self.acked(id, position))
             }
@@ -273,70 +285,9 @@ impl State {
                 openings.into_iter().for_each(|(epoch, nonce, lsn)| self.openings.add(epoch, nonce, lsn));
             }
             Control::CheckpointBegin { .. } | Control::CheckpointEnd => {}
-            other => self.apply_peer_control(other, applied),
+            other => self.apply_peer_control(lsn, other, applied),
         }
         Ok(())
-    }
-
-    /// Those control records that are about other nodes.
-    fn apply_peer_control(&mut self, control: Control, applied: &mut Vec<Applied>) {
-        match control {
-            Control::Peer(peer) => {
-                self.last_slot = self.last_slot.max(peer.slot);
-                self.peers.insert(peer.slot, peer);
-            }
-            Control::Stream { id, owner, next, acked, ended } => {
-                self.last_stream = self.last_stream.max(id);
-                self.streams.insert(id, Stream::new(owner, next, acked, ended));
-                applied.push(Applied::Streams);
-            }
-            Control::StreamEnded { id } => {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.ended = true;
-                }
-                self.close_if_done(id);
-                applied.push(Applied::Streams);
-            }
-            Control::StreamClosed { id, .. } => self.close_stream(id),
-            Control::Inbound { slot, stream, accepted, lost, ended } => {
-                if ended {
-                    self.inbound.remove(&(slot, stream));
-                } else {
-                    self.inbound.insert((slot, stream), Inbound { accepted, lost });
-                }
-            }
-            Control::Seen { slot, incarnation, lsn } => self.seen(slot, Seen { incarnation, lsn }),
-            Control::Subscriber { slot, added, topics } => self.subscriber(slot, added, topics),
-            Control::Intent { address, topic, state } => {
-                let known = self.addresses.entry(address).or_default();
-                match state {
-                    IntentState::Removed => known.intents.remove(&topic),
-                    state => known.intents.insert(topic, state),
-                };
-                // What nothing is known of is no part of a checkpoint either.
-                self.addresses.retain(|_, known| *known != Address::default());
-                applied.push(Applied::Addresses);
-            }
-            Control::AddressBound { address, slot } => {
-                self.bind(&address, slot, applied);
-                self.addresses.entry(address).or_default().bound = Some(slot);
-                applied.extend([Applied::Streams, Applied::Addresses]);
-            }
-            Control::PeerRemoved { slot, dropped } => {
-                self.remove_peer(slot, dropped);
-                applied.extend([Applied::Streams, Applied::Addresses]);
-            }
-            Control::AddressRemoved { address } => {
-                self.remove_address(&address);
-                applied.extend([Applied::Streams, Applied::Addresses]);
-            }
-            Control::DestinationSet { id, streams } => {
-                // In place of what the number stood for before: no message behind this is owed to that.
-                self.sets.insert(id, streams);
-            }
-            // Invariant: `apply_control` keeps all others for itself.
-            _ => unreachable!("not about another node"),
-        }
     }
 
     pub(super) fn handled(&mut self, range: LsnRange) {
@@ -353,7 +304,7 @@ impl State {
     }
 
     /// Of a range that one destination no longer needs, forgets the places of what no other needs either.
-    fn forget_carried(&mut self, first: Lsn, count: u64) {
+    pub(super) fn forget_carried(&mut self, first: Lsn, count: u64) {
         let (end, mut next) = (first.plus(count), first);
         while let Some(lsn) = self.index.next_carried(next).filter(|lsn| *lsn < end) {
             let wanted = self.inbox.contains(lsn)
@@ -363,83 +314,5 @@ impl State {
             }
             next = lsn.plus(1);
         }
-    }
-
-    fn close_if_done(&mut self, id: StreamId) {
-        if self.streams.get(&id).is_some_and(|stream| stream.ended && stream.owed() == 0) {
-            self.streams.remove(&id);
-        }
-    }
-
-    fn close_stream(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.remove(&id) {
-            self.dropped += stream.owed();
-            for run in stream.runs() {
-                self.forget_carried(run.lsn, run.count);
-            }
-        }
-    }
-
-    fn subscriber(&mut self, slot: PeerSlot, added: bool, topics: Vec<String>) {
-        let wanted = self.subscribers.entry(slot).or_default();
-        for topic in topics {
-            if added {
-                wanted.insert(topic);
-            } else {
-                wanted.remove(&topic);
-            }
-        }
-        if wanted.is_empty() {
-            self.subscribers.remove(&slot);
-        }
-    }
-
-    /// What waited for an address is owed to the node that answers there; to this node itself if that is who.
-    fn bind(&mut self, address: &str, slot: PeerSlot, applied: &mut Vec<Applied>) {
-        let waits = |stream: &Stream| matches!(&stream.owner, StreamOwner::Address(a) if a == address);
-        let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) else {
-            return;
-        };
-        if slot != PeerSlot::SELF {
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.owner = StreamOwner::Peer(slot);
-            }
-            return;
-        }
-        if let Some(stream) = self.streams.remove(&id) {
-            let origin = Origin { slot, incarnation: self.identity.incarnation };
-            for run in stream.runs() {
-                let range = LsnRange { first: run.lsn, count: run.count };
-                self.inbox.add(range, run.bytes, origin);
-                applied.push(Applied::Inbox(range));
-            }
-        }
-    }
-
-    fn remove_peer(&mut self, slot: PeerSlot, dropped: u64) {
-        self.dropped += dropped;
-        let theirs = |stream: &Stream| matches!(stream.owner, StreamOwner::Peer(s) if s == slot);
-        let gone: Vec<StreamId> = self.streams.iter().filter(|(_, s)| theirs(s)).map(|(id, _)| *id).collect();
-        let before = self.dropped;
-        gone.into_iter().for_each(|id| self.close_stream(id));
-        self.dropped = before;
-        self.subscribers.remove(&slot);
-        self.inbound.retain(|(from, _), _| *from != slot);
-        self.seen.remove(&slot);
-        if let Some(peer) = self.peers.get_mut(&slot) {
-            peer.removed = true;
-        }
-        for address in self.addresses.values_mut().filter(|address| address.bound == Some(slot)) {
-            *address = Address::default();
-        }
-        self.addresses.retain(|_, address| *address != Address::default());
-    }
-
-    fn remove_address(&mut self, address: &str) {
-        let waits = |stream: &Stream| matches!(&stream.owner, StreamOwner::Address(a) if a == address);
-        if let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) {
-            self.close_stream(id);
-        }
-        self.addresses.remove(address);
     }
 }

@@ -154,7 +154,18 @@ pub enum Note {
         /// Who answers now.
         node: NodeId,
     },
-    /// One of two nodes no longer has what it acknowledged, and it is gone at the other too.
+    /// A peer is told that what somebody took out of its stream does not come.
+    TakenOut {
+        /// The peer.
+        node: NodeId,
+        /// The stream.
+        stream: StreamId,
+        /// The first position that was taken out.
+        first: Position,
+        /// Messages that were taken out.
+        count: u64,
+    },
+    /// One of two nodes no longer has what it acknowledged, and it is gone at the other too; or the publisher took it out.
     Gap {
         /// Which peer.
         node: NodeId,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ranges::LsnSet;
-use crate::format::control::InboxPlace;
+use crate::format::control::Place;
 use crate::ids::{Incarnation, Lsn, LsnRange, PeerSlot};
 use crate::time::Wall;
 
@@ -107,18 +107,18 @@ impl Inbox {
 
     /// Where a message of the inbox is.
     #[must_use]
-    pub fn place_of(&self, lsn: Lsn) -> InboxPlace {
+    pub fn place_of(&self, lsn: Lsn) -> Place {
         if self.parked.contains(lsn) {
-            InboxPlace::Parked
+            Place::Parked
         } else if self.progress.get(&lsn).is_some_and(is_dead) {
-            InboxPlace::Dead
+            Place::Dead
         } else {
-            InboxPlace::Incoming
+            Place::Incoming
         }
     }
 
     /// Those of a range that are at that place.
-    pub fn at_place(&self, range: LsnRange, place: InboxPlace) -> impl Iterator<Item = Lsn> + '_ {
+    pub fn at_place(&self, range: LsnRange, place: Place) -> impl Iterator<Item = Lsn> + '_ {
         let here = self.runs_in(range.first, range.end());
         let all = here.flat_map(|run| (0..run.range.count).map(move |n| run.range.first.plus(n)));
         all.filter(move |lsn| self.place_of(*lsn) == place)
@@ -281,9 +281,9 @@ mod tests {
         inbox.park(range(3, 1));
         let at =
             |inbox: &Inbox, place| inbox.at_place(range(0, 10), place).map(|lsn| lsn.0).collect::<Vec<_>>();
-        assert_eq!((at(&inbox, InboxPlace::Dead), at(&inbox, InboxPlace::Parked)), (vec![1, 2], vec![3]));
+        assert_eq!((at(&inbox, Place::Dead), at(&inbox, Place::Parked)), (vec![1, 2], vec![3]));
         (1..4).for_each(|lsn| inbox.retry(Lsn(lsn)));
-        assert_eq!(at(&inbox, InboxPlace::Incoming), [1, 2, 3]);
+        assert_eq!(at(&inbox, Place::Incoming), [1, 2, 3]);
         assert_eq!(inbox.progress().get(&Lsn(1)).map(|progress| progress.len()), Some(1));
         assert_eq!((inbox.progress().len(), inbox.waiting()), (1, 3));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::inbox::{Origin, Progress, is_dead};
 use super::state::State;
-use crate::format::control::{InboxPlace, StreamOwner};
+use crate::format::control::{Place, StreamOwner};
 use crate::ids::{Incarnation, Lsn, NodeId, PeerSlot, Position, StreamId};
 use crate::limits::{LIST_LOOKS_PER_PAGE, LIST_MESSAGES_PER_PAGE};
 use crate::log::index::Span;
@@ -215,9 +215,10 @@ impl Lister<'_> {
 
     fn whereabouts(&self, lsn: Lsn) -> Whereabouts {
         match self.state.inbox.place_of(lsn) {
-            InboxPlace::Incoming => Whereabouts::Incoming,
-            InboxPlace::Parked => Whereabouts::Parked,
-            InboxPlace::Dead => Whereabouts::Dead,
+            Place::Incoming => Whereabouts::Incoming,
+            Place::Parked => Whereabouts::Parked,
+            Place::Dead => Whereabouts::Dead,
+            Place::Outgoing => Whereabouts::Outgoing,
         }
     }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
-use crate::format::control::{Change, Control, InboxPlace, IntentState, PeerRecord, StreamOwner, Verb};
+use crate::format::control::{Change, Control, IntentState, PeerRecord, Place, StreamOwner, Verb};
 use crate::format::record::RECORD_HEADER_BYTES;
-use crate::ids::{Lsn, LsnRange, PeerSlot, Position};
+use crate::ids::{Lsn, LsnRange, PeerSlot, StreamId};
 use crate::limits::INTEREST_BYTES_MAX;
 use crate::time::{Monotonic, Now};
 use crate::wire::bodies::interest_bytes;
@@ -46,14 +46,16 @@ pub enum Request {
         /// When to give up.
         deadline: Monotonic,
     },
-    /// To change what is in the inbox, by hand. Done when that is durable.
+    /// To change what is in the inbox, or owed, by hand. Done when that is durable.
     Change {
         /// Who asks for it.
         who: String,
         /// What is done.
         verb: Verb,
         /// With messages that are there.
-        place: InboxPlace,
+        place: Place,
+        /// Of those that are owed: only on this stream.
+        stream: Option<StreamId>,
         /// Which: at most [`LIST_ENTRIES_MAX`](crate::format::control::LIST_ENTRIES_MAX).
         ranges: Vec<LsnRange>,
     },
@@ -131,8 +133,8 @@ impl Engine {
                 self.requests.confirmed.push((id, address, topics));
                 self.check_confirmed();
             }
-            Request::Change { who, verb, place, ranges } => {
-                let change = Change { at: now.wall, who, verb, place, ranges };
+            Request::Change { who, verb, place, stream, ranges } => {
+                let change = Change { at: now.wall, who, verb, place, stream, ranges };
                 self.pending.push_back(Pending::Control(Control::Administered(change)));
                 self.requests.changes.push_back(id);
                 self.pending.push_back(Pending::Done(id));
@@ -364,13 +366,7 @@ impl Engine {
     fn is_drained(&self) -> bool {
         let said =
             self.acks.iter().all(|(id, heard)| self.state.streams.get(id).is_none_or(|s| s.acked >= *heard));
-        let owed: u64 = self
-            .state
-            .streams
-            .values()
-            .map(|stream| stream.next.0 - 1 - stream.acked.max(Position(0)).0)
-            .sum();
-        said && owed == 0 && self.state.inbox.waiting() == 0 && self.handled.count() == 0
+        said && self.state.owed() == 0 && self.state.inbox.waiting() == 0 && self.handled.count() == 0
     }
 
     /// Everything that was staged when a drain was asked for is in the log up to `after`.

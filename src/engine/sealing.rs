@@ -127,6 +127,9 @@ impl Engine {
                     let session = self.staged_of.pop_front().flatten();
                     self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes, session });
                 }
+                Applied::Lost { slot, stream, last, lsn } => {
+                    self.unspoken.push_back(Unspoken { lsn, slot, stream, last, bytes: 0, session: None });
+                }
                 Applied::Streams => {
                     self.refresh_cursors();
                     refresh = true;

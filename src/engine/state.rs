@@ -50,7 +50,7 @@ pub struct Address {
 pub struct Inbound {
     /// The last position accepted.
     pub accepted: Position,
-    /// Positions that never came because one side lost its data.
+    /// Positions that never came because one side lost its data, or somebody took them out at the publisher.
     pub lost: u64,
 }
 
@@ -104,7 +104,7 @@ pub struct State {
     pub last_slot: PeerSlot,
     /// The highest stream ever minted.
     pub last_stream: StreamId,
-    /// Messages dropped because their destination was removed.
+    /// Messages that are owed no longer because somebody wanted it so: their destination was removed, or they were taken out.
     pub dropped: u64,
     /// Whether records are those of a checkpoint that says what is known already.
     pub(super) in_checkpoint: InCheckpoint,

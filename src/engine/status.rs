@@ -25,7 +25,8 @@ pub struct DestinationStatus {
     pub topics: Vec<String>,
     /// The topics wanted of it, and whether it has that on stable storage.
     pub wanted: Vec<(String, bool)>,
-    /// Messages of its streams that will never come, because one side lost its data.
+    /// Messages of its streams that will never come, because one side lost its data, or somebody took
+    /// them out at the publisher.
     pub lost: u64,
 }
 

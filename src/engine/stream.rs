@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::format::control::StreamOwner;
-use crate::ids::{Lsn, Position};
+use crate::ids::{Lsn, LsnRange, Position};
 
 /// Messages that stand in a row both in the stream and in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,20 @@ impl StreamRun {
     const fn end(&self) -> Position {
         self.position.plus(self.count)
     }
+
+    /// `count` of its messages, behind the first `skip`.
+    const fn part(&self, skip: u64, count: u64) -> StreamRun {
+        StreamRun {
+            position: self.position.plus(skip),
+            lsn: self.lsn.plus(skip),
+            count,
+            bytes: if count == self.count { self.bytes } else { self.bytes / self.count * count },
+        }
+    }
 }
 
-/// One stream: `acked < next`, and what lies between is owed.
+/// One stream: `acked < next`. What lies between is owed, or was taken out: a gap, of which the receiver is told when its turn
+/// comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
     /// Whom it is owed to.
@@ -35,7 +46,10 @@ pub struct Stream {
     pub acked: Position,
     /// No more messages will be owed.
     pub ended: bool,
+    /// The newest record that took something out: of no gap may be spoken before it is durable.
+    cut_at: Lsn,
     runs: VecDeque<StreamRun>,
+    owed: u64,
     bytes: u64,
 }
 
@@ -43,13 +57,19 @@ impl Stream {
     /// A stream as a record describes it; what it owes comes with records that follow.
     #[must_use]
     pub fn new(owner: StreamOwner, next: Position, acked: Position, ended: bool) -> Stream {
-        Stream { owner, next, acked, ended, runs: VecDeque::new(), bytes: 0 }
+        Stream { owner, next, acked, ended, cut_at: Lsn(0), runs: VecDeque::new(), owed: 0, bytes: 0 }
     }
 
     /// Messages owed.
     #[must_use]
     pub fn owed(&self) -> u64 {
-        self.next.0 - 1 - self.acked.0
+        self.owed
+    }
+
+    /// Whether the receiver has, or knows of the loss of, all that was ever owed.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.acked.plus(1) == self.next
     }
 
     /// Bytes owed.
@@ -69,6 +89,7 @@ impl Stream {
         assert!(!self.ended, "nothing is owed to a stream that ended");
         assert!(self.runs.back().is_none_or(|last| last.lsn.plus(last.count) <= lsn), "the log only grows");
         self.bytes += bytes;
+        self.owed += count;
         match self.runs.back_mut() {
             Some(last) if last.lsn.plus(last.count) == lsn && last.end() == self.next => {
                 last.count += count;
@@ -90,6 +111,7 @@ impl Stream {
             return;
         }
         self.bytes += bytes;
+        self.owed += 1;
         if at > 0
             && self.runs[at - 1].end() == position
             && self.runs[at - 1].lsn.plus(self.runs[at - 1].count) == lsn
@@ -113,6 +135,7 @@ impl Stream {
             let bytes = if count == first.count { first.bytes } else { bytes };
             gone(first.lsn, count);
             self.bytes -= bytes;
+            self.owed -= count;
             if count == first.count {
                 self.runs.pop_front();
             } else {
@@ -126,7 +149,38 @@ impl Stream {
         }
     }
 
-    /// The owed message at `position`, and those in a row with it.
+    /// Takes out what is owed of these records, as the record `at` says. Says how many messages that were.
+    pub fn take_out(&mut self, range: LsnRange, at: Lsn) -> u64 {
+        let (first, end) = (range.first, range.end());
+        let begin = self.first_run_after(|run| run.lsn.plus(run.count) <= first);
+        let after = self.first_run_after(|run| run.lsn < end).max(begin);
+        let behind = self.runs.split_off(after);
+        let touched = self.runs.split_off(begin);
+        let before = self.owed;
+        for run in touched {
+            let (skip, keep) = (first.0.saturating_sub(run.lsn.0), end.since(run.lsn).min(run.count));
+            let left = [run.part(0, skip), run.part(keep, run.count - keep)];
+            let (count, bytes) = left.iter().fold((0, 0), |(n, b), part| (n + part.count, b + part.bytes));
+            self.owed -= run.count - count;
+            self.bytes -= run.bytes - bytes;
+            self.runs.extend(left.into_iter().filter(|part| part.count > 0));
+        }
+        self.runs.extend(behind);
+        let count = before - self.owed;
+        if count > 0 {
+            self.cut_at = self.cut_at.max(at);
+        }
+        count
+    }
+
+    /// How many positions from `position` on were taken out, and the record that must be durable before that is said.
+    #[must_use]
+    pub fn gap_at(&self, position: Position) -> Option<(u64, Lsn)> {
+        let end = self.at(position).map_or(self.next, |run| run.position);
+        (position < end).then(|| (end.since(position), self.cut_at))
+    }
+
+    /// The owed message at `position`, and those in a row with it; if that was taken out, the next.
     #[must_use]
     pub fn at(&self, position: Position) -> Option<StreamRun> {
         let at = self.runs.partition_point(|run| run.end() <= position);
@@ -223,6 +277,42 @@ mod tests {
                     found.flat_map(|run| (0..run.count).map(move |n| run.lsn.plus(n))).collect();
                 let expected = all.iter().filter(|lsn| (first..end).contains(&lsn.0));
                 assert!(found.iter().eq(expected), "{first}..{end}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_a_gap_and_nothing_else() {
+        // Positions 1 to 5 are records 10 to 14, 6 to 10 are 30 to 34.
+        let fresh = || {
+            let mut stream = stream();
+            stream.extend(Lsn(10), 5, 50);
+            stream.extend(Lsn(30), 5, 50);
+            stream
+        };
+        for first in 8..36 {
+            for count in 1..30 {
+                let (mut stream, range) = (fresh(), LsnRange { first: Lsn(first), count });
+                let is_out = |lsn: u64| (first..first + count).contains(&lsn);
+                let lsn_at = |position: u64| if position <= 5 { position + 9 } else { position + 24 };
+                let expected: Vec<u64> = (1..=10).filter(|position| !is_out(lsn_at(*position))).collect();
+                let taken = stream.take_out(range, Lsn(77));
+                assert_eq!((taken, stream.owed()), (10 - expected.len() as u64, expected.len() as u64));
+                assert_eq!(stream.owed_bytes(), 10 * expected.len() as u64);
+                for position in 1..=10 {
+                    let next = expected.iter().find(|owed| **owed >= position).copied();
+                    let run = stream.at(Position(position));
+                    assert_eq!(run.map(|run| (run.position.0, run.lsn.0)), next.map(|at| (at, lsn_at(at))));
+                    let missing = next.unwrap_or(11) - position;
+                    let gap = (missing > 0).then_some((missing, Lsn(77)));
+                    assert_eq!(stream.gap_at(Position(position)), gap, "{first} {count} {position}");
+                }
+                assert_eq!((stream.gap_at(Position(11)), stream.is_settled()), (None, false));
+                assert_eq!(stream.take_out(range, Lsn(78)), 0);
+                stream.ack(Position(10), |lsn, count| {
+                    (0..count).for_each(|n| assert!(!is_out(lsn.plus(n).0)));
+                });
+                assert_eq!((stream.owed(), stream.owed_bytes(), stream.is_settled()), (0, 0, true));
             }
         }
     }

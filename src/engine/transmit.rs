@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Engine;
-use super::effect::{SessionId, Transmit};
+use super::effect::{Event, Note, SessionId, Transmit};
 use super::session::{Phase, SendCursor};
 use crate::format::control::IntentState;
 use crate::format::frame::{FRAME_HEADER_BYTES, RUN_HEADER_BYTES, append_run_headers};
@@ -63,7 +63,7 @@ impl Engine {
                 (said.after, vec![Bytes::from(said.frame)])
             }
             None => {
-                let frame = self.acks_of(id).or_else(|| self.interest_of(id));
+                let frame = self.acks_of(id).or_else(|| self.interest_of(id)).or_else(|| self.gap_of(id));
                 (Lsn(0), frame.map(|frame| vec![frame]).or_else(|| self.run_of(id))?)
             }
         };
@@ -118,6 +118,27 @@ impl Engine {
         Some(frame.into())
     }
 
+    /// What was taken out of a stream, where that comes next: the receiver must not wait for it.
+    fn gap_of(&mut self, id: SessionId) -> Option<Bytes> {
+        let session = self.sessions.get(id).filter(|s| s.phase == Phase::Established && s.opened)?;
+        let durable = self.commit.durable();
+        let gaps = session.cursors.iter().filter(|(_, cursor)| cursor.after <= durable);
+        let mut gaps = gaps.filter_map(|(stream, cursor)| {
+            let (count, said) = self.state.streams.get(stream)?.gap_at(cursor.next)?;
+            (said <= durable).then_some((*stream, *cursor, count))
+        });
+        let (stream, cursor, count) = gaps.next()?;
+        let first = cursor.next;
+        let session = self.sessions.get_mut(id)?;
+        session.cursors.insert(stream, SendCursor { next: first.plus(count), ..cursor });
+        let (node, mut frame) = (session.node(), Vec::new());
+        Body::Gap { stream, first, count }.append_to(&mut frame);
+        if let Some(node) = node {
+            self.events.push_back(Event::Note(Note::TakenOut { node, stream, first, count }));
+        }
+        Some(frame.into())
+    }
+
     /// The next run of the session's streams: what lies first in the log goes first, so that a peer of several
     /// streams gets everything in the order in which it was published.
     fn run_of(&mut self, id: SessionId) -> Option<Vec<Bytes>> {
@@ -156,7 +177,11 @@ impl Engine {
                 bound = bound.min(run.lsn);
                 continue;
             }
-            assert!(run.position == cursor.next, "stream {stream} has a hole at {}", cursor.next);
+            if run.position > cursor.next {
+                // The gap before it is said first, once its record is durable. Nothing overtakes what waits.
+                bound = bound.min(run.lsn);
+                continue;
+            }
             let next = NextRun { stream: *stream, lsn: run.lsn, count: run.count };
             match &mut best {
                 Some((_, first)) if first.lsn < next.lsn => bound = bound.min(next.lsn),

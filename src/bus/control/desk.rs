@@ -14,9 +14,9 @@ use crate::bus::inspect::{
     Chain, ChangeByHand, Counter, Damage, Filter, Found, InspectError, Passing, RecordReader, Soundness,
     Verification, changes_in, messages_in,
 };
-use crate::engine::listing::{Cursor, List, Page};
+use crate::engine::listing::{Cursor, List, Listed, Page, Remark};
 use crate::engine::request::Request;
-use crate::ids::{Lsn, LsnRange};
+use crate::ids::{Lsn, LsnRange, StreamId};
 use crate::io::mailbox::Mail;
 use crate::io::shared::Shared;
 use crate::limits::{CONTROL_LOOKS_AGAIN_MAX, LIST_MESSAGES_PER_PAGE};
@@ -240,35 +240,46 @@ impl Desk {
         who: &str,
         listener: &dyn Listener,
     ) -> Result<u64, NoAnswer> {
-        if hand.verb == VerbName::Retry && hand.place == Place::Incoming {
+        if hand.verb == VerbName::Retry && matches!(hand.place, Place::Incoming | Place::Outgoing) {
             return Ok(0);
         }
         let list = match hand.place {
             Place::Incoming => List::Incoming,
             Place::Parked => List::Parked,
             Place::DeadLetters => List::DeadLetters,
+            Place::Outgoing => List::Outgoing,
         };
         let (mut found, mut count, mut ranges) = (0, 0, Vec::new());
+        let mut stream = None;
         // What they say matters only to a filter.
         let asked = Asked { list, filter, limit, reads: *filter != Filter::default() };
-        self.walk(&asked, listener, |lsn, _| {
-            (found, ranges) = (found + 1, with(std::mem::take(&mut ranges), lsn));
+        self.walk(&asked, listener, |listed, _| {
+            if stream != stream_of(listed) {
+                count += self.do_to((hand, stream), &mut ranges, who)?;
+                stream = stream_of(listed);
+            }
+            (found, ranges) = (found + 1, with(std::mem::take(&mut ranges), listed.lsn));
             // However many they are, the engine is held up by a page of them at most.
             if found % LIST_MESSAGES_PER_PAGE as u64 == 0 {
-                count += self.do_to(hand, &mut ranges, who)?;
+                count += self.do_to((hand, stream), &mut ranges, who)?;
             }
             Ok(())
         })?;
-        Ok(count + self.do_to(hand, &mut ranges, who)?)
+        Ok(count + self.do_to((hand, stream), &mut ranges, who)?)
     }
 
-    fn do_to(&self, hand: Hand, ranges: &mut Vec<LsnRange>, who: &str) -> Result<u64, NoAnswer> {
+    fn do_to(
+        &self,
+        (hand, stream): (Hand, Option<StreamId>),
+        ranges: &mut Vec<LsnRange>,
+        who: &str,
+    ) -> Result<u64, NoAnswer> {
         let ranges = std::mem::take(ranges);
         if ranges.is_empty() {
             return Ok(0);
         }
         let (who, verb, place) = (who.to_owned(), hand.verb.into(), hand.place.into());
-        match self.shared.request_blocking(Request::Change { who, verb, place, ranges }) {
+        match self.shared.request_blocking(Request::Change { who, verb, place, stream, ranges }) {
             Ok(Ok(count)) => Ok(count),
             Ok(Err(_)) => Err(NoAnswer::Storage(self.shared.failure())),
             Err(_) => Err(NoAnswer::Closing),
@@ -280,7 +291,7 @@ impl Desk {
         &self,
         asked: &Asked<'_>,
         listener: &dyn Listener,
-        mut give: impl FnMut(Lsn, Option<Found>) -> Result<(), NoAnswer>,
+        mut give: impl FnMut(&Listed, Option<Found>) -> Result<(), NoAnswer>,
     ) -> Result<(), NoAnswer> {
         let mut reader = RecordReader::new(self.directory.clone());
         let (mut from, mut left, mut looks) = (Some(Cursor::default()), asked.limit, 0);
@@ -304,9 +315,9 @@ impl Desk {
                 match found {
                     Ok(found) => {
                         looks = 0;
-                        let is_wanted = found.as_ref().is_none_or(|f| asked.filter.admits(&f.message));
+                        let is_wanted = found.as_ref().is_none_or(|f| f.is_admitted_by(asked.filter));
                         if left > 0 && is_wanted {
-                            give(listed.lsn, found)?;
+                            give(&listed, found)?;
                             left -= 1;
                         }
                     }
@@ -329,6 +340,14 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         self.shared.post(mail(reply));
         answer.blocking_recv().map_err(|_| NoAnswer::Closing)
+    }
+}
+
+/// The stream on which a message is owed.
+fn stream_of(listed: &Listed) -> Option<StreamId> {
+    match &listed.remark {
+        Remark::Owed { stream, .. } => Some(*stream),
+        _ => None,
     }
 }
 

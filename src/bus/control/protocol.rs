@@ -6,7 +6,7 @@ use crate::bus::Status;
 use crate::bus::administrator::Place;
 use crate::bus::inspect::{ChangeByHand, Filter, Said, Verification};
 use crate::engine::listing::List;
-use crate::format::control::{InboxPlace, Verb};
+use crate::format::control::{self, Verb};
 
 /// The version of all this. A request of another one is refused.
 pub(in crate::bus) const VERSION: u32 = 1;
@@ -68,12 +68,13 @@ impl From<VerbName> for Verb {
     }
 }
 
-impl From<Place> for InboxPlace {
-    fn from(place: Place) -> InboxPlace {
+impl From<Place> for control::Place {
+    fn from(place: Place) -> control::Place {
         match place {
-            Place::Incoming => InboxPlace::Incoming,
-            Place::Parked => InboxPlace::Parked,
-            Place::DeadLetters => InboxPlace::Dead,
+            Place::Incoming => control::Place::Incoming,
+            Place::Parked => control::Place::Parked,
+            Place::DeadLetters => control::Place::Dead,
+            Place::Outgoing => control::Place::Outgoing,
         }
     }
 }

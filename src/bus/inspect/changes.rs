@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::found::time_of;
 use crate::bus::administrator::Place;
-use crate::format::control::{Change, Control, InboxPlace, Verb};
+use crate::format::control::{self, Change, Control, Verb};
 use crate::format::record::{RecordKind, Records};
 
 /// A change by hand that a log still holds: see [`Administrator`](crate::Administrator).
@@ -20,6 +20,9 @@ pub struct ChangeByHand {
     pub deed: Deed,
     /// Where the messages were.
     pub place: Place,
+    /// Of those that were owed: on which stream.
+    #[serde(default)]
+    pub stream: Option<u64>,
     /// Their records: the first and the last of each stretch. Those that had got elsewhere by then were left alone.
     pub records: Vec<(u64, u64)>,
 }
@@ -30,7 +33,7 @@ pub struct ChangeByHand {
 pub enum Deed {
     /// They were to be handled again.
     Retried,
-    /// They were taken out of the inbox.
+    /// They were taken out of the inbox, or of what was owed.
     Removed,
 }
 
@@ -41,12 +44,14 @@ impl From<Change> for ChangeByHand {
             Verb::Remove => Deed::Removed,
         };
         let place = match change.place {
-            InboxPlace::Incoming => Place::Incoming,
-            InboxPlace::Parked => Place::Parked,
-            InboxPlace::Dead => Place::DeadLetters,
+            control::Place::Incoming => Place::Incoming,
+            control::Place::Parked => Place::Parked,
+            control::Place::Dead => Place::DeadLetters,
+            control::Place::Outgoing => Place::Outgoing,
         };
         let records = change.ranges.iter().map(|range| (range.first.0, range.end().0 - 1)).collect();
-        ChangeByHand { at: time_of(change.at), who: change.who, deed, place, records }
+        let (at, stream) = (time_of(change.at), change.stream.map(|stream| stream.0));
+        ChangeByHand { at, who: change.who, deed, place, stream, records }
     }
 }
 

@@ -32,6 +32,17 @@ pub(in crate::bus) struct Found {
 }
 
 impl Found {
+    /// Whether a filter wants it.
+    pub fn is_admitted_by(&self, filter: &Filter) -> bool {
+        let is_for = || match &self.said {
+            Said::Owed { node, address, .. } => {
+                filter.destinations.iter().any(|to| to == address || Some(to) == node.as_ref())
+            }
+            _ => false,
+        };
+        filter.admits(&self.message) && (filter.destinations.is_empty() || is_for())
+    }
+
     pub(super) fn into_key(self) -> Key {
         let places = if let Said::Places(places) = self.said { places } else { Vec::new() };
         Key { id: self.message.id(), places }
@@ -117,6 +128,9 @@ pub struct Filter {
     /// Those of these ids; all if there are none.
     #[serde(default, with = "ids")]
     pub ids: Vec<MessageId>,
+    /// Those that are owed to one of these, each an address or the id of a node; all if there are none.
+    #[serde(default)]
+    pub destinations: Vec<String>,
     /// Those that were published before that moment, by their publisher's clock.
     #[serde(default)]
     pub published_before: Option<SystemTime>,
@@ -129,7 +143,7 @@ impl Filter {
         self.published_before = Some(time_of(Wall(clock::now().wall.0.saturating_sub(age))));
     }
 
-    /// Whether a message is wanted.
+    /// Whether a message is wanted, whoever it may be owed to.
     #[must_use]
     pub fn admits(&self, message: &Envelope) -> bool {
         let has_topic = || message.topics().any(|topic| self.topics.iter().any(|wanted| wanted == topic));

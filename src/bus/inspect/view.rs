@@ -116,7 +116,7 @@ impl View {
             Kind::Snapshot(snapshot) => {
                 let filter = filter.clone();
                 let wanted = move |found: &Result<Found, _>| {
-                    found.as_ref().map_or(true, |found: &Found| filter.admits(&found.message))
+                    found.as_ref().map_or(true, |found: &Found| found.is_admitted_by(&filter))
                 };
                 Ok(Box::new(snapshot.found(list).filter(wanted).take(most)))
             }

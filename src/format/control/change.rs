@@ -2,26 +2,28 @@
 
 use super::list::{put_ranges, ranges};
 use crate::format::body::{BodyDefect, BodyReader, BodyWriter};
-use crate::ids::LsnRange;
+use crate::ids::{LsnRange, StreamId};
 use crate::time::Wall;
 
-/// Where in the inbox a message is.
+/// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum InboxPlace {
-    /// It waits for a handler.
+pub enum Place {
+    /// It is in the inbox, and waits for a handler.
     Incoming = 0,
     /// It has no handler.
     Parked = 1,
     /// A handler gave it up.
     Dead = 2,
+    /// It is owed to others.
+    Outgoing = 3,
 }
 
-/// What is done with messages of the inbox.
+/// What is done with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// They are given to their handlers again, as if those had never given up.
     Retry = 0,
-    /// They are taken out.
+    /// They are taken out: of the inbox, or of what is owed.
     Remove = 1,
 }
 
@@ -35,13 +37,18 @@ pub struct Change {
     /// What is done.
     pub verb: Verb,
     /// With messages that are there. One that has got elsewhere meanwhile is left alone.
-    pub place: InboxPlace,
+    pub place: Place,
+    /// Of those that are owed: only on this stream. Without it, and of all others, wherever they are.
+    pub stream: Option<StreamId>,
     /// Their records.
     pub ranges: Vec<LsnRange>,
 }
 
 pub(super) fn put_change(out: &mut BodyWriter, change: &Change) {
     out.u64(change.at.0).text(&change.who).u8(change.verb as u8).u8(change.place as u8);
+    if change.place == Place::Outgoing {
+        out.u64(change.stream.unwrap_or(StreamId::LOCAL).0);
+    }
     put_ranges(out, &change.ranges);
 }
 
@@ -53,10 +60,13 @@ pub(super) fn change(reader: &mut BodyReader<'_>) -> Result<Change, BodyDefect> 
         _ => return Err(BodyDefect::Value("verb")),
     };
     let place = match reader.u8()? {
-        0 => InboxPlace::Incoming,
-        1 => InboxPlace::Parked,
-        2 => InboxPlace::Dead,
+        0 => Place::Incoming,
+        1 => Place::Parked,
+        2 => Place::Dead,
+        3 => Place::Outgoing,
         _ => return Err(BodyDefect::Value("place")),
     };
-    Ok(Change { at, who, verb, place, ranges: ranges(reader)? })
+    let stream = if place == Place::Outgoing { StreamId(reader.u64()?) } else { StreamId::LOCAL };
+    let stream = Some(stream).filter(|stream| *stream != StreamId::LOCAL);
+    Ok(Change { at, who, verb, place, stream, ranges: ranges(reader)? })
 }

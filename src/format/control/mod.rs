@@ -15,7 +15,7 @@ mod stream_owner;
 
 pub use accepted::Accepted;
 pub use carried::Carried;
-pub use change::{Change, InboxPlace, Verb};
+pub use change::{Change, Place, Verb};
 pub use intent_state::IntentState;
 pub use peer::PeerRecord;
 pub use stream_owner::StreamOwner;
@@ -69,7 +69,7 @@ pub enum Control {
     },
     /// No handler wants these inbox records.
     Parked(Vec<LsnRange>),
-    /// Somebody changed by hand what is in the inbox.
+    /// Somebody changed by hand what is in the inbox, or what is owed.
     Administered(Change),
     /// Who this node is. The log's first record, and that of each life.
     Node {
@@ -139,7 +139,8 @@ pub enum Control {
         stream: StreamId,
         /// The last position accepted.
         accepted: Position,
-        /// Positions that will never come, because one side lost its data.
+        /// Positions that will never come, because one side lost its data, or somebody took
+        /// them out at the publisher.
         lost: u64,
         /// Whether the peer said that nothing follows.
         ended: bool,
@@ -271,7 +272,16 @@ mod tests {
                 at: Wall(1),
                 who: "zoe".into(),
                 verb: Verb::Remove,
-                place: InboxPlace::Dead,
+                place: Place::Dead,
+                stream: None,
+                ranges: vec![range],
+            }),
+            Control::Administered(Change {
+                at: Wall(1),
+                who: "zoe".into(),
+                verb: Verb::Remove,
+                place: Place::Outgoing,
+                stream: Some(StreamId(7)),
                 ranges: vec![range],
             }),
             Control::Node { id: NodeId(1), incarnation: Incarnation(2), created: Wall(3) },

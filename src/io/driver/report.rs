@@ -81,9 +81,15 @@ fn tell(note: &Note) {
             tracing::warn!(address, %node, "another node answers at this address than before; nothing is sent there");
         }
         Note::Gap { node, is_ours, stream, first, count } => {
-            let lost_by = if *is_ours { "the peer" } else { "this node" };
-            let what = "messages are lost: one side went back to an older state";
-            tracing::error!(%node, lost_by, %stream, %first, count, "{what}");
+            let what = if *is_ours {
+                "the peer lost messages: it went back to an older state"
+            } else {
+                "messages do not come: this node went back to an older state, or somebody took them out at the peer"
+            };
+            tracing::error!(%node, %stream, %first, count, "{what}");
+        }
+        Note::TakenOut { node, stream, first, count } => {
+            tracing::warn!(%node, %stream, %first, count, "the peer is told that messages were taken out");
         }
     }
 }
