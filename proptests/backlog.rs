@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use resolute::{Bus, Envelope};
+use resolute::limits::SEGMENT_BYTES_MIN;
+use resolute::{Bus, Envelope, Error};
 
 use crate::scene::{
     Seen, alone, builder, close, drained, free_port, open, resident_bytes, status, subscribe, until, within,
@@ -206,4 +207,50 @@ async fn an_inbox_that_is_full_makes_the_publisher_wait_and_loses_nothing() {
     close(&email).await;
     close(&web).await;
     drop(within("serve", serving).await);
+}
+
+// What waits for one that is away may take so much of the disk and no more, and nothing of it is given up for what comes later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_its_quota_a_node_refuses_what_is_published_until_something_is_delivered() {
+    let (directory, web_port, email_port) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+    let web_directory = directory.path().join("web");
+    let seen = Seen::default();
+    let web = open(builder(&web_directory, web_port).disk_bytes(4 * SEGMENT_BYTES_MIN)).await;
+    let open_email = || {
+        let email = builder(directory.path().join("email"), email_port).concurrency(1);
+        open(email.every("a", numbers(&seen)))
+    };
+    let email = open_email().await;
+    subscribe(&email, web.address(), "a").await;
+    close(&email).await;
+    let mut count = 0;
+    let refused = loop {
+        match within("publish", web.publish("a", payload(count))).await {
+            Ok(receipt) => assert_eq!(receipt.routed, 1),
+            Err(error) => break error,
+        }
+        count += 1;
+    };
+    assert!(matches!(refused, Error::DiskQuota) && refused.is_retryable(), "{refused:?}");
+    let now = status(&web).await;
+    assert!(now.disk_full && now.disk_quota_reached && now.segments == 4, "{now:?}");
+    assert_eq!(now.outgoing, count as u64);
+    // But for the ends of segments and the reserve.
+    assert!((count * PAYLOAD_BYTES) as u64 > 5 * SEGMENT_BYTES_MIN / 2, "{count}");
+    // Two files more wait to become segments.
+    assert!(log_files(&web_directory) <= 4 + 2);
+    let email = open_email().await;
+    let serving = tokio::spawn(email.serve());
+    seen.reaches(count).await;
+    // When it has gone out, publishing goes on by itself.
+    until("room", async || web.publish("a", payload(count)).await.is_ok()).await;
+    seen.reaches(count + 1).await;
+    assert_eq!(seen.all(), in_order(count + 1));
+    let now = status(&web).await;
+    assert!(!now.disk_full && !now.disk_quota_reached, "{now:?}");
+    close(&email).await;
+    close(&web).await;
+    drop(within("serve", serving).await);
+    let refused = builder(&web_directory, web_port).disk_bytes(4 * SEGMENT_BYTES_MIN - 1).open().await;
+    assert!(matches!(refused, Err(Error::Option { .. })), "{refused:?}");
 }

@@ -511,6 +511,8 @@ fn constants() -> Vec<(&'static str, f64)> {
         RESUBMISSIONS_MAX,
         DISK_FULL_RETRY_MS,
         RESERVE_FRACTION,
+        DISK_BYTES_DEFAULT,
+        DISK_SEGMENTS_MIN,
         PREWRITE_PIECE_BYTES,
         PREWRITE_PACE_BYTES_PER_SECOND,
         DISPATCH_MESSAGES_MAX,

@@ -309,6 +309,12 @@ pub const DISPATCH_BYTES_MAX: usize = 4 << 20;
 /// Handlers that run at once, unless the options say otherwise.
 pub const CONCURRENCY_DEFAULT: usize = 64;
 
+/// Bytes that the segments of a node's log may take of the disk, unless the options say otherwise.
+pub const DISK_BYTES_DEFAULT: u64 = 64 << 30;
+
+/// Segments that must fit in what a node's log may take of the disk: one that is written, one that is freed, and what lies between.
+pub const DISK_SEGMENTS_MIN: u64 = 4;
+
 /// Bytes that the inbox may hold before peers get no more credit, unless the options say otherwise.
 pub const INBOX_BYTES_DEFAULT: u64 = 4 << 30;
 
@@ -354,6 +360,11 @@ const _: () = assert!(
 const _: () = assert!(
     INTEREST_BYTES_MAX as u64 + PEER_BYTES <= SEGMENT_BYTES_MIN / CHECKPOINT_FRACTION,
     "what one peer may want must fit the smallest segment"
+);
+const _: () = assert!(DISK_SEGMENTS_MIN * SEGMENT_BYTES_MAX <= DISK_BYTES_DEFAULT);
+const _: () = assert!(
+    DISK_SEGMENTS_MIN >= CARRY_SEGMENTS_MIN as u64,
+    "what is wanted still must be carried before the limit"
 );
 const _: () = assert!(SEGMENT_BYTES_MIN >= 4 * BATCH_BYTES_MAX as u64);
 const _: () = assert!(DESCRIPTORS_KEPT >= OPEN_SEGMENTS_MAX as u64 + SPARES_MAX as u64 + 32);

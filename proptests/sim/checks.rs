@@ -1,10 +1,12 @@
 //! What must hold at every step, and what must hold when all is quiet.
 
+use std::collections::BTreeSet;
+
 use resolute::engine::effect::{Dispatch, Transmit};
 use resolute::engine::inbox::HandlerState;
 use resolute::engine::session::Phase;
 use resolute::engine::state::State;
-use resolute::format::control::{Place, StreamOwner};
+use resolute::format::control::{IntentState, Place, StreamOwner};
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::record::Records;
 use resolute::ids::{Lsn, NodeId, PeerSlot, StreamId};
@@ -134,6 +136,22 @@ fn control(log: Option<(&super::model::Log, Lsn)>, up: &Up, peer: Option<PeerSlo
             assert!(
                 !durable(up).streams.contains_key(stream),
                 "the end of a stream that a crash brings back"
+            );
+        }
+        Body::Interest { topics, .. } => {
+            let state = durable(up);
+            let intents = state.addresses_of(peer.unwrap()).flat_map(|(_, known)| &known.intents);
+            let is_wanted =
+                |state: &IntentState| matches!(state, IntentState::Wanted | IntentState::Confirmed);
+            let wanted: BTreeSet<&String> =
+                intents.filter(|(_, state)| is_wanted(state)).map(|(t, _)| t).collect();
+            assert_eq!(topics.iter().collect::<BTreeSet<_>>(), wanted, "a wish that a crash takes back");
+        }
+        Body::Gap { stream, first, count } => {
+            let owed = durable(up).streams.get(stream).and_then(|stream| stream.at(*first));
+            assert!(
+                owed.is_none_or(|run| run.position >= first.plus(*count)),
+                "a gap of {count} at {first} of stream {stream}, which a crash fills again"
             );
         }
         _ => {}

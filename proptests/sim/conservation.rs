@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use resolute::engine::effect::{Dispatch, RequestId};
+use resolute::engine::effect::{Dispatch, Outcomes, RequestId};
 use resolute::engine::request::Request;
 use resolute::engine::state::State;
 use resolute::format::control::{IntentState, Place, StreamOwner, Verb};
@@ -143,16 +143,36 @@ pub struct Called {
     /// Of each publisher, its last message that was handed over for the first time.
     last: BTreeMap<(NodeId, Incarnation), Lsn>,
     all: BTreeSet<Lsn>,
+    /// With handlers now.
+    out: BTreeSet<Lsn>,
+    /// Its handlers have succeeded.
+    handled: BTreeSet<Lsn>,
 }
 
 impl Called {
-    /// Messages of one publisher are handed over in their order; only those come again, in any, that were called before.
+    /// What became of some, in the serving in which they were handed over.
+    pub fn report(&mut self, outcomes: &Outcomes) {
+        let every = |ranges: &[LsnRange]| {
+            let each = |range: &LsnRange| range.first.0..range.end().0;
+            ranges.iter().flat_map(each).map(Lsn).collect::<Vec<_>>()
+        };
+        let handled = every(&outcomes.handled);
+        let mixed = outcomes.mixed.iter().map(|outcome| outcome.lsn);
+        let back = every(&outcomes.parked).into_iter().chain(outcomes.returned.iter().copied()).chain(mixed);
+        back.chain(handled.iter().copied()).for_each(|lsn| assert!(self.out.remove(&lsn)));
+        self.handled.extend(handled);
+    }
+
+    /// Messages of one publisher are handed over in their order; only those come again, in any, that were called before. None
+    /// comes while it is with its handlers, or once they have succeeded.
     pub fn check(&mut self, model: &Model, serving: u32, own: NodeId, dispatch: &Dispatch) {
         if self.serving != serving {
             *self = Called { serving, ..Called::default() };
         }
         let log = &model.logs[&own];
         for lsn in (0..dispatch.range.count).map(|index| dispatch.range.first.plus(index)) {
+            assert!(self.out.insert(lsn), "{own} calls handlers with {lsn}, which they have");
+            assert!(!self.handled.contains(&lsn), "{own} calls handlers with {lsn}, which they handled");
             if !self.all.insert(lsn) || dispatch.progress.is_some() || log.retried.contains(&lsn) {
                 continue;
             }
@@ -216,8 +236,29 @@ mod tests {
         let model = two(&[(Lsn(1), true), (Lsn(5), true), (Lsn(3), false), (Lsn(6), true)]);
         let mut called = Called::default();
         call(&mut called, &model, 1, 1, 4);
+        called.report(&Outcomes { returned: vec![Lsn(2)], ..Outcomes::default() });
         call(&mut called, &model, 1, 2, 1);
         call(&mut called, &model, 2, 1, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "which they have")]
+    fn a_message_that_comes_while_handlers_have_it_is_noticed() {
+        let model = two(&[(Lsn(1), true), (Lsn(5), true)]);
+        let mut called = Called::default();
+        call(&mut called, &model, 1, 1, 2);
+        call(&mut called, &model, 1, 2, 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "which they handled")]
+    fn a_message_that_comes_again_though_it_was_handled_is_noticed() {
+        let model = two(&[(Lsn(1), true), (Lsn(5), true)]);
+        let mut called = Called::default();
+        call(&mut called, &model, 1, 1, 2);
+        let handled = vec![LsnRange { first: Lsn(1), count: 2 }];
+        called.report(&Outcomes { handled, ..Outcomes::default() });
+        call(&mut called, &model, 1, 2, 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! A seed gives one history: `SIM_NOTES=1` prints what the nodes report in it.
 
+mod carrying;
 mod checks;
 mod conservation;
 mod crash_images;

@@ -389,6 +389,7 @@ impl World {
                             *log.failures.entry((*lsn, name.clone())).or_default() += 1;
                         }
                     }
+                    up.called.report(&outcomes);
                     up.engine.handle_outcomes(now, outcomes);
                     self.turn(node);
                 }

@@ -100,6 +100,8 @@ impl Administrator {
             retry: Retry::default(),
             segment_bytes: newest.len().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             inbox_bytes_max: INBOX_BYTES_DEFAULT,
+            // Whoever makes room is not kept from it.
+            disk_bytes_max: u64::MAX,
             is_alone: true,
         };
         let node = open_blocking(options).map_err(Error::from)?;

@@ -12,8 +12,8 @@ use crate::engine::config::Retry;
 use crate::io::address::Address;
 use crate::io::node::{NodeOptions, open};
 use crate::limits::{
-    ADDRESS_BYTES_MAX, BLOCK_BYTES, CONCURRENCY_DEFAULT, CREDIT_BYTES, INBOX_BYTES_DEFAULT, NAME_BYTES_MAX,
-    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    ADDRESS_BYTES_MAX, BLOCK_BYTES, CONCURRENCY_DEFAULT, CREDIT_BYTES, DISK_BYTES_DEFAULT, DISK_SEGMENTS_MIN,
+    INBOX_BYTES_DEFAULT, NAME_BYTES_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 
 /// A node that is being configured. Everything has a default; [`Builder::open`] checks it all.
@@ -29,6 +29,7 @@ pub struct Builder {
     timeout: Option<Duration>,
     segment_bytes: u64,
     inbox_bytes_max: u64,
+    disk_bytes_max: u64,
     handlers: Vec<(Registration, bool)>,
 }
 
@@ -44,6 +45,7 @@ impl Builder {
             timeout: Some(Duration::from_secs(60)),
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             inbox_bytes_max: INBOX_BYTES_DEFAULT,
+            disk_bytes_max: DISK_BYTES_DEFAULT,
             handlers: Vec::new(),
         }
     }
@@ -100,6 +102,14 @@ impl Builder {
     /// 4 GiB.
     pub fn inbox_bytes(mut self, bytes: u64) -> Builder {
         self.inbox_bytes_max = bytes;
+        self
+    }
+
+    /// Bytes of the disk that the segments of the log may take together: at least four segments. Default: 64 GiB. Up to two spare
+    /// files come beside it, which wait to become segments. Where it is reached, publishing ends with [`Error::DiskQuota`] and peers
+    /// must wait; what is there is delivered and handled, and when a segment is free, all goes on.
+    pub fn disk_bytes(mut self, bytes: u64) -> Builder {
+        self.disk_bytes_max = bytes;
         self
     }
 
@@ -178,6 +188,7 @@ impl Builder {
             retry: self.retry,
             segment_bytes: self.segment_bytes,
             inbox_bytes_max: self.inbox_bytes_max,
+            disk_bytes_max: self.disk_bytes_max,
             is_alone: false,
         };
         let handlers = self.handlers.into_iter().map(|(registration, _)| registration).collect();
@@ -201,6 +212,7 @@ impl Builder {
             ("concurrency", self.concurrency as u64, 1, 65_536),
             ("segment_bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             ("inbox_bytes", self.inbox_bytes_max, CREDIT_BYTES, u64::MAX),
+            ("disk_bytes", self.disk_bytes_max, DISK_SEGMENTS_MIN * self.segment_bytes, u64::MAX),
             ("retry.initial_ms", self.retry.initial_ms, 1, 86_400_000),
             ("retry.max_ms", self.retry.max_ms, self.retry.initial_ms, 30 * 86_400_000),
             ("retry.attempts_max", u64::from(self.retry.attempts_max), 1, u64::from(u32::MAX)),

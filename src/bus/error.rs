@@ -82,6 +82,12 @@ pub enum Error {
         "the disk has no room for another segment of the log: free some, or wait until messages are delivered"
     )]
     DiskFull,
+    /// The log has as much of the disk as it may take: see [`Builder::disk_bytes`](crate::Builder::disk_bytes). Nothing was stored; what is
+    /// there is still delivered, and makes room.
+    #[error(
+        "the log has as much of the disk as it may take: wait until messages are delivered, or allow it more"
+    )]
+    DiskQuota,
     /// Nothing is known of that address.
     #[error("nothing is known of that address")]
     UnknownAddress,
@@ -161,7 +167,7 @@ impl Error {
             | Error::NoRoomBetween
             | Error::SegmentsTooSmall => ErrorClass::Invalid,
             Error::UnknownAddress => ErrorClass::NotFound,
-            Error::DiskFull => ErrorClass::DiskFull,
+            Error::DiskFull | Error::DiskQuota => ErrorClass::DiskFull,
             Error::Open(error) | Error::OpenStore(error) => class_of_opening(error),
             _ => ErrorClass::Other,
         }
@@ -170,7 +176,7 @@ impl Error {
     /// Whether the same call may succeed later without anyone changing it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Full | Error::DiskFull)
+        matches!(self, Error::Full | Error::DiskFull | Error::DiskQuota)
     }
 
     pub(super) fn of_refusal(refusal: Refusal, shared: &Shared) -> Error {
@@ -185,6 +191,7 @@ impl Error {
     pub(super) fn of_gate(gate: Gate, shared: &Shared) -> Error {
         match gate {
             Gate::DiskFull => Error::DiskFull,
+            Gate::DiskQuota => Error::DiskQuota,
             Gate::Open | Gate::Pause => Error::Full,
             Gate::Failed | Gate::Closed => Error::ended(shared),
         }

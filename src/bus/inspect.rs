@@ -171,6 +171,7 @@ fn status(directory: &Directory, state: &State, recovered: &Recovered) -> Status
         registration: "the node is not running".to_owned(),
         recovery: describe(recovered),
         disk_full: false,
+        disk_quota_reached: false,
         failure: None,
     })
 }

@@ -88,6 +88,9 @@ pub struct Status {
     pub recovery: String,
     /// Whether the disk has no room for another segment.
     pub disk_full: bool,
+    /// Whether that is because the log has as much of the disk as it may take.
+    #[serde(default)]
+    pub disk_quota_reached: bool,
     /// Why the log can no longer be written, if it cannot.
     pub failure: Option<String>,
 }
@@ -167,6 +170,7 @@ impl From<NodeStatus> for Status {
             registration: of.registration,
             recovery: of.recovery,
             disk_full: of.disk_full,
+            disk_quota_reached: of.disk_quota_reached,
             failure: of.failure,
         }
     }

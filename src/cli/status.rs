@@ -52,6 +52,7 @@ fn object(status: &Status, snapshot: Option<&Snapshot>) -> Value {
         "written_bytes": live(json!(status.written_bytes)),
         "registration": live(json!(status.registration)),
         "disk_full": live(json!(status.disk_full)),
+        "disk_quota_reached": live(json!(status.disk_quota_reached)),
         "failure": status.failure,
         "local_topics": status.local_topics,
         "destinations": status.destinations.iter().map(|of| destination(of, is_running)).collect::<Vec<_>>(),
@@ -139,7 +140,13 @@ fn rows(status: &Status, is_running: bool) -> Vec<(&'static str, String)> {
         rows.push(("at handlers", status.in_handlers.to_string()));
         rows.push(("flushes", format!("{} since the log was made", status.flushes)));
     }
-    if status.disk_full {
+    if status.disk_quota_reached {
+        rows.push((
+            "disk",
+            "the log has as much of it as it may take: nothing is accepted before some of it is freed"
+                .to_owned(),
+        ));
+    } else if status.disk_full {
         rows.push(("disk", "full: nothing is accepted before there is room again".to_owned()));
     }
     rows.extend(status.failure.iter().map(|failure| ("failed", failure.clone())));

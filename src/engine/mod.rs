@@ -137,6 +137,8 @@ pub struct Engine {
     /// Whether the batch that is being filled holds something of the engine's that is not applied yet.
     has_unapplied: bool,
     done: VecDeque<(Lsn, RequestId)>,
+    /// The last record behind which wishes at addresses, or who answers there, were others than before.
+    wishes_at: Lsn,
     unspoken: VecDeque<Unspoken>,
     /// How far runs were staged, where that is not applied yet.
     staged: BTreeMap<(PeerSlot, StreamId), Position>,
@@ -215,6 +217,7 @@ impl Engine {
             parked: LsnSet::default(),
             has_unapplied: false,
             done: VecDeque::new(),
+            wishes_at: Lsn(0),
             unspoken: VecDeque::new(),
             staged: BTreeMap::new(),
             staged_of: VecDeque::new(),

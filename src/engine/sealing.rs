@@ -26,6 +26,12 @@ impl Engine {
         self.segments.is_in_reserve()
     }
 
+    /// Whether that is because the log has as much of the disk as it may take.
+    #[must_use]
+    pub fn is_at_quota(&self) -> bool {
+        self.is_disk_full() && self.segments.is_at_limit()
+    }
+
     /// Whether this segment is full and the next one is not there: what is staged now is not written before it is, and if the
     /// disk has no room, never.
     #[must_use]
@@ -134,7 +140,10 @@ impl Engine {
                     self.refresh_cursors();
                     refresh = true;
                 }
-                Applied::Addresses => refresh = true,
+                Applied::Addresses => {
+                    self.wishes_at = self.last_applied();
+                    refresh = true;
+                }
                 Applied::Inbox(range) => self.dispatch.came_late(range),
                 Applied::Retried(range) => self.dispatch.retried(range),
                 Applied::Administered(count) => self.requests.administered(count),

@@ -63,8 +63,10 @@ impl Engine {
                 (said.after, vec![Bytes::from(said.frame)])
             }
             None => {
-                let frame = self.acks_of(id).or_else(|| self.interest_of(id)).or_else(|| self.gap_of(id));
-                (Lsn(0), frame.map(|frame| vec![frame]).or_else(|| self.run_of(id))?)
+                let frame = self.acks_of(id).map(|frame| (Lsn(0), frame));
+                let frame = frame.or_else(|| self.interest_of(id)).or_else(|| self.gap_of(id));
+                let frame = frame.map(|(after, frame)| (after, vec![frame]));
+                frame.or_else(|| Some((Lsn(0), self.run_of(id)?)))?
             }
         };
         let session = self.sessions.get_mut(id)?;
@@ -100,11 +102,16 @@ impl Engine {
         has_room.then_some(accepted_bytes + CREDIT_BYTES)
     }
 
-    /// All that we want of the peer.
-    fn interest_of(&mut self, id: SessionId) -> Option<Bytes> {
-        let Engine { state, sessions, .. } = self;
+    /// All that we want of the peer, once it is so after a crash too: who said that it wants something no longer, and then wants it
+    /// still, would go without what was published meanwhile.
+    fn interest_of(&mut self, id: SessionId) -> Option<(Lsn, Bytes)> {
+        let Engine { state, sessions, commit, wishes_at: after, .. } = self;
+        let after = *after;
         let session =
             sessions.get_mut(id).filter(|s| s.phase == Phase::Established && s.opened && s.interest_due)?;
+        if after > commit.durable() {
+            return None;
+        }
         let slot = session.peer?;
         session.interest_due = false;
         session.interest_generation += 1;
@@ -115,19 +122,19 @@ impl Engine {
         let mut frame = Vec::new();
         let topics = topics.into_iter().collect();
         Body::Interest { generation: session.interest_generation, topics }.append_to(&mut frame);
-        Some(frame.into())
+        Some((after, frame.into()))
     }
 
     /// What was taken out of a stream, where that comes next: the receiver must not wait for it.
-    fn gap_of(&mut self, id: SessionId) -> Option<Bytes> {
+    fn gap_of(&mut self, id: SessionId) -> Option<(Lsn, Bytes)> {
         let session = self.sessions.get(id).filter(|s| s.phase == Phase::Established && s.opened)?;
         let durable = self.commit.durable();
         let gaps = session.cursors.iter().filter(|(_, cursor)| cursor.after <= durable);
         let mut gaps = gaps.filter_map(|(stream, cursor)| {
             let (count, said) = self.state.streams.get(stream)?.gap_at(cursor.next)?;
-            (said <= durable).then_some((*stream, *cursor, count))
+            (said <= durable).then_some((*stream, *cursor, count, said))
         });
-        let (stream, cursor, count) = gaps.next()?;
+        let (stream, cursor, count, said) = gaps.next()?;
         let first = cursor.next;
         let session = self.sessions.get_mut(id)?;
         session.cursors.insert(stream, SendCursor { next: first.plus(count), ..cursor });
@@ -136,7 +143,7 @@ impl Engine {
         if let Some(node) = node {
             self.events.push_back(Event::Note(Note::TakenOut { node, stream, first, count }));
         }
-        Some(frame.into())
+        Some((said, frame.into()))
     }
 
     /// The next run of the session's streams: what lies first in the log goes first, so that a peer of several

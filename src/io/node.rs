@@ -57,6 +57,8 @@ pub struct NodeOptions {
     pub segment_bytes: u64,
     /// Bytes that the inbox may hold before peers wait.
     pub inbox_bytes_max: u64,
+    /// Bytes that the segments of the log may take of the disk.
+    pub disk_bytes_max: u64,
     /// It speaks to no peer and keeps its name and address: somebody changes something in it, and closes it again.
     pub is_alone: bool,
 }
@@ -278,7 +280,8 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
         prewriter: &prewriter,
         mail: &mail,
     };
-    let (segments, files) = opening.segments(&recovered)?;
+    let (mut segments, files) = opening.segments(&recovered)?;
+    segments.limit_to(options.disk_bytes_max);
     let engine = engine(options, state, &recovered, segments, &advertised, &bound)?;
     let pool = BufferPool::new();
     let next = recovered.tail.next_lsn.max(Lsn(1));

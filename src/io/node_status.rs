@@ -29,6 +29,8 @@ pub struct NodeStatus {
     pub recovery: String,
     /// Whether the disk has no room for another segment: publishing is refused.
     pub disk_full: bool,
+    /// Whether that is because the log has as much of the disk as it may take.
+    pub disk_quota_reached: bool,
     /// Why the log can no longer be written, if it cannot.
     pub failure: Option<String>,
 }

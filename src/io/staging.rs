@@ -29,6 +29,8 @@ pub enum Gate {
     Pause,
     /// The disk has no room for another segment.
     DiskFull,
+    /// Another segment would be more of the disk than the node may take.
+    DiskQuota,
     /// The log can no longer be written.
     Failed,
     /// The node is closing.

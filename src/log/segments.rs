@@ -30,6 +30,8 @@ enum Next {
 #[derive(Clone, Debug)]
 pub struct Segments {
     segment_bytes: u64,
+    /// Bytes that all of them may have together.
+    bytes_max: u64,
     segments: VecDeque<Segment>,
     /// Bytes of the file that is written: those of an older one may be others.
     active_bytes: u64,
@@ -48,6 +50,7 @@ impl Segments {
         assert!(!segments.is_empty() && segments.is_sorted_by_key(|s| s.number) && offset <= active_bytes);
         Segments {
             segment_bytes,
+            bytes_max: u64::MAX,
             segments: segments.into(),
             active_bytes,
             offset,
@@ -76,6 +79,17 @@ impl Segments {
         (segments, Some(begun))
     }
 
+    /// All segments together may have so many bytes from here on: there is no room for one more that goes beyond it.
+    pub fn limit_to(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// Whether one more segment would go beyond what all may have.
+    #[must_use]
+    pub fn is_at_limit(&self) -> bool {
+        (self.count() as u64 + 1).saturating_mul(self.segment_bytes) > self.bytes_max
+    }
+
     /// Bytes left in the segment that is written.
     #[must_use]
     pub fn room(&self) -> u64 {
@@ -100,7 +114,7 @@ impl Segments {
         self.room() < BATCH_BYTES_MAX as u64
     }
 
-    /// Whether there is no room on the disk for a next segment, and what is left of this one is kept for what frees
+    /// Whether there is no room on the disk for a next segment, or it may not be taken, and what is left of this one is kept for what frees
     /// the log: marks and cursors, not messages.
     #[must_use]
     pub fn is_in_reserve(&self) -> bool {
@@ -158,7 +172,7 @@ impl Segments {
         self.next == Next::Ready
     }
 
-    /// Whether the disk has no room for the next segment.
+    /// Whether the disk has no room for the next segment, or no more of it may be taken.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         self.next == Next::DiskFull
@@ -167,6 +181,11 @@ impl Segments {
     /// The segment whose file is to be prepared now, if one is.
     pub fn poll_prepare(&mut self) -> Option<SegmentNumber> {
         if self.next != Next::Wanted {
+            return None;
+        }
+        if self.is_at_limit() {
+            // It is wanted again once the oldest is freed, and nothing else changes that.
+            self.prepare_failed();
             return None;
         }
         self.next = Next::Preparing;
@@ -278,6 +297,23 @@ mod tests {
         assert!(segments.is_in_reserve());
         segments.prepared(SegmentNumber(2));
         assert!(!segments.is_in_reserve());
+    }
+
+    #[test]
+    fn at_its_limit_a_log_is_as_on_a_full_disk_until_its_head_is_freed() {
+        let mut segments = segments();
+        segments.limit_to(2 * SEGMENT_BYTES_MIN);
+        assert_eq!(segments.poll_prepare(), Some(SegmentNumber(2)));
+        segments.prepared(SegmentNumber(2));
+        segments.roll(Lsn(50));
+        assert!(segments.is_at_limit() && !segments.is_disk_full());
+        assert_eq!(segments.poll_prepare(), None);
+        assert!(segments.is_disk_full());
+        segments.retry_prepare();
+        assert_eq!(segments.poll_prepare(), None, "nothing is free yet");
+        segments.free_head();
+        segments.retry_prepare();
+        assert_eq!(segments.poll_prepare(), Some(SegmentNumber(3)));
     }
 
     fn tail(segments: &[u64], append_at: u64) -> Tail {

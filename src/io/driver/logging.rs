@@ -163,6 +163,8 @@ fn gate_of(engine: &crate::engine::Engine, closing: Closing) -> Gate {
         Gate::Failed
     } else if closing != Closing::No {
         Gate::Closed
+    } else if engine.is_at_quota() {
+        Gate::DiskQuota
     } else if engine.is_disk_full() {
         Gate::DiskFull
     } else if engine.is_in_checkpoint() || engine.awaits_segment() {

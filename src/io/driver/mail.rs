@@ -120,6 +120,7 @@ impl Driver {
             registration: parts.pool.registration().to_string(),
             recovery: parts.recovery.clone(),
             disk_full: parts.engine.is_disk_full(),
+            disk_quota_reached: parts.engine.is_at_quota(),
             failure: parts.shared.failure().map(|error| error.to_string()),
         }
     }
