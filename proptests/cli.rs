@@ -4,6 +4,8 @@
 
 #[path = "cli/administering.rs"]
 mod administering;
+#[path = "cli/backing_up.rs"]
+mod backing_up;
 #[path = "cli/inspecting.rs"]
 mod inspecting;
 #[path = "cli/measuring.rs"]

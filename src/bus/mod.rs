@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod administrator;
+mod backup;
 mod builder;
 #[cfg(feature = "cli")]
 pub(crate) mod checkup;
@@ -25,6 +26,7 @@ mod subscription;
 pub mod yardstick;
 
 pub use administrator::{AdministerError, Administrator, Place};
+pub use backup::{Backup, BackupError};
 pub use builder::Builder;
 pub use deliveries::{Deliveries, Delivery};
 pub use envelope::{Envelope, FromEnvelope, Header, Json, NotDecoded};

@@ -111,6 +111,14 @@ pub enum Command {
     /// last did not arrive whole, which was never acknowledged to anyone and is cut off by the next opening; 5 if the log is damaged.
     #[command(after_help = CODES)]
     Verify(Inspect),
+    /// Copies a data directory as it is at one moment, of a node, a map or a queue, whether or not a process has it open.
+    ///
+    /// All that is on disk when it begins is in the copy. Segments that are full are not copied but get a second name, where the file
+    /// system can do that; a node never uses such a file again in place, so the copy stays as it is. TO is there in whole
+    /// or not at all: if the command is killed, what is left is named TO.partial, and the next try takes it up. Do not open a node
+    /// on the copy while the original may come back: its peers refuse one of the two.
+    #[command(after_help = CODES)]
+    Backup(MakeBackup),
     /// Lists every message that can still be read from a damaged log, and names all damage.
     ///
     /// A node is not opened on a damaged log, and the other commands refuse it too. This one passes over what is damaged. It
@@ -288,6 +296,14 @@ pub struct Inspect {
     /// Writes JSON: an object, or for lists one line for each entry.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct MakeBackup {
+    /// Where the copy is to be: nothing is there yet, or an empty directory.
+    pub to: PathBuf,
+    #[command(flatten)]
+    pub of: Inspect,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@
 mod administer;
 mod administer_arguments;
 mod arguments;
+mod backup;
 mod bench;
 mod changes;
 mod conveniences;
@@ -76,6 +77,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Remove(arguments) => administer::remove(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Changes(arguments) => changes::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Map(command) => stores::map(command),
         Command::Queue(command) => stores::queue(command),

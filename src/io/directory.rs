@@ -26,7 +26,7 @@ use crate::io::file_system::{FileSystem, free_bytes, is_disk_full};
 use crate::limits::{LOCK_ATTEMPTS, LOCK_PAUSE_MS};
 
 /// Mode of the data directory, and of directories made on the way to it.
-const DIRECTORY_MODE: u32 = 0o700;
+pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
 /// Mode of every file in it: messages are nobody else's business.
 pub(super) const FILE_MODE: u32 = 0o600;
@@ -77,7 +77,7 @@ impl DirectoryError {
         DirectoryError::Io { operation, path: path.to_owned(), source: source.into() }
     }
 
-    fn refused_or(operation: &'static str, path: &Path, source: io::Error) -> DirectoryError {
+    pub(super) fn refused_or(operation: &'static str, path: &Path, source: io::Error) -> DirectoryError {
         match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 DirectoryError::Unwritable { path: path.to_owned(), source }
