@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ErrorClass;
 use super::control::{Client, ControlError};
+use super::error::Error;
 use super::inspect::{Holder, InspectError, holder};
 use crate::format::segment::segment_number;
 use crate::io::backup::{Brought, Sealed, bring};
@@ -18,7 +19,7 @@ use crate::io::recover::{RecoverMode, recover};
 use crate::log::durable_part::DurablePart;
 
 /// The file in a backup that says what it is.
-const NOTE_NAME: &str = "backup.json";
+pub(super) const NOTE_NAME: &str = "backup.json";
 
 /// The version of that.
 const NOTE_VERSION: u32 = 1;
@@ -40,7 +41,7 @@ pub struct Backup {
     pub last_record: u64,
 }
 
-/// Why there is no backup. Nothing was left where it was to be.
+/// Why there is no backup, or nothing is made of one. Nothing was left where it was to be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
@@ -58,6 +59,19 @@ pub enum BackupError {
         "the disk is full, and the node could not wait until its log was copied: make room and try again"
     )]
     NodeNeedsRoom,
+    /// The log of a backup ends before the backup did.
+    #[error("{} is damaged: it ends with record {found}, and ended with record {expected} when it was made", path.display())]
+    Short {
+        /// The backup.
+        path: PathBuf,
+        /// Its last record, as it says itself.
+        expected: u64,
+        /// The last one that is there.
+        found: u64,
+    },
+    /// What was restored cannot be opened as a node, to begin its new life.
+    #[error(transparent)]
+    Open(#[from] Error),
 }
 
 impl BackupError {
@@ -74,6 +88,8 @@ impl BackupError {
                 ErrorClass::DiskFull
             }
             BackupError::NodeNeedsRoom => ErrorClass::DiskFull,
+            BackupError::Short { .. } => ErrorClass::Corrupt,
+            BackupError::Open(error) => error.class(),
             _ => ErrorClass::Other,
         }
     }

@@ -179,6 +179,7 @@ impl Builder {
             segment_bytes: self.segment_bytes,
             inbox_bytes_max: self.inbox_bytes_max,
             is_alone: false,
+            begins_life: false,
         };
         let handlers = self.handlers.into_iter().map(|(registration, _)| registration).collect();
         let registry = Registry::new(handlers, self.concurrency, self.timeout);

@@ -19,6 +19,7 @@ mod outgoing;
 mod publishing;
 mod receipt;
 mod registry;
+mod restore;
 mod serve;
 mod status;
 mod stopwatch;
@@ -37,6 +38,7 @@ pub use handler::{Handled, Handler, HandlerError};
 pub use message::{IntoTopics, Message};
 pub use publishing::Batch;
 pub use receipt::{Receipt, Ticket};
+pub use restore::Restored;
 pub use serve::Serve;
 pub use status::{DestinationStatus, DrainReport, Status, WantedTopic};
 #[doc(hidden)]

@@ -115,10 +115,17 @@ pub enum Command {
     ///
     /// All that is on disk when it begins is in the copy. Segments that are full are not copied but get a second name, where the file
     /// system can do that; a node never uses such a file again in place, so the copy stays as it is. TO is there in whole
-    /// or not at all: if the command is killed, what is left is named TO.partial, and the next try takes it up. Do not open a node
-    /// on the copy while the original may come back: its peers refuse one of the two.
+    /// or not at all: if the command is killed, what is left is named TO.partial, and the next try takes it up. To open a node of
+    /// it, restore it: peers that met the node since refuse a mere copy.
     #[command(after_help = CODES)]
     Backup(MakeBackup),
+    /// Makes a data directory of a backup, in which a node begins a new life of its log.
+    ///
+    /// FROM is a backup, or another copy of a directory that no process had open. It is read through first, and refused if it is
+    /// damaged; it stays as it is. Peers notice the new life: what was accepted since the backup was made is a gap, which is counted
+    /// and shown, what was handled since is handled again, and what is left of the earlier life is refused.
+    #[command(after_help = CODES)]
+    Restore(Restore),
     /// Lists every message that can still be read from a damaged log, and names all damage.
     ///
     /// A node is not opened on a damaged log, and the other commands refuse it too. This one passes over what is damaged. It
@@ -304,6 +311,25 @@ pub struct MakeBackup {
     pub to: PathBuf,
     #[command(flatten)]
     pub of: Inspect,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup.
+    pub from: PathBuf,
+    #[command(flatten)]
+    pub of: Made,
+}
+
+/// A data directory that is made.
+#[derive(Debug, Args)]
+pub struct Made {
+    /// The data directory: nothing is there yet, or an empty directory.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Writes JSON: an object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -262,7 +262,11 @@ impl State {
                 self.inbox.set_progress(lsn, &handler, HandlerState::Dead { attempts, at, reason });
             }
             Control::Node { id, incarnation, created } => {
-                self.identity = Identity { id, incarnation, created }
+                let before = std::mem::replace(&mut self.identity, Identity { id, incarnation, created });
+                if self.in_checkpoint == InCheckpoint::Outside && before.incarnation != incarnation {
+                    self.begin_life();
+                    applied.push(Applied::Streams);
+                }
             }
             Control::Opened { epoch, nonce, at, name, address } => {
                 self.opening = Opening { epoch, nonce, at, name, address };
@@ -283,8 +287,10 @@ impl State {
         match control {
             Control::Peer(peer) => {
                 self.last_slot = self.last_slot.max(peer.slot);
+                self.note_life(&peer);
                 self.peers.insert(peer.slot, peer);
             }
+            Control::PeerLives { slot, lives } => drop(self.lives.insert(slot, lives)),
             Control::Stream { id, owner, next, acked, ended } => {
                 self.last_stream = self.last_stream.max(id);
                 self.streams.insert(id, Stream::new(owner, next, acked, ended));
@@ -365,7 +371,7 @@ impl State {
         }
     }
 
-    fn close_if_done(&mut self, id: StreamId) {
+    pub(super) fn close_if_done(&mut self, id: StreamId) {
         if self.streams.get(&id).is_some_and(|stream| stream.ended && stream.owed() == 0) {
             self.streams.remove(&id);
         }
@@ -397,21 +403,21 @@ impl State {
     /// What waited for an address is owed to the node that answers there; to this node itself if that is who.
     fn bind(&mut self, address: &str, slot: PeerSlot, applied: &mut Vec<Applied>) {
         let waits = |stream: &Stream| matches!(&stream.owner, StreamOwner::Address(a) if a == address);
-        let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) else {
-            return;
-        };
-        if slot != PeerSlot::SELF {
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.owner = StreamOwner::Peer(slot);
-            }
-            return;
-        }
-        if let Some(stream) = self.streams.remove(&id) {
-            let origin = Origin { slot, incarnation: self.identity.incarnation };
-            for run in stream.runs() {
-                let range = LsnRange { first: run.lsn, count: run.count };
-                self.inbox.add(range, run.bytes, origin);
-                applied.push(Applied::Inbox(range));
+        let waiting = self.streams.iter().filter(|(_, stream)| waits(stream));
+        // More than one if some are of an earlier life of this log.
+        let waiting: Vec<StreamId> = waiting.map(|(id, _)| *id).collect();
+        for id in waiting {
+            if slot != PeerSlot::SELF {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.owner = StreamOwner::Peer(slot);
+                }
+            } else if let Some(stream) = self.streams.remove(&id) {
+                let origin = Origin { slot, incarnation: self.identity.incarnation };
+                for run in stream.runs() {
+                    let range = LsnRange { first: run.lsn, count: run.count };
+                    self.inbox.add(range, run.bytes, origin);
+                    applied.push(Applied::Inbox(range));
+                }
             }
         }
     }
@@ -426,6 +432,7 @@ impl State {
         self.subscribers.remove(&slot);
         self.inbound.retain(|(from, _), _| *from != slot);
         self.seen.remove(&slot);
+        self.lives.remove(&slot);
         if let Some(peer) = self.peers.get_mut(&slot) {
             peer.removed = true;
         }
@@ -437,9 +444,9 @@ impl State {
 
     fn remove_address(&mut self, address: &str) {
         let waits = |stream: &Stream| matches!(&stream.owner, StreamOwner::Address(a) if a == address);
-        if let Some(id) = self.streams.iter().find(|(_, stream)| waits(stream)).map(|(id, _)| *id) {
-            self.close_stream(id);
-        }
+        let waiting = self.streams.iter().filter(|(_, stream)| waits(stream));
+        let waiting: Vec<StreamId> = waiting.map(|(id, _)| *id).collect();
+        waiting.into_iter().for_each(|id| self.close_stream(id));
         self.addresses.remove(address);
     }
 }

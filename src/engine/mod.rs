@@ -29,6 +29,7 @@ pub mod giving_way;
 pub mod handshake;
 pub mod inbox;
 pub mod listing;
+mod lives;
 pub mod meeting;
 pub mod openings;
 pub mod ranges;
@@ -187,6 +188,11 @@ impl Engine {
             state.openings.add(opening.epoch, opening.nonce, Lsn(1));
             state.opening = opening;
         } else {
+            if config.begins_life {
+                let Identity { id, created, .. } = state.identity;
+                let incarnation = config.fresh_incarnation;
+                pending.push_back(Pending::Control(Control::Node { id, incarnation, created }));
+            }
             let Opening { epoch, nonce, at, name, address } = opening;
             pending.push_back(Pending::Control(Control::Opened { epoch, nonce, at, name, address }));
         }

@@ -312,7 +312,15 @@ pub(super) fn unfinished_name(number: SegmentNumber) -> String {
     format!("preparing-{number}.tmp")
 }
 
-fn is_unfinished(name: &str) -> bool {
+/// Whether a file of that name is the one that is locked.
+#[must_use]
+pub fn is_lock(name: &str) -> bool {
+    name == LOCK_NAME
+}
+
+/// Whether a file of that name is one that was being prewritten.
+#[must_use]
+pub fn is_unfinished(name: &str) -> bool {
     name.starts_with("preparing-") && name.ends_with(".tmp")
 }
 

@@ -59,6 +59,8 @@ pub struct NodeOptions {
     pub inbox_bytes_max: u64,
     /// It speaks to no peer and keeps its name and address: somebody changes something in it, and closes it again.
     pub is_alone: bool,
+    /// Its log went back to an older state, and begins a new life.
+    pub begins_life: bool,
 }
 
 /// Why a node cannot be opened. Nothing was changed that is worth keeping.
@@ -349,6 +351,7 @@ fn engine(
     let config = Config {
         fresh_id: NodeId(u128::from_le_bytes(random()?)),
         fresh_incarnation: Incarnation(u64::from_le_bytes(random()?)),
+        begins_life: options.begins_life,
         epoch: tail.last_epoch.plus(1),
         nonce: u64::from_le_bytes(random()?),
         name: if options.is_alone { state.opening.name.clone() } else { options.name.clone() },

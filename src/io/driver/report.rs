@@ -107,6 +107,14 @@ fn tell(note: &Note) {
         Note::Mismatch { address, node } => {
             tracing::warn!(address, %node, "another node answers at this address than before; nothing is sent there");
         }
+        Note::NewLife { node } => {
+            tracing::warn!(%node, "the peer was restored from a backup, and lacks what came since");
+        }
+        Note::Ahead { node, stream, count } => {
+            let what =
+                "the peer has messages that this node no longer knows of: it was restored from a backup";
+            tracing::warn!(%node, %stream, count, "{what}");
+        }
         Note::Gap { node, is_ours, stream, first, count } => {
             let lost_by = if *is_ours { "the peer" } else { "this node" };
             let what = "messages are lost: one side went back to an older state";
