@@ -14,6 +14,8 @@ mod measuring;
 mod messages;
 #[path = "cli/program.rs"]
 mod program;
+#[path = "cli/repairing.rs"]
+mod repairing;
 #[path = "cli/restoring.rs"]
 mod restoring;
 #[path = "cli/stores.rs"]

@@ -110,7 +110,7 @@ fn is_of_restore(name: &str) -> bool {
 }
 
 /// The node in that directory begins a new life, which its log then says.
-fn begin_life(directory: &Path, before: Incarnation) -> Result<Incarnation, BackupError> {
+pub(super) fn begin_life(directory: &Path, before: Incarnation) -> Result<Incarnation, BackupError> {
     let opened = Directory::open_read_only(directory)?;
     let options = NodeOptions { begins_life: true, ..alone(&opened)? };
     let mut node = open_blocking(options).map_err(Error::from)?;

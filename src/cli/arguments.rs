@@ -126,6 +126,14 @@ pub enum Command {
     /// and shown, what was handled since is handled again, and what is left of the earlier life is refused.
     #[command(after_help = CODES)]
     Restore(Restore),
+    /// Cuts a damaged log of a node before its first damage, so that the node can be opened again.
+    ///
+    /// Without --yes it shows what it would do, and the code is 2. Everything behind the cut, damaged or not, is kept as it was found in
+    /// quarantine/ within the directory, with a report; messages that can be read there are not delivered by themselves: salvage
+    /// lists them. The node begins a new life of its log, and its peers notice and count what is gone. If it is killed, no node
+    /// is opened there until it is given again.
+    #[command(after_help = CODES)]
+    Repair(Repair),
     /// Lists every message that can still be read from a damaged log, and names all damage.
     ///
     /// A node is not opened on a damaged log, and the other commands refuse it too. This one passes over what is damaged. It
@@ -330,6 +338,15 @@ pub struct Made {
     /// Writes JSON: an object.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Repair {
+    #[command(flatten)]
+    pub of: Inspect,
+    /// Does it. Without this, it is only shown what would be done.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ mod list_arguments;
 mod lists;
 mod output;
 mod publish;
+mod repair;
 mod restore;
 mod runtime;
 mod salvage;
@@ -80,6 +81,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Changes(arguments) => changes::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
         Command::Restore(arguments) => restore::run(&arguments),
+        Command::Repair(arguments) => repair::run(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Map(command) => stores::map(command),
         Command::Queue(command) => stores::queue(command),

@@ -168,13 +168,13 @@ impl Engine {
             }
         }
         if let Some(session) = self.sessions.get_mut(id).filter(|_| !frames.is_empty()) {
-            session.say(Lsn(0), frames);
+            session.say_behind_resume(Lsn(0), frames);
         }
         // A crash may yet bring back a stream whose end is not durable, and the peer would no longer know how far it
         // accepted it.
         let applied = Lsn(self.state.index.end().0 - 1);
         if let Some(session) = self.sessions.get_mut(id).filter(|_| !ends.is_empty()) {
-            session.say(applied, ends);
+            session.say_behind_resume(applied, ends);
         }
         Ok(())
     }

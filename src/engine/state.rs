@@ -153,6 +153,12 @@ impl State {
         self.addresses.iter().filter(move |(_, address)| address.bound == Some(slot))
     }
 
+    /// Whether there was a whole checkpoint: before one, nobody knows whose log it is.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.in_checkpoint, InCheckpoint::Before | InCheckpoint::Loading)
+    }
+
     /// Whether the newest segment lacks a complete checkpoint, because the node died while it wrote one.
     #[must_use]
     pub(super) fn needs_checkpoint(&self) -> bool {

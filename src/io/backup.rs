@@ -68,6 +68,14 @@ pub fn bring(
     Ok(brought)
 }
 
+/// Gives a file a second name in a draft, or copies it there where that cannot be.
+pub(super) fn link_or_copy(from: &Path, name: &str, draft: &Draft) -> Result<(), DirectoryError> {
+    if !link(from, &draft.path_of(name))? {
+        copy(from, u64::MAX, name, draft, &mut Brought::default())?;
+    }
+    Ok(())
+}
+
 /// Whether the file has a second name now; `false` where that cannot be.
 fn link(from: &Path, to: &Path) -> Result<bool, DirectoryError> {
     match fs::hard_link(from, to) {

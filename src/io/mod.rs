@@ -25,6 +25,7 @@ pub mod node_status;
 pub mod opening;
 pub mod pin;
 pub mod prewriter;
+pub mod quarantine;
 pub mod recover;
 pub mod ring;
 pub mod route_table;
