@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::administer_arguments::{Remove, Retry};
 use super::bench::arguments::{Bench, BenchReceiver};
+use super::care_arguments::{MakeBackup, Repair, Restore};
 use super::exit::CODES;
 use super::list_arguments::{ListArguments, SubscriberArguments};
 use super::store_arguments::{MapCommand, QueueCommand};
@@ -311,42 +312,6 @@ pub struct Inspect {
     /// Writes JSON: an object, or for lists one line for each entry.
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct MakeBackup {
-    /// Where the copy is to be: nothing is there yet, or an empty directory.
-    pub to: PathBuf,
-    #[command(flatten)]
-    pub of: Inspect,
-}
-
-#[derive(Debug, Args)]
-pub struct Restore {
-    /// The backup.
-    pub from: PathBuf,
-    #[command(flatten)]
-    pub of: Made,
-}
-
-/// A data directory that is made.
-#[derive(Debug, Args)]
-pub struct Made {
-    /// The data directory: nothing is there yet, or an empty directory.
-    #[arg(long, value_name = "DIR")]
-    pub dir: PathBuf,
-    /// Writes JSON: an object.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Repair {
-    #[command(flatten)]
-    pub of: Inspect,
-    /// Does it. Without this, it is only shown what would be done.
-    #[arg(long)]
-    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::arguments::MakeBackup;
+use super::care_arguments::MakeBackup;
 use super::exit::{Failure, chain};
 use super::output::{Output, say};
 use super::table::facts;

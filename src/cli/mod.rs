@@ -9,6 +9,7 @@ mod administer_arguments;
 mod arguments;
 mod backup;
 mod bench;
+mod care_arguments;
 mod changes;
 mod conveniences;
 mod demo;

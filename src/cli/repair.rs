@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::arguments::Repair as Arguments;
+use super::care_arguments::Repair as Arguments;
 use super::exit::{Exit, Failure, chain};
 use super::output::Output;
 use super::table::facts;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::arguments::Restore;
+use super::care_arguments::Restore;
 use super::exit::Failure;
 use super::output::Output;
 use super::table::facts;

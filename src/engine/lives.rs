@@ -9,11 +9,12 @@
 
 use super::Engine;
 use super::allowance::{SEGMENTS_TOO_SMALL, record_bytes};
+use super::config::Config;
 use super::effect::{Event, Note, SessionId};
 use super::handshake::{Refused, refused};
-use super::state::State;
+use super::state::{Identity, State};
 use crate::format::control::{Control, PeerRecord};
-use crate::ids::{Incarnation, NodeId, StreamId};
+use crate::ids::{Incarnation, NodeId, Position, StreamId};
 use crate::limits::PEER_LIVES_KEPT;
 use crate::wire::goodbye::GoodbyeCode;
 
@@ -24,6 +25,13 @@ const LEFT_OUT_BITS: u32 = 16;
 #[must_use]
 pub(super) fn streams_before(last: StreamId, life: Incarnation) -> StreamId {
     StreamId(last.0.saturating_add(life.0 >> LEFT_OUT_BITS))
+}
+
+/// The record with which the log begins a new life, if it is to.
+pub(super) fn begins(config: &Config, state: &State) -> Option<Control> {
+    let Identity { id, created, .. } = state.identity;
+    let incarnation = config.fresh_incarnation;
+    config.begins_life.then_some(Control::Node { id, incarnation, created })
 }
 
 impl State {
@@ -80,6 +88,22 @@ impl Engine {
             return refused(GoodbyeCode::Clone, why);
         }
         Ok(())
+    }
+
+    /// How much of a stream that has ended a peer has, as far as this log knows of it: `last` is its last position. Of an
+    /// earlier life the peer may have more.
+    pub(super) fn known_of_ended(
+        &mut self,
+        node: NodeId,
+        stream: StreamId,
+        accepted: Position,
+        last: Position,
+    ) -> Position {
+        if accepted > last {
+            let count = accepted.since(last);
+            self.events.push_back(Event::Note(Note::Ahead { node, stream, count }));
+        }
+        accepted.min(last)
     }
 
     /// A peer is met in another life of its log than before: that is remembered, if there is room for it.

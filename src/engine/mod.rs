@@ -18,6 +18,7 @@ mod administering;
 mod allowance;
 pub mod apply;
 pub mod backoff;
+mod binding;
 pub mod bounds;
 pub mod config;
 pub mod dialing;
@@ -188,11 +189,7 @@ impl Engine {
             state.openings.add(opening.epoch, opening.nonce, Lsn(1));
             state.opening = opening;
         } else {
-            if config.begins_life {
-                let Identity { id, created, .. } = state.identity;
-                let incarnation = config.fresh_incarnation;
-                pending.push_back(Pending::Control(Control::Node { id, incarnation, created }));
-            }
+            pending.extend(lives::begins(&config, &state).map(Pending::Control));
             let Opening { epoch, nonce, at, name, address } = opening;
             pending.push_back(Pending::Control(Control::Opened { epoch, nonce, at, name, address }));
         }

@@ -141,13 +141,9 @@ impl Engine {
                 Some(stream) => (stream.acked, stream.next, stream.ended),
                 None => continue,
             };
-            // Of an earlier life the peer may have more than this log knows. Nothing more comes on that stream.
             let last = Position(next.0 - 1);
-            if ended && accepted > last {
-                let (stream, count) = (id_of_stream, accepted.since(last));
-                self.events.push_back(Event::Note(Note::Ahead { node, stream, count }));
-            }
-            let accepted = if ended { accepted.min(last) } else { accepted };
+            let accepted =
+                if ended { self.known_of_ended(node, id_of_stream, accepted, last) } else { accepted };
             if accepted >= next {
                 return protocol(format!(
                     "the peer has position {accepted} of stream {id_of_stream}, which has {next} next"
