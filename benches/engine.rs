@@ -46,6 +46,7 @@ fn config(id: u128, address: &str) -> Config {
     Config {
         fresh_id: NodeId(id),
         fresh_incarnation: Incarnation(1),
+        begins_life: false,
         epoch: Epoch(1),
         nonce: id as u64,
         name: String::new(),

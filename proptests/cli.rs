@@ -4,6 +4,8 @@
 
 #[path = "cli/administering.rs"]
 mod administering;
+#[path = "cli/backing_up.rs"]
+mod backing_up;
 #[path = "cli/inspecting.rs"]
 mod inspecting;
 #[path = "cli/measuring.rs"]
@@ -12,6 +14,10 @@ mod measuring;
 mod messages;
 #[path = "cli/program.rs"]
 mod program;
+#[path = "cli/repairing.rs"]
+mod repairing;
+#[path = "cli/restoring.rs"]
+mod restoring;
 #[path = "cli/stores.rs"]
 mod stores;
 #[path = "cli/verifying.rs"]

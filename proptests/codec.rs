@@ -142,6 +142,10 @@ fn control_of_peers() -> impl Strategy<Value = Control> {
     ];
     prop_oneof![
         peer().prop_map(Control::Peer),
+        (any::<u32>(), vec(any::<u64>(), 0..20)).prop_map(|(slot, lives)| Control::PeerLives {
+            slot: PeerSlot(slot),
+            lives: lives.into_iter().map(Incarnation).collect()
+        }),
         any::<(u32, u64, u64)>().prop_map(|(slot, incarnation, lsn)| Control::Seen {
             slot: PeerSlot(slot),
             incarnation: Incarnation(incarnation),

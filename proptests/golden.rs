@@ -212,6 +212,10 @@ pub fn control(kind: RecordKind) -> Option<Control> {
             name,
             removed: false,
         }),
+        RecordKind::PeerLives => Control::PeerLives {
+            slot: PeerSlot(3),
+            lives: vec![Incarnation(0x0123_4567_89ab_cdef), Incarnation(11)],
+        },
         RecordKind::Stream => Control::Stream {
             id: StreamId(7),
             owner: StreamOwner::Address(address),

@@ -480,6 +480,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         REASON_BYTES_MAX,
         LIST_ENTRIES_MAX,
         OPENINGS_KEPT,
+        PEER_LIVES_KEPT,
         SEGMENT_BYTES_MIN,
         SEGMENT_BYTES_DEFAULT,
         SEGMENT_BYTES_MAX,

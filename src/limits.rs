@@ -152,6 +152,9 @@ pub const CHECKPOINT_FRACTION: u64 = 2;
 /// How many openings of its log a node remembers, to tell a peer that met one of them from a peer that met another log.
 pub const OPENINGS_KEPT: usize = 512;
 
+/// How many lives of a peer's log are remembered beside the one that it has, to tell whoever speaks for one of them.
+pub const PEER_LIVES_KEPT: usize = 16;
+
 /// What one more peer may add to the small state, its stream and how far its own is accepted among it.
 pub const PEER_BYTES: u64 = 1 << 10;
 

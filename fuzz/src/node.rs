@@ -68,6 +68,7 @@ impl Node {
         let config = Config {
             fresh_id: NodeId(1 << 64),
             fresh_incarnation: Incarnation(1),
+            begins_life: false,
             epoch: Epoch(1),
             nonce: 1,
             name: "n".to_owned(),

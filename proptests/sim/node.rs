@@ -154,6 +154,7 @@ impl Node {
         Config {
             fresh_id: NodeId(u128::from(rng.number()) << 8 | self.index as u128),
             fresh_incarnation: Incarnation(rng.number()),
+            begins_life: false,
             epoch: Epoch(state.opening.epoch.0 + 1),
             nonce: rng.number(),
             name: format!("node {}", self.index),

@@ -86,24 +86,7 @@ impl Administrator {
             return Ok(Administrator(Kind::Live(Client::of(directory, pid)?)));
         }
         let opened = Directory::open_read_only(directory).map_err(InspectError::from)?;
-        let segments = opened.list().map_err(InspectError::from)?.segments;
-        let Some(newest) = segments.into_iter().max() else {
-            return Err(InspectError::NoLog(directory.to_owned()).into());
-        };
-        // Files of another size would be made, and those that wait to be used again thrown away.
-        let newest = opened.metadata(&segment_name(newest)).map_err(InspectError::from)?;
-        let options = NodeOptions {
-            directory: directory.to_owned(),
-            name: String::new(),
-            bind: "tcp://127.0.0.1:0".parse::<Address>().map_err(Error::from)?,
-            advertise: None,
-            retry: Retry::default(),
-            segment_bytes: newest.len().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
-            inbox_bytes_max: INBOX_BYTES_DEFAULT,
-            // Whoever makes room is not kept from it.
-            disk_bytes_max: u64::MAX,
-            is_alone: true,
-        };
+        let options = alone(&opened)?;
         let node = open_blocking(options).map_err(Error::from)?;
         let desk = Desk::new(opened.path().to_owned(), std::sync::Arc::clone(&node.shared));
         Ok(Administrator(Kind::Alone(Box::new((node, desk)))))
@@ -139,6 +122,33 @@ impl Administrator {
             }
         }
     }
+}
+
+/// A node that is opened without its peers, to change something in it.
+pub(super) fn alone(opened: &Directory) -> Result<NodeOptions, InspectError> {
+    let segments = opened.list()?.segments;
+    // Files of another size would be made, and those that wait to be used again thrown away. The last of a backup is short.
+    let mut segment_bytes = None;
+    for segment in segments {
+        segment_bytes = segment_bytes.max(Some(opened.metadata(&segment_name(segment))?.len()));
+    }
+    let Some(segment_bytes) = segment_bytes else {
+        return Err(InspectError::NoLog(opened.path().to_owned()));
+    };
+    Ok(NodeOptions {
+        directory: opened.path().to_owned(),
+        name: String::new(),
+        // It listens nowhere.
+        bind: Address::loopback(),
+        advertise: None,
+        retry: Retry::default(),
+        segment_bytes: segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+        inbox_bytes_max: INBOX_BYTES_DEFAULT,
+        // Whoever makes room is not kept from it.
+        disk_bytes_max: u64::MAX,
+        is_alone: true,
+        begins_life: false,
+    })
 }
 
 impl Drop for Administrator {

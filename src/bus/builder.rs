@@ -190,6 +190,7 @@ impl Builder {
             inbox_bytes_max: self.inbox_bytes_max,
             disk_bytes_max: self.disk_bytes_max,
             is_alone: false,
+            begins_life: false,
         };
         let handlers = self.handlers.into_iter().map(|(registration, _)| registration).collect();
         let registry = Registry::new(handlers, self.concurrency, self.timeout);

@@ -215,6 +215,7 @@ fn class_of_opening(error: &OpenError) -> ErrorClass {
         OpenError::Directory(error) if error.is_disk_full() => ErrorClass::DiskFull,
         OpenError::Recover(error) => class_of_recovery(error),
         OpenError::Address(_) => ErrorClass::Invalid,
+        OpenError::HalfRepaired(_) => ErrorClass::Corrupt,
         OpenError::DiskFull => ErrorClass::DiskFull,
         _ => ErrorClass::Other,
     }

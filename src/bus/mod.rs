@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod administrator;
+mod backup;
 mod builder;
 #[cfg(feature = "cli")]
 pub(crate) mod checkup;
@@ -18,6 +19,8 @@ mod outgoing;
 mod publishing;
 mod receipt;
 mod registry;
+mod repair;
+mod restore;
 mod serve;
 mod status;
 mod stopwatch;
@@ -25,6 +28,7 @@ mod subscription;
 pub mod yardstick;
 
 pub use administrator::{AdministerError, Administrator, Place};
+pub use backup::{Backup, BackupError};
 pub use builder::Builder;
 pub use deliveries::{Deliveries, Delivery};
 pub use envelope::{Envelope, FromEnvelope, Header, Json, NotDecoded};
@@ -35,6 +39,8 @@ pub use handler::{Handled, Handler, HandlerError};
 pub use message::{IntoTopics, Message};
 pub use publishing::Batch;
 pub use receipt::{Receipt, Ticket};
+pub use repair::{Repair, RepairError};
+pub use restore::Restored;
 pub use serve::Serve;
 pub use status::{DestinationStatus, DrainReport, Status, WantedTopic};
 #[doc(hidden)]

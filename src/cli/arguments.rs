@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::administer_arguments::{Remove, Retry};
 use super::bench::arguments::{Bench, BenchReceiver};
+use super::care_arguments::{MakeBackup, Repair, Restore};
 use super::exit::CODES;
 use super::list_arguments::{ListArguments, OutgoingArguments, SubscriberArguments};
 use super::store_arguments::{MapCommand, QueueCommand};
@@ -112,6 +113,29 @@ pub enum Command {
     /// last did not arrive whole, which was never acknowledged to anyone and is cut off by the next opening; 5 if the log is damaged.
     #[command(after_help = CODES)]
     Verify(Inspect),
+    /// Copies a data directory as it is at one moment, of a node, a map or a queue, whether or not a process has it open.
+    ///
+    /// All that is on disk when it begins is in the copy. Segments that are full are not copied but get a second name, where the file
+    /// system can do that; a node never uses such a file again in place, so the copy stays as it is. TO is there in whole
+    /// or not at all: if the command is killed, what is left is named TO.partial, and the next try takes it up. To open a node of
+    /// it, restore it: peers that met the node since refuse a mere copy.
+    #[command(after_help = CODES)]
+    Backup(MakeBackup),
+    /// Makes a data directory of a backup, in which a node begins a new life of its log.
+    ///
+    /// FROM is a backup, or another copy of a directory that no process had open. It is read through first, and refused if it is
+    /// damaged; it stays as it is. Peers notice the new life: what was accepted since the backup was made is a gap, which is counted
+    /// and shown, what was handled since is handled again, and what is left of the earlier life is refused.
+    #[command(after_help = CODES)]
+    Restore(Restore),
+    /// Cuts a damaged log of a node before its first damage, so that the node can be opened again.
+    ///
+    /// Without --yes it shows what it would do, and the code is 2. Everything behind the cut, damaged or not, is kept as it was found in
+    /// quarantine/ within the directory, with a report; messages that can be read there are not delivered by themselves: salvage
+    /// lists them. The node begins a new life of its log, and its peers notice and count what is gone. If it is killed, no node
+    /// is opened there until it is given again.
+    #[command(after_help = CODES)]
+    Repair(Repair),
     /// Lists every message that can still be read from a damaged log, and names all damage.
     ///
     /// A node is not opened on a damaged log, and the other commands refuse it too. This one passes over what is damaged. It

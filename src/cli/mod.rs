@@ -7,7 +7,9 @@
 mod administer;
 mod administer_arguments;
 mod arguments;
+mod backup;
 mod bench;
+mod care_arguments;
 mod changes;
 mod conveniences;
 mod demo;
@@ -18,6 +20,8 @@ mod list_arguments;
 mod lists;
 mod output;
 mod publish;
+mod repair;
+mod restore;
 mod runtime;
 mod salvage;
 mod status;
@@ -76,6 +80,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Remove(arguments) => administer::remove(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Changes(arguments) => changes::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
+        Command::Repair(arguments) => repair::run(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Map(command) => stores::map(command),
         Command::Queue(command) => stores::queue(command),

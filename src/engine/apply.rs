@@ -274,7 +274,11 @@ impl State {
                 self.inbox.set_progress(lsn, &handler, HandlerState::Dead { attempts, at, reason });
             }
             Control::Node { id, incarnation, created } => {
-                self.identity = Identity { id, incarnation, created }
+                let before = std::mem::replace(&mut self.identity, Identity { id, incarnation, created });
+                if self.in_checkpoint == InCheckpoint::Outside && before.incarnation != incarnation {
+                    self.begin_life();
+                    applied.push(Applied::Streams);
+                }
             }
             Control::Opened { epoch, nonce, at, name, address } => {
                 self.opening = Opening { epoch, nonce, at, name, address };

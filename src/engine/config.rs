@@ -42,8 +42,10 @@ impl Default for Limits {
 pub struct Config {
     /// A new identity, for a directory that has none.
     pub fresh_id: NodeId,
-    /// A new life, for a log that has none.
+    /// A new life, for a log that has none or begins another.
     pub fresh_incarnation: Incarnation,
+    /// The log went back to an older state: what it says from here on it says in a new life.
+    pub begins_life: bool,
     /// This opening's number.
     pub epoch: Epoch,
     /// This opening's nonce.

@@ -165,6 +165,20 @@ pub enum Note {
         /// Messages that were taken out.
         count: u64,
     },
+    /// A peer's log began a new life: it was restored from a backup.
+    NewLife {
+        /// Which peer.
+        node: NodeId,
+    },
+    /// A peer has messages of this node that its log no longer knows of: it was restored from a backup.
+    Ahead {
+        /// Which peer.
+        node: NodeId,
+        /// The stream.
+        stream: StreamId,
+        /// How many messages.
+        count: u64,
+    },
     /// One of two nodes no longer has what it acknowledged, and it is gone at the other too; or the publisher took it out.
     Gap {
         /// Which peer.

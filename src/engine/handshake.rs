@@ -81,6 +81,7 @@ impl Engine {
         if self.is_redundant(&address, node, (epoch, nonce)) {
             return refused(GoodbyeCode::Duplicate, "another session with this node goes on");
         }
+        self.check_life(node, id)?;
         self.check_not_set_back(node, id)?;
         self.check_own_log(met)?;
         self.say_proof(id, node, self.secret_of(node));
@@ -181,6 +182,7 @@ impl Engine {
         if !proof::verify(&mac, &secret, &challenge, hello.node, own, Role::Dialler) {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
+        self.check_life(hello.node, id)?;
         self.check_not_set_back(hello.node, id)?;
         self.check_own_log(met)?;
         self.check_was_told_all(id)?;
@@ -229,6 +231,7 @@ impl Engine {
             return refused(GoodbyeCode::ProofFailed, "this is not the node we met under this identity");
         }
         // What was right when the hello came need not be so any more: another session may have begun meanwhile.
+        self.check_life(hello.node, id)?;
         self.check_not_set_back(hello.node, id)?;
         self.check_was_told_all(id)?;
         let dialled = session.dialled.clone();
@@ -261,8 +264,9 @@ impl Engine {
             name: hello.name.clone(),
             removed: false,
         };
-        if known.is_none() {
-            record.slot = self.slot_for(&record)?;
+        match &known {
+            None => record.slot = self.slot_for(&record)?,
+            Some(known) => self.met_in_life(known, record.incarnation)?,
         }
         let slot = record.slot;
         if known.as_ref() != Some(&record) {

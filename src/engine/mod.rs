@@ -18,6 +18,7 @@ mod administering;
 mod allowance;
 pub mod apply;
 pub mod backoff;
+mod binding;
 pub mod bounds;
 pub mod config;
 pub mod dialing;
@@ -29,6 +30,7 @@ pub mod giving_way;
 pub mod handshake;
 pub mod inbox;
 pub mod listing;
+mod lives;
 pub mod meeting;
 pub mod openings;
 pub mod ranges;
@@ -189,6 +191,7 @@ impl Engine {
             state.openings.add(opening.epoch, opening.nonce, Lsn(1));
             state.opening = opening;
         } else {
+            pending.extend(lives::begins(&config, &state).map(Pending::Control));
             let Opening { epoch, nonce, at, name, address } = opening;
             pending.push_back(Pending::Control(Control::Opened { epoch, nonce, at, name, address }));
         }

@@ -137,10 +137,13 @@ impl Engine {
         for id_of_stream in starts {
             let accepted =
                 cursors.iter().find(|(id, _)| *id == id_of_stream).map_or(Position(0), |(_, at)| *at);
-            let (acked, next) = match self.state.streams.get(&id_of_stream) {
-                Some(stream) => (stream.acked, stream.next),
+            let (acked, next, ended) = match self.state.streams.get(&id_of_stream) {
+                Some(stream) => (stream.acked, stream.next, stream.ended),
                 None => continue,
             };
+            let last = Position(next.0 - 1);
+            let accepted =
+                if ended { self.known_of_ended(node, id_of_stream, accepted, last) } else { accepted };
             if accepted >= next {
                 return protocol(format!(
                     "the peer has position {accepted} of stream {id_of_stream}, which has {next} next"
@@ -161,13 +164,13 @@ impl Engine {
             }
         }
         if let Some(session) = self.sessions.get_mut(id).filter(|_| !frames.is_empty()) {
-            session.say(Lsn(0), frames);
+            session.say_behind_resume(Lsn(0), frames);
         }
         // A crash may yet bring back a stream whose end is not durable, and the peer would no longer know how far it
         // accepted it.
         let applied = Lsn(self.state.index.end().0 - 1);
         if let Some(session) = self.sessions.get_mut(id).filter(|_| !ends.is_empty()) {
-            session.say(applied, ends);
+            session.say_behind_resume(applied, ends);
         }
         Ok(())
     }

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::lives::streams_before;
 use super::sets::Sets;
 use super::state::State;
 use crate::format::control::{Control, StreamOwner};
-use crate::ids::{PeerSlot, Position, SetId, StreamId};
+use crate::ids::{Incarnation, PeerSlot, Position, SetId, StreamId};
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -115,8 +116,20 @@ impl Routing {
                 self.bound.remove(address);
                 out.push(control);
             }
+            Control::Node { incarnation, .. } => {
+                self.begin_life(*incarnation);
+                out.push(control);
+            }
             _ => out.push(control),
         }
+    }
+
+    /// Nothing more is owed to the streams that there are.
+    fn begin_life(&mut self, life: Incarnation) {
+        self.last_stream = streams_before(self.last_stream, life);
+        self.peers.retain(|slot, _| *slot == PeerSlot::SELF);
+        self.queues.clear();
+        self.forget_sets();
     }
 
     fn subscriber(&mut self, slot: PeerSlot, added: bool, topics: &[String], out: &mut Vec<Control>) {

@@ -68,6 +68,10 @@ pub struct Session {
     pub known_since: Option<u64>,
     /// Frames that wait to be sent.
     pub frames: VecDeque<Said>,
+    /// Frames that wait until our resume is among them: what the peer's says may be answered before ours can be said.
+    behind_resume: Vec<Said>,
+    /// Whether our resume is among the frames, or was.
+    has_resumed: bool,
     /// Whether our resume was sent.
     pub opened: bool,
     /// Streams owed to the peer.
@@ -117,6 +121,8 @@ impl Session {
             told_seen: Lsn(0),
             known_since: None,
             frames: VecDeque::new(),
+            behind_resume: Vec::new(),
+            has_resumed: false,
             opened: false,
             cursors: BTreeMap::new(),
             allowed: 0,
@@ -139,6 +145,22 @@ impl Session {
     /// Queues a frame that may be sent once `after` is durable.
     pub fn say(&mut self, after: Lsn, frame: Vec<u8>) {
         self.frames.push_back(Said { after, frame, opens: false });
+    }
+
+    /// Queues our resume, and what must come behind it.
+    pub(super) fn say_resume(&mut self, after: Lsn, frame: Vec<u8>) {
+        self.frames.push_back(Said { after, frame, opens: true });
+        self.has_resumed = true;
+        self.frames.extend(self.behind_resume.drain(..));
+    }
+
+    /// Queues a frame that may be sent once `after` is durable, and our resume was sent.
+    pub(super) fn say_behind_resume(&mut self, after: Lsn, frame: Vec<u8>) {
+        if self.has_resumed {
+            self.say(after, frame);
+        } else {
+            self.behind_resume.push(Said { after, frame, opens: false });
+        }
     }
 
     /// Whether both sides know each other.

@@ -3,7 +3,7 @@
 
 use super::effect::{Event, RequestId};
 use super::routing::Routing;
-use super::session::Said;
+use super::session::{Phase, Said};
 use super::state::Seen;
 use super::{Engine, Pending, Unspoken};
 use crate::format::control::{Control, LIST_ENTRIES_MAX};
@@ -145,7 +145,10 @@ impl Engine {
                 Pending::Resume { session, cursors } => {
                     let (after, mut frame) = (stager.last_lsn(), Vec::new());
                     Body::Resume { durable: after, cursors: cursors.clone() }.append_to(&mut frame);
-                    self.sessions.say(*session, Said { after, frame, opens: true });
+                    let session = self.sessions.get_mut(*session);
+                    if let Some(session) = session.filter(|session| session.phase != Phase::Over) {
+                        session.say_resume(after, frame);
+                    }
                 }
             }
             self.pending.pop_front();

@@ -84,6 +84,8 @@ pub struct State {
     pub openings: Openings,
     /// The peers it met.
     pub peers: BTreeMap<PeerSlot, PeerRecord>,
+    /// The lives of their logs before those of their records, the oldest first.
+    pub lives: BTreeMap<PeerSlot, Vec<Incarnation>>,
     /// The addresses it was told of.
     pub addresses: BTreeMap<String, Address>,
     /// What it owes.
@@ -151,6 +153,12 @@ impl State {
         self.addresses.iter().filter(move |(_, address)| address.bound == Some(slot))
     }
 
+    /// Whether there was a whole checkpoint: before one, nobody knows whose log it is.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.in_checkpoint, InCheckpoint::Before | InCheckpoint::Loading)
+    }
+
     /// Whether the newest segment lacks a complete checkpoint, because the node died while it wrote one.
     #[must_use]
     pub(super) fn needs_checkpoint(&self) -> bool {
@@ -159,7 +167,7 @@ impl State {
 
     /// Forgets removed peers of whom nothing is left in the inbox.
     pub(super) fn prune(&mut self) {
-        let State { peers, inbox, .. } = self;
+        let State { peers, inbox, lives, .. } = self;
         let left = |slot| {
             inbox.runs_in(crate::ids::Lsn(0), crate::ids::Lsn(u64::MAX)).any(|run| run.origin.slot == slot)
         };
@@ -168,6 +176,7 @@ impl State {
         // The last that is known of a node is kept even if it was removed: its secret proves that it is the same one
         // if it comes back.
         peers.retain(|slot, peer| !peer.removed || left(*slot) || newest.get(&peer.node) == Some(slot));
+        lives.retain(|slot, _| peers.contains_key(slot));
     }
 
     /// All of the small state, as records. What it says of single messages is not part of it: their records stay as
@@ -186,6 +195,9 @@ impl State {
         out.push(Control::Opened { epoch, nonce, at, name, address });
         out.push(Control::Openings(self.openings.list()));
         out.extend(self.peers.values().cloned().map(Control::Peer));
+        for (slot, lives) in &self.lives {
+            out.push(Control::PeerLives { slot: *slot, lives: lives.clone() });
+        }
         for (id, stream) in &self.streams {
             let Stream { owner, next, acked, ended, .. } = stream;
             out.push(Control::Stream {

@@ -109,11 +109,13 @@ pub enum RecordKind {
     Entry = 27,
     /// Somebody changed by hand what is in the inbox.
     Administered = 28,
+    /// The lives of a peer's log before the one of its record.
+    PeerLives = 29,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [RecordKind; 28] = [
+    pub const ALL: [RecordKind; 29] = [
         RecordKind::Message,
         RecordKind::Accepted,
         RecordKind::Handled,
@@ -142,6 +144,7 @@ impl RecordKind {
         RecordKind::Seen,
         RecordKind::Entry,
         RecordKind::Administered,
+        RecordKind::PeerLives,
     ];
 
     /// The kind of that number, if it is one.

@@ -54,6 +54,12 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// This machine, for itself alone, at any port.
+    #[must_use]
+    pub fn loopback() -> Address {
+        Address { host: "127.0.0.1".to_owned(), port: 0 }
+    }
+
     /// The same host with another port.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Address {

@@ -26,7 +26,7 @@ use crate::io::file_system::{FileSystem, free_bytes, is_disk_full};
 use crate::limits::{LOCK_ATTEMPTS, LOCK_PAUSE_MS};
 
 /// Mode of the data directory, and of directories made on the way to it.
-const DIRECTORY_MODE: u32 = 0o700;
+pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
 /// Mode of every file in it: messages are nobody else's business.
 pub(super) const FILE_MODE: u32 = 0o600;
@@ -77,7 +77,7 @@ impl DirectoryError {
         DirectoryError::Io { operation, path: path.to_owned(), source: source.into() }
     }
 
-    fn refused_or(operation: &'static str, path: &Path, source: io::Error) -> DirectoryError {
+    pub(super) fn refused_or(operation: &'static str, path: &Path, source: io::Error) -> DirectoryError {
         match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 DirectoryError::Unwritable { path: path.to_owned(), source }
@@ -312,7 +312,15 @@ pub(super) fn unfinished_name(number: SegmentNumber) -> String {
     format!("preparing-{number}.tmp")
 }
 
-fn is_unfinished(name: &str) -> bool {
+/// Whether a file of that name is the one that is locked.
+#[must_use]
+pub fn is_lock(name: &str) -> bool {
+    name == LOCK_NAME
+}
+
+/// Whether a file of that name is one that was being prewritten.
+#[must_use]
+pub fn is_unfinished(name: &str) -> bool {
     name.starts_with("preparing-") && name.ends_with(".tmp")
 }
 

@@ -3,11 +3,11 @@
 //! tokio-uring hands operations to the kernel only when the thread parks, so every turn ends in a park: where the bell
 //! rang meanwhile, in that of an operation that does nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use super::directory::Directory;
 use super::inputs::Inputs;
 use super::listener::Listener;
 use super::mailbox::Reply;
+use super::pin::Pin;
 use super::prewriter::Prewriter;
 use super::segment_files::SegmentFiles;
 use super::shared::Shared;
@@ -86,8 +87,10 @@ pub struct Driver {
     spare: Option<Buffer>,
     owed: Vec<OwedRun>,
     replies: BTreeMap<RequestId, Reply>,
-    /// Segments that are freed once nobody reads them.
-    to_free: Vec<SegmentNumber>,
+    /// Segments that are freed once nobody reads or copies them, oldest first.
+    to_free: VecDeque<SegmentNumber>,
+    /// Whoever copies the log. Nothing is freed as long as one of them is there.
+    pins: Vec<Weak<Pin>>,
     closing: Closing,
     /// As it was set last.
     gate: Gate,
@@ -115,7 +118,8 @@ impl Driver {
             spare: None,
             owed: Vec::new(),
             replies: BTreeMap::new(),
-            to_free: Vec::new(),
+            to_free: VecDeque::new(),
+            pins: Vec::new(),
             closing: Closing::No,
             gate: Gate::Pause,
             operations: 0,

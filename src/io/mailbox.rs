@@ -1,11 +1,12 @@
 //! What other threads ask of the engine's thread, beside publishing.
 
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::node_status::NodeStatus;
+use super::pin::Pin;
 use super::prewriter::Answer;
 use crate::engine::effect::{Refusal, RequestId};
 use crate::engine::listing::{Cursor, List, LogPage, Page};
@@ -31,6 +32,10 @@ pub enum Mail {
     List { list: List, from: Cursor, until: Option<Lsn>, reply: oneshot::Sender<Page> },
     /// A part of the log is wanted.
     Log(Option<Lsn>, oneshot::Sender<LogPage>),
+    /// Somebody copies what is durable: it is to stay where it is meanwhile. None if nothing is.
+    Pin(oneshot::Sender<Option<Arc<Pin>>>),
+    /// Somebody is through with that.
+    Unpinned,
     /// A segment's file was prepared or retired.
     Prewriter(Answer),
     /// A connection was made, or could not be.

@@ -3,6 +3,7 @@
 //! Only this folder names tokio-uring, io-uring or nix, so it is also the way out of them.
 
 pub mod address;
+pub mod backup;
 pub mod buffer;
 pub mod buffer_pool;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod credentials;
 pub mod descriptors;
 pub mod dialler;
 pub mod directory;
+pub mod draft;
 pub mod driver;
 pub mod durable;
 pub mod file_system;
@@ -21,7 +23,9 @@ pub mod mailbox;
 pub mod node;
 pub mod node_status;
 pub mod opening;
+pub mod pin;
 pub mod prewriter;
+pub mod quarantine;
 pub mod recover;
 pub mod ring;
 pub mod route_table;

@@ -22,6 +22,7 @@ use super::listener::Listener;
 use super::mailbox::Mail;
 use super::opening::{Opening, random, wait_for_the_dead};
 use super::prewriter::{Answer, Prewriter};
+use super::quarantine::Plan;
 use super::recover::{RecoverError, RecoverMode, Recovered, recover};
 use super::ring::set_up;
 use super::shared::Shared;
@@ -61,6 +62,8 @@ pub struct NodeOptions {
     pub disk_bytes_max: u64,
     /// It speaks to no peer and keeps its name and address: somebody changes something in it, and closes it again.
     pub is_alone: bool,
+    /// Its log went back to an older state, and begins a new life.
+    pub begins_life: bool,
 }
 
 /// Why a node cannot be opened. Nothing was changed that is worth keeping.
@@ -94,6 +97,9 @@ pub enum OpenError {
         /// Why it failed.
         source: io::Error,
     },
+    /// Its log was damaged, and a repair of it did not come to its end.
+    #[error("a repair of {} did not come to its end: take it up again with `resolute repair`", .0.display())]
+    HalfRepaired(PathBuf),
     /// The first segment cannot be made: the disk is full.
     #[error("there is no room for a segment of the log on the disk")]
     DiskFull,
@@ -257,6 +263,9 @@ fn engine_thread(options: &NodeOptions, sender: oneshot::Sender<Result<Node, Ope
 fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     probe()?;
     let directory = Arc::new(Directory::open(&options.directory)?);
+    if !options.begins_life && Plan::pending(&directory)?.is_some() {
+        return Err(OpenError::HalfRepaired(directory.path().to_owned()));
+    }
     let listening = if options.is_alone { None } else { Some(listen(options)?) };
     wait_for_the_dead(&directory)?;
     let Replayed { state, recovered } = replay(&options.directory, RecoverMode::Repair)?;
@@ -352,6 +361,7 @@ fn engine(
     let config = Config {
         fresh_id: NodeId(u128::from_le_bytes(random()?)),
         fresh_incarnation: Incarnation(u64::from_le_bytes(random()?)),
+        begins_life: options.begins_life,
         epoch: tail.last_epoch.plus(1),
         nonce: u64::from_le_bytes(random()?),
         name: if options.is_alone { state.opening.name.clone() } else { options.name.clone() },

@@ -20,7 +20,7 @@ use crate::log::segments::Segments;
 ///
 /// # Errors
 /// A file cannot be looked at.
-pub fn wait_for_the_dead(directory: &Directory) -> Result<(), OpenError> {
+pub fn wait_for_the_dead(directory: &Directory) -> Result<(), DirectoryError> {
     for number in directory.list()?.segments.iter().rev().take(WRITES_IN_FLIGHT_MAX + 1) {
         let path = directory.path_of(&segment_name(*number));
         wait_for_dead_writers(&path).map_err(|error| DirectoryError::io("wait for", &path, error))?;

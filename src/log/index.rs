@@ -48,6 +48,19 @@ impl LogIndex {
         self.batches.front().map_or(self.end, |entry| entry.first)
     }
 
+    /// Where the oldest batch lies.
+    #[must_use]
+    pub fn first_place(&self) -> Option<BatchPlace> {
+        self.batches.front().map(|entry| entry.place)
+    }
+
+    /// Where the last batch lies that begins with `lsn` or before it.
+    #[must_use]
+    pub fn last_place_up_to(&self, lsn: Lsn) -> Option<BatchPlace> {
+        let after = self.batches.partition_point(|entry| entry.first <= lsn);
+        after.checked_sub(1).map(|at| self.batches[at].place)
+    }
+
     /// The record after the last.
     #[must_use]
     pub fn end(&self) -> Lsn {

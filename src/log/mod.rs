@@ -10,6 +10,7 @@ pub mod batch_builder;
 pub mod chunk;
 pub mod damaged_batch;
 pub mod due;
+pub mod durable_part;
 pub mod evidence;
 pub mod extent;
 pub mod group_commit;

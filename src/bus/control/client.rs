@@ -14,8 +14,9 @@ use crate::bus::{Envelope, Status};
 use crate::engine::listing::List;
 use crate::format::message::MessageView;
 use crate::format::record::RecordView;
-use crate::ids::MessageId;
+use crate::ids::{Lsn, MessageId, SegmentNumber};
 use crate::limits::{CONTROL_REQUEST_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::log::durable_part::DurablePart;
 
 /// Why a node that is open cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +145,19 @@ impl Client {
         Ok(std::iter::from_fn(move || answers.passing().transpose()))
     }
 
+    /// Has the node leave what is durable now where it is.
+    pub(crate) fn pin(&self) -> Result<Pinned, ControlError> {
+        let mut answers = self.ask(Ask::Pin)?;
+        match answers.next()? {
+            Answer::Pinned { first, last, end, record } => {
+                let (first, last) = (SegmentNumber(first), SegmentNumber(last));
+                let part = DurablePart { first, last, end, last_lsn: Lsn(record) };
+                Ok(Pinned { part, answers })
+            }
+            other => Err(nonsense(&other)),
+        }
+    }
+
     pub(crate) fn change(
         &self,
         hand: Hand,
@@ -170,6 +184,23 @@ impl Client {
             }
             found
         }))
+    }
+}
+
+/// What a node leaves where it is, until this is dropped.
+pub(crate) struct Pinned {
+    pub(crate) part: DurablePart,
+    answers: Answers,
+}
+
+impl Pinned {
+    /// It was copied. Says whether it was there all the while.
+    pub(crate) fn release(mut self) -> Result<bool, ControlError> {
+        self.answers.stream.get_ref().write_all(b"\n").map_err(ControlError::Gone)?;
+        match self.answers.next()? {
+            Answer::Unpinned { stayed } => Ok(stayed),
+            other => Err(nonsense(&other)),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::engine::listing::{Cursor, List, Listed, Page, Remark};
 use crate::engine::request::Request;
 use crate::ids::{Lsn, LsnRange, StreamId};
 use crate::io::mailbox::Mail;
+use crate::io::pin::Pin;
 use crate::io::shared::Shared;
 use crate::limits::{CONTROL_LOOKS_AGAIN_MAX, LIST_MESSAGES_PER_PAGE};
 use crate::log::chunk::Chunk;
@@ -92,6 +93,11 @@ impl Desk {
 
     pub(in crate::bus) fn status(&self) -> Result<Status, NoAnswer> {
         self.ask(Mail::Status).map(Status::from)
+    }
+
+    /// What is durable stays where it is as long as the pin is held.
+    pub(in crate::bus) fn pin(&self) -> Result<Arc<Pin>, NoAnswer> {
+        self.ask(Mail::Pin)?.ok_or(NoAnswer::Closing)
     }
 
     /// Gives out the messages of a list that a filter admits, at most so many.

@@ -34,6 +34,8 @@ pub(in crate::bus) enum Ask {
         filter: Filter,
         limit: Option<u64>,
     },
+    /// To leave what is durable now where it is, until a line comes that says that it was copied.
+    Pin,
     /// To hear of each message of these topics from now on, of all if there are none; or of those in the log first.
     Tail { topics: Vec<String>, from_start: bool },
     /// To do something with the messages of a place that a filter admits, at most so many.
@@ -125,6 +127,17 @@ pub(in crate::bus) enum Answer {
     },
     /// What a look at every byte came to.
     Verified(Verification),
+    /// What stays where it is: segments from the first to the last, of that so many bytes, up to that record.
+    Pinned {
+        first: u64,
+        last: u64,
+        end: u64,
+        record: u64,
+    },
+    /// Whether it did stay until the line came.
+    Unpinned {
+        stayed: bool,
+    },
     /// Something that somebody changed by hand.
     ByHand(ChangeByHand),
     /// A message; its record follows this line.

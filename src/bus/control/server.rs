@@ -18,9 +18,13 @@ use crate::bus::inspect::{Found, Passing, Said};
 use crate::io::shared::Shared;
 use crate::io::{credentials, unix_socket};
 use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_REQUEST_BYTES_MAX};
+use crate::log::durable_part::DurablePart;
 
 /// How long a request may take to come.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether whoever copies the log is still there.
+const PIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often it is looked for messages that passed.
 const TAIL_PAUSE: Duration = Duration::from_millis(50);
@@ -161,6 +165,27 @@ impl Inner {
         Ok(Answer::Done)
     }
 
+    /// Leaves what is durable where it is until whoever asked is through with it, has gone, or the node closes.
+    fn pin(&self, guest: &Guest, out: &mut impl Write) -> Result<Answer, NoAnswer> {
+        let pin = self.desk.pin()?;
+        let DurablePart { first, last, end, last_lsn } = pin.part();
+        say(out, &Answer::Pinned { first: first.0, last: last.0, end, record: last_lsn.0 })?;
+        guest.stream().set_read_timeout(Some(PIN_PAUSE))?;
+        let mut line = [0];
+        loop {
+            match guest.stream().read(&mut line) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                Ok(_) => return Ok(Answer::Unpinned { stayed: !pin.is_broken() }),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    // Copying takes its time.
+                    guest.listen()?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Answers, but for the last line, which is the result.
     fn answer(&self, ask: Ask, guest: &Guest, out: &mut impl Write) -> Result<Answer, NoAnswer> {
         match ask {
@@ -184,6 +209,7 @@ impl Inner {
                 self.desk.list(list.into(), &filter, limit, guest, |found| say_message(out, &found))?;
                 Ok(Answer::Done)
             }
+            Ask::Pin => self.pin(guest, out),
             Ask::Tail { topics, from_start } => self.tail(&topics, from_start, guest, out),
             Ask::Change { hand, filter, limit } => {
                 let who = credentials::of_peer(guest.stream())?;

@@ -160,6 +160,11 @@ impl Salvage {
     /// and files that cannot be opened.
     pub fn read(directory: &Path) -> Result<Salvage, InspectError> {
         refuse_running(directory)?;
+        Salvage::of(directory)
+    }
+
+    /// The same of a directory that this process has locked, or that nobody opens.
+    pub(in crate::bus) fn of(directory: &Path) -> Result<Salvage, InspectError> {
         let opened = Directory::open_read_only(directory)?;
         let mut names = Names::default();
         if let Some(mut reader) = SalvageReader::new(opened.path())? {

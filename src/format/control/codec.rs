@@ -37,6 +37,12 @@ impl Control {
                 out.u64(epoch.0).u64(*nonce).u64(lsn.0);
             }),
             Control::Peer(peer) => put_peer(&mut out, peer),
+            Control::PeerLives { slot, lives } => {
+                out.u32(slot.0);
+                put_list(&mut out, lives, |out, life| {
+                    out.u64(life.0);
+                });
+            }
             Control::Stream { id, owner, next, acked, ended } => {
                 out.u64(id.0);
                 put_owner(&mut out, owner);
@@ -157,6 +163,9 @@ fn stream_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, B
 fn peer_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, BodyDefect> {
     Ok(match kind {
         RecordKind::Peer => Control::Peer(peer(r)?),
+        RecordKind::PeerLives => {
+            Control::PeerLives { slot: PeerSlot(r.u32()?), lives: list(r, |r| Ok(Incarnation(r.u64()?)))? }
+        }
         RecordKind::PeerRemoved => Control::PeerRemoved { slot: PeerSlot(r.u32()?), dropped: r.u64()? },
         RecordKind::Subscriber => Control::Subscriber {
             slot: PeerSlot(r.u32()?),

@@ -71,7 +71,8 @@ pub enum Control {
     Parked(Vec<LsnRange>),
     /// Somebody changed by hand what is in the inbox, or what is owed.
     Administered(Change),
-    /// Who this node is. The log's first record, and that of each life.
+    /// Who this node is: at the beginning of each checkpoint. Outside of one it says that the log begins a new life, because it
+    /// went back to an older state: all that it owes it owes on streams that have ended, and new ones follow.
     Node {
         /// Its identity.
         id: NodeId,
@@ -97,6 +98,14 @@ pub enum Control {
     Openings(Vec<(Epoch, u64, Lsn)>),
     /// A peer was met, or something about it changed.
     Peer(PeerRecord),
+    /// In a checkpoint: the lives of a peer's log before the one of its record, the oldest first. Whoever speaks for one of
+    /// them has a copy that was left behind.
+    PeerLives {
+        /// The peer.
+        slot: PeerSlot,
+        /// Its earlier lives.
+        lives: Vec<Incarnation>,
+    },
     /// A stream was minted or, in a checkpoint, is described.
     Stream {
         /// Its id.
@@ -218,6 +227,7 @@ impl Control {
             Control::Opened { .. } => RecordKind::Opened,
             Control::Openings(_) => RecordKind::Openings,
             Control::Peer(_) => RecordKind::Peer,
+            Control::PeerLives { .. } => RecordKind::PeerLives,
             Control::Stream { .. } => RecordKind::Stream,
             Control::StreamClosed { .. } => RecordKind::StreamClosed,
             Control::StreamEnded { .. } => RecordKind::StreamEnded,
@@ -288,6 +298,7 @@ mod tests {
             Control::Opened { epoch: Epoch(1), nonce: 2, at: Wall(3), name: "n".into(), address: "a".into() },
             Control::Openings(vec![(Epoch(1), 2, Lsn(3)), (Epoch(2), 3, Lsn(4))]),
             Control::Peer(peer),
+            Control::PeerLives { slot: PeerSlot(1), lives: vec![Incarnation(2), Incarnation(3)] },
             Control::Stream {
                 id: StreamId(1),
                 owner: StreamOwner::Peer(PeerSlot(2)),

@@ -43,6 +43,12 @@ impl Driver {
                 drop(reply.send(engine.state().page(engine.durable(), list, from, until)));
             }
             Mail::Log(from, reply) => drop(reply.send(engine.state().log_page(engine.durable(), from))),
+            Mail::Pin(reply) => {
+                let pin = self.pin();
+                // Whoever asked may have gone, and its pin with it.
+                drop(reply.send(pin));
+            }
+            Mail::Unpinned => {}
             Mail::Prewriter(answer) => self.take_answer(now, answer),
             Mail::Dialled(address, Ok(stream)) if !leaves_enough(&stream) => {
                 tracing::warn!(
@@ -92,6 +98,7 @@ impl Driver {
                     "the disk is full: publishing is refused once this segment is"
                 );
                 engine.handle_disk_full(now);
+                self.break_pins();
             }
             // The log goes on in the segment it has, and tries again like with a full disk.
             Answer::PrepareFailed { number, source } => {

@@ -1,7 +1,10 @@
 //! What the engine reports, and the end of it all.
 
+use std::sync::{Arc, Weak};
+
 use super::{Closing, Driver};
 use crate::engine::effect::{Event, Note};
+use crate::io::pin::Pin;
 use crate::io::prewriter::Speed;
 
 impl Driver {
@@ -23,7 +26,7 @@ impl Driver {
                 Event::Prepare(number) => self.parts.prewriter.prepare(number, Speed::Paced),
                 Event::Free(number) => {
                     self.parts.files.close(number);
-                    self.to_free.push(number);
+                    self.to_free.push_back(number);
                 }
                 Event::Dial(address) => self.parts.dialler.dial(address),
                 Event::Note(note) => tell(&note),
@@ -34,14 +37,38 @@ impl Driver {
         }
     }
 
-    /// Segments that nobody reads any more go.
+    /// Segments that nobody reads or copies any more go, none before one that is older: the log would have a hole.
     pub(super) fn free_idle(&mut self) {
-        let files = &self.parts.files;
-        let (idle, busy) =
-            std::mem::take(&mut self.to_free).into_iter().partition(|number| files.is_idle(*number));
-        self.to_free = busy;
-        let idle: Vec<_> = idle;
-        idle.into_iter().for_each(|number| self.parts.prewriter.free(number));
+        self.pins.retain(|pin| pin.strong_count() > 0);
+        if !self.pins.is_empty() {
+            return;
+        }
+        while let Some(number) =
+            self.to_free.front().copied().filter(|number| self.parts.files.is_idle(*number))
+        {
+            self.to_free.pop_front();
+            self.parts.prewriter.free(number);
+        }
+    }
+
+    /// What is durable stays where it is until whoever asked is through with it.
+    pub(super) fn pin(&mut self) -> Option<Arc<Pin>> {
+        let engine = &self.parts.engine;
+        let part = engine.state().index.durable_part(engine.durable())?;
+        let pin = Arc::new(Pin::new(part, Arc::clone(&self.parts.shared)));
+        self.pins.push(Arc::downgrade(&pin));
+        Some(pin)
+    }
+
+    /// The disk is full: no copy of the log is worth that the node cannot go on.
+    pub(super) fn break_pins(&mut self) {
+        if self.to_free.is_empty() {
+            return;
+        }
+        for pin in std::mem::take(&mut self.pins).iter().filter_map(Weak::upgrade) {
+            tracing::warn!("the disk is full: segments are freed although somebody copies the log");
+            pin.give_way();
+        }
     }
 
     /// Closing goes on: what is staged is written, then the batch that says that nothing follows.
@@ -79,6 +106,14 @@ fn tell(note: &Note) {
         Note::Redundant { reason } => tracing::debug!(reason, "a second connection with a node ended"),
         Note::Mismatch { address, node } => {
             tracing::warn!(address, %node, "another node answers at this address than before; nothing is sent there");
+        }
+        Note::NewLife { node } => {
+            tracing::warn!(%node, "the peer was restored from a backup, and lacks what came since");
+        }
+        Note::Ahead { node, stream, count } => {
+            let what =
+                "the peer has messages that this node no longer knows of: it was restored from a backup";
+            tracing::warn!(%node, %stream, count, "{what}");
         }
         Note::Gap { node, is_ours, stream, first, count } => {
             let what = if *is_ours {
