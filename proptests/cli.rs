@@ -6,10 +6,14 @@
 mod administering;
 #[path = "cli/inspecting.rs"]
 mod inspecting;
+#[path = "cli/legacy.rs"]
+mod legacy;
 #[path = "cli/measuring.rs"]
 mod measuring;
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/moving.rs"]
+mod moving;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/stores.rs"]

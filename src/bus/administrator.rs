@@ -83,25 +83,21 @@ impl Administrator {
         if let Holder::Process(pid) = holder(directory)? {
             return Ok(Administrator(Kind::Live(Client::of(directory, pid)?)));
         }
-        let opened = Directory::open_read_only(directory).map_err(InspectError::from)?;
-        let segments = opened.list().map_err(InspectError::from)?.segments;
-        let Some(newest) = segments.into_iter().max() else {
+        let Some(segment_bytes) = segment_bytes_in(directory)? else {
             return Err(InspectError::NoLog(directory.to_owned()).into());
         };
-        // Files of another size would be made, and those that wait to be used again thrown away.
-        let newest = opened.metadata(&segment_name(newest)).map_err(InspectError::from)?;
         let options = NodeOptions {
             directory: directory.to_owned(),
             name: String::new(),
             bind: "tcp://127.0.0.1:0".parse::<Address>().map_err(Error::from)?,
             advertise: None,
             retry: Retry::default(),
-            segment_bytes: newest.len().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+            segment_bytes,
             inbox_bytes_max: INBOX_BYTES_DEFAULT,
             is_alone: true,
         };
         let node = open_blocking(options).map_err(Error::from)?;
-        let desk = Desk::new(opened.path().to_owned(), std::sync::Arc::clone(&node.shared));
+        let desk = Desk::new(directory.to_owned(), std::sync::Arc::clone(&node.shared));
         Ok(Administrator(Kind::Alone(Box::new((node, desk)))))
     }
 
@@ -143,4 +139,17 @@ impl Drop for Administrator {
             drop(node.0.close().map(std::thread::JoinHandle::join));
         }
     }
+}
+
+/// Bytes of the newest segment of a node; none if there is no directory, or no log in it. With another size, files of that size
+/// would be made, and those that wait to be used again thrown away.
+pub(super) fn segment_bytes_in(directory: &Path) -> Result<Option<u64>, InspectError> {
+    match holder(directory) {
+        Err(InspectError::NoDirectory(_)) => return Ok(None),
+        found => drop(found?),
+    }
+    let opened = Directory::open_read_only(directory)?;
+    let Some(newest) = opened.list()?.segments.into_iter().max() else { return Ok(None) };
+    let bytes = opened.metadata(&segment_name(newest))?.len();
+    Ok(Some(bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)))
 }
