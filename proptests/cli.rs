@@ -8,10 +8,14 @@ mod administering;
 mod backing_up;
 #[path = "cli/inspecting.rs"]
 mod inspecting;
+#[path = "cli/legacy.rs"]
+mod legacy;
 #[path = "cli/measuring.rs"]
 mod measuring;
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/moving.rs"]
+mod moving;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/repairing.rs"]

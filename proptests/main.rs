@@ -12,6 +12,7 @@ mod fuzz_targets;
 mod golden;
 mod handling;
 mod hostile;
+mod legacy;
 mod lifecycle;
 mod looking;
 mod manual;

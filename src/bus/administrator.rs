@@ -88,7 +88,7 @@ impl Administrator {
         let opened = Directory::open_read_only(directory).map_err(InspectError::from)?;
         let options = alone(&opened)?;
         let node = open_blocking(options).map_err(Error::from)?;
-        let desk = Desk::new(opened.path().to_owned(), std::sync::Arc::clone(&node.shared));
+        let desk = Desk::new(directory.to_owned(), std::sync::Arc::clone(&node.shared));
         Ok(Administrator(Kind::Alone(Box::new((node, desk)))))
     }
 
@@ -126,13 +126,7 @@ impl Administrator {
 
 /// A node that is opened without its peers, to change something in it.
 pub(super) fn alone(opened: &Directory) -> Result<NodeOptions, InspectError> {
-    let segments = opened.list()?.segments;
-    // Files of another size would be made, and those that wait to be used again thrown away. The last of a backup is short.
-    let mut segment_bytes = None;
-    for segment in segments {
-        segment_bytes = segment_bytes.max(Some(opened.metadata(&segment_name(segment))?.len()));
-    }
-    let Some(segment_bytes) = segment_bytes else {
+    let Some(segment_bytes) = segment_bytes_of(opened)? else {
         return Err(InspectError::NoLog(opened.path().to_owned()));
     };
     Ok(NodeOptions {
@@ -142,7 +136,7 @@ pub(super) fn alone(opened: &Directory) -> Result<NodeOptions, InspectError> {
         bind: Address::loopback(),
         advertise: None,
         retry: Retry::default(),
-        segment_bytes: segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+        segment_bytes,
         inbox_bytes_max: INBOX_BYTES_DEFAULT,
         // Whoever makes room is not kept from it.
         disk_bytes_max: u64::MAX,
@@ -158,4 +152,24 @@ impl Drop for Administrator {
             drop(node.0.close().map(std::thread::JoinHandle::join));
         }
     }
+}
+
+/// Bytes of the segments of a node; none if there is no directory, or no log in it.
+pub(super) fn segment_bytes_in(directory: &Path) -> Result<Option<u64>, InspectError> {
+    match holder(directory) {
+        Err(InspectError::NoDirectory(_)) => Ok(None),
+        found => {
+            found?;
+            segment_bytes_of(&Directory::open_read_only(directory)?)
+        }
+    }
+}
+
+/// With another size, files of that would be made, and those that wait to be used again thrown away. The last of a backup is short.
+fn segment_bytes_of(opened: &Directory) -> Result<Option<u64>, InspectError> {
+    let mut bytes = None;
+    for segment in opened.list()?.segments {
+        bytes = bytes.max(Some(opened.metadata(&segment_name(segment))?.len()));
+    }
+    Ok(bytes.map(|bytes| bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)))
 }

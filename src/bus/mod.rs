@@ -13,6 +13,8 @@ mod ending;
 mod envelope;
 mod error;
 mod handler;
+#[cfg(feature = "cli")]
+mod importer;
 pub mod inspect;
 mod message;
 mod outgoing;
@@ -36,6 +38,8 @@ pub use envelope::{Envelope, FromEnvelope, Header, Json, NotDecoded};
 pub(crate) use error::chain;
 pub use error::{Error, ErrorClass, OptionOutOfRange};
 pub use handler::{Handled, Handler, HandlerError};
+#[cfg(feature = "cli")]
+pub(crate) use importer::{Import, Importer};
 pub use message::{IntoTopics, Message};
 pub use publishing::Batch;
 pub use receipt::{Receipt, Ticket};

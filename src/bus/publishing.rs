@@ -184,6 +184,12 @@ impl Batch {
         Ok(self)
     }
 
+    /// Adds what was checked elsewhere.
+    #[cfg(feature = "cli")]
+    pub(super) fn extend(&mut self, messages: impl Iterator<Item = Outgoing>) {
+        self.messages.extend(messages);
+    }
+
     /// Publishes the batch. Resolves when all of it is on stable storage, with a receipt for each message in turn.
     ///
     /// # Errors

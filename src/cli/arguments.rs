@@ -11,6 +11,7 @@ use super::care_arguments::{MakeBackup, Repair, Restore};
 use super::exit::CODES;
 use super::list_arguments::{ListArguments, OutgoingArguments, SubscriberArguments};
 use super::store_arguments::{MapCommand, QueueCommand};
+use super::transfer_arguments::{Export, Import, ImportLegacy};
 
 /// A brokerless durable service bus: every message is on disk at both ends before anyone says so.
 ///
@@ -144,6 +145,37 @@ pub enum Command {
     /// with --json as lines that have the key "damage"; then the code is 5.
     #[command(after_help = CODES)]
     Salvage(Inspect),
+    /// Writes the messages of a node as lines of JSON, each with all that import needs.
+    ///
+    /// One line for a message at each of its places: one that is owed to three destinations has three. The keys are those of
+    /// subscribe, with place (incoming, parked, dead, outgoing), destination, and what its handlers have done. If a process has the
+    /// node open, it is asked, and a message is as it was when its part of the list was read.
+    #[command(after_help = CODES)]
+    Export(Export),
+    /// Makes lines of JSON, as export writes them, messages of a node.
+    ///
+    /// What is outgoing is owed to its destination, as a command, whoever answers there; everything else comes into the inbox, and
+    /// all its handlers are called. A message keeps its payload, topics, headers and the time when it was published; its id is
+    /// another, and the one that it had is in the header resolute-imported-from. The directory notes in the file "imported" what it
+    /// was given: a message that was imported before is passed over, so that an import that was killed is just run again. Lines
+    /// that are no messages are named, the code is then 2, and the others are imported. The node is opened for it, but speaks to
+    /// no peer; while another process has it open the code is 4.
+    ///
+    /// A line needs topics, data, and a place or a destination.
+    #[command(after_help = CODES)]
+    Import(Import),
+    /// Takes over what resolute's ancestor, the package of Node.js, left in its files.
+    ///
+    /// Of a directory: what outgoing.shulz holds is owed to each of its addresses, as commands, what incoming.shulz holds comes into
+    /// the inbox. A message keeps its topics, the time when it was sent, and its id in the header resolute-imported-from; its payload
+    /// is the data as JSON, of a text too, in quotes. What the node had asked others for and not told them yet it wants of them
+    /// again. Who had subscribed at the node, by subscriptions.shulz, must do so again: the command for each is written out. A single
+    /// .shulz becomes a map, a .seuss a queue.
+    ///
+    /// The ancestor's service must not run. Its files have no checksums: what makes no sense in them is named, with its place, the
+    /// rest is taken over, and the code is 5. What was taken over before is passed over, as by import.
+    #[command(after_help = CODES)]
+    ImportLegacy(ImportLegacy),
     /// Reads and changes a map on disk, which services keep with resolute::Map.
     #[command(subcommand, after_help = CODES)]
     Map(MapCommand),

@@ -173,7 +173,7 @@ fn waiting_json(waiting: &WaitingMessage, out: &mut Output) -> Result<Wrote, Fai
     out.json(&Line { message: MessageLine::new(&waiting.message), handlers })
 }
 
-fn attempts_json(of: &Attempts) -> Value {
+pub fn attempts_json(of: &Attempts) -> Value {
     let (standing, at) = match of.standing {
         Standing::Done => ("done", None),
         Standing::Failing(at) => ("failing", Some(time(at))),

@@ -15,6 +15,9 @@ mod conveniences;
 mod demo;
 mod doctor;
 mod exit;
+mod export;
+mod import;
+mod import_legacy;
 mod json;
 mod list_arguments;
 mod lists;
@@ -30,6 +33,7 @@ mod stores;
 mod subscribe;
 mod table;
 mod tail;
+mod transfer_arguments;
 mod unlock;
 mod verify;
 
@@ -84,6 +88,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Restore(arguments) => restore::run(&arguments),
         Command::Repair(arguments) => repair::run(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::ImportLegacy(arguments) => import_legacy::run(&arguments),
         Command::Map(command) => stores::map(command),
         Command::Queue(command) => stores::queue(command),
         Command::Bench(arguments) => bench::run(&arguments.what),

@@ -50,7 +50,7 @@ pub struct NodeOptions {
     pub name: String,
     /// Where it listens.
     pub bind: Address,
-    /// Where peers can reach it, if that is not where it listens.
+    /// Where peers can reach it, if that is not where it listens; of a node that is alone, one more address that is its own.
     pub advertise: Option<Address>,
     /// How failed handlers are called again.
     pub retry: Retry,
@@ -269,7 +269,10 @@ fn prepare(options: &NodeOptions) -> Result<(Parts, Node), OpenError> {
     let listening = if options.is_alone { None } else { Some(listen(options)?) };
     wait_for_the_dead(&directory)?;
     let Replayed { state, recovered } = replay(&options.directory, RecoverMode::Repair)?;
-    let own = || (None, state.opening.address.clone(), state.opening.address.clone());
+    let own = || {
+        let address = state.opening.address.clone();
+        (None, options.advertise.as_ref().map_or_else(|| address.clone(), Address::to_string), address)
+    };
     let (listener, bound, advertised) =
         listening.map_or_else(own, |(listener, bound, advertised)| (Some(listener), bound, advertised));
     let recovery = describe(&recovered);
@@ -358,13 +361,15 @@ fn engine(
         Some(id) => id,
         None => u64::from_le_bytes(random()?),
     };
+    // One that was never opened has none yet.
+    let keeps_name = options.is_alone && !state.opening.name.is_empty();
     let config = Config {
         fresh_id: NodeId(u128::from_le_bytes(random()?)),
         fresh_incarnation: Incarnation(u64::from_le_bytes(random()?)),
         begins_life: options.begins_life,
         epoch: tail.last_epoch.plus(1),
         nonce: u64::from_le_bytes(random()?),
-        name: if options.is_alone { state.opening.name.clone() } else { options.name.clone() },
+        name: if keeps_name { state.opening.name.clone() } else { options.name.clone() },
         dials: !options.is_alone,
         advertised: advertised.to_owned(),
         own_addresses: vec![bound.to_owned(), advertised.to_owned()],

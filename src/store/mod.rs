@@ -14,10 +14,12 @@
 //! | [`queue`] | items in an order |
 //! | [`store_log`] | the log of a store: what is written when, what is freed |
 //! | [`compaction`] | the oldest segment while it is looked through |
+//! | [`legacy`] | the files of the ancestor, read and never written |
 #![forbid(unsafe_code)]
 
 pub mod compaction;
 pub mod contents;
+pub mod legacy;
 pub mod map;
 pub mod queue;
 pub mod store_log;

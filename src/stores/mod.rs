@@ -13,6 +13,7 @@ mod open;
 mod queue;
 mod snapshot;
 
+pub use crate::store::legacy;
 pub use map::{Entries, Map};
 pub use open::OpenStore;
 pub use queue::{Item, Items, Queue};
