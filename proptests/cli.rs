@@ -4,6 +4,8 @@
 
 #[path = "cli/administering.rs"]
 mod administering;
+#[path = "cli/configuring.rs"]
+mod configuring;
 #[path = "cli/inspecting.rs"]
 mod inspecting;
 #[path = "cli/measuring.rs"]
@@ -16,6 +18,8 @@ mod program;
 mod stores;
 #[path = "cli/verifying.rs"]
 mod verifying;
+#[path = "cli/watching.rs"]
+mod watching;
 
 use program::{code, json_lines, run, stderr, stdout};
 

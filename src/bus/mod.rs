@@ -36,7 +36,7 @@ pub use message::{IntoTopics, Message};
 pub use publishing::Batch;
 pub use receipt::{Receipt, Ticket};
 pub use serve::Serve;
-pub use status::{DestinationStatus, DrainReport, Status, WantedTopic};
+pub use status::{Commits, DestinationStatus, DrainReport, Status, Traffic, WantedTopic};
 #[doc(hidden)]
 pub use stopwatch::Stopwatch;
 pub use subscription::Subscription;

@@ -6,6 +6,7 @@ pub mod address;
 pub mod buffer;
 pub mod buffer_pool;
 pub mod clock;
+pub mod commits;
 pub mod connection;
 pub mod credentials;
 pub mod descriptors;
