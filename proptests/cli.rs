@@ -6,6 +6,8 @@
 mod administering;
 #[path = "cli/backing_up.rs"]
 mod backing_up;
+#[path = "cli/configuring.rs"]
+mod configuring;
 #[path = "cli/inspecting.rs"]
 mod inspecting;
 #[path = "cli/legacy.rs"]
@@ -26,6 +28,8 @@ mod restoring;
 mod stores;
 #[path = "cli/verifying.rs"]
 mod verifying;
+#[path = "cli/watching.rs"]
+mod watching;
 
 use program::{code, json_lines, run, stderr, stdout};
 

@@ -177,7 +177,7 @@ impl Builder {
     /// [`Error::Option`], [`Error::InvalidAddress`], [`Error::InvalidMessage`] for a handler's topic,
     /// [`Error::DuplicateHandler`], and [`Error::Open`] with what keeps it from opening as its source.
     pub async fn open(self) -> Result<Bus, Error> {
-        self.check()?;
+        self.checked()?;
         let name = self.name.clone().unwrap_or_else(|| self.directory_name());
         let directory = self.directory.clone();
         let options = NodeOptions {
@@ -195,6 +195,14 @@ impl Builder {
         let handlers = self.handlers.into_iter().map(|(registration, _)| registration).collect();
         let registry = Registry::new(handlers, self.concurrency, self.timeout);
         Ok(Bus::new(open(options).await?, &directory, registry))
+    }
+
+    /// Whether a node could be opened with these options, as far as that can be said without opening one.
+    pub(crate) fn checked(&self) -> Result<(), Error> {
+        self.check()?;
+        let addresses = [Some(&self.bind), self.advertise.as_ref()];
+        addresses.into_iter().flatten().try_for_each(|address| address.parse::<Address>().map(drop))?;
+        Ok(())
     }
 
     fn directory_name(&self) -> String {

@@ -39,6 +39,9 @@ use serde::{Deserialize, Serialize};
 use super::Status;
 use crate::engine::state::State;
 use crate::engine::status::status_of;
+use crate::engine::traffic::Traffic;
+use crate::ids::Lsn;
+use crate::io::commits::CommitSums;
 use crate::io::directory::{Directory, LockState, lock_state};
 use crate::io::node::replay;
 use crate::io::node_status::NodeStatus;
@@ -162,6 +165,9 @@ fn status(directory: &Directory, state: &State, recovered: &Recovered) -> Status
         flushes: recovered.tail.next_batch.0 - 1,
         written_bytes: 0,
         engine: status_of(state, |_| false),
+        traffic: Traffic::default(),
+        commits: CommitSums::default(),
+        durable: Lsn(recovered.tail.next_lsn.0 - 1),
         dispatched: 0,
         segments: tail.segments.len() as u64,
         log_bytes: tail.segments.iter().map(|segment| segment.file_bytes).sum(),

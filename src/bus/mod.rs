@@ -46,7 +46,7 @@ pub use receipt::{Receipt, Ticket};
 pub use repair::{Repair, RepairError};
 pub use restore::Restored;
 pub use serve::Serve;
-pub use status::{DestinationStatus, DrainReport, Status, WantedTopic};
+pub use status::{Commits, DestinationStatus, DrainReport, Status, Traffic, WantedTopic};
 #[doc(hidden)]
 pub use stopwatch::Stopwatch;
 pub use subscription::Subscription;

@@ -1,8 +1,11 @@
 //! What a node says of itself, for those who use the bus.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::status::EngineStatus;
+use crate::io::commits::CommitSums;
 use crate::io::node_status::NodeStatus;
 
 /// A topic that is wanted of a peer.
@@ -36,6 +39,52 @@ pub struct DestinationStatus {
     /// Messages of it that will never come, because one side lost its data, or somebody took
     /// them out at the publisher.
     pub lost: u64,
+    /// When the oldest message that is owed to it was published. Only of a node that is open, and only where the log was looked
+    /// at for it: [`crate::inspect::View::status`] does, for those to whom something has been owed longest.
+    #[serde(default)]
+    pub oldest_at: Option<SystemTime>,
+}
+
+/// What went through a node since it was opened: sums that only grow. All are 0 of one that is not open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Messages published or sent that somebody gets, once each.
+    pub published: u64,
+    /// Their bytes in the log.
+    pub published_bytes: u64,
+    /// Messages accepted from peers.
+    pub accepted: u64,
+    /// Their bytes in the log.
+    pub accepted_bytes: u64,
+    /// Messages that peers acknowledged; one that goes to ten of them counts ten times.
+    pub delivered: u64,
+    /// Messages that all their handlers are done with.
+    pub handled: u64,
+    /// Attempts of handlers that failed and are made again.
+    pub retried: u64,
+    /// Attempts that failed and were the last.
+    pub given_up: u64,
+}
+
+/// What the batches came to that were written since a node was opened. All is 0 of one that is not open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Commits {
+    /// Batches that are written, each with one flush.
+    pub batches: u64,
+    /// Their records.
+    pub records: u64,
+    /// Their bytes on the disk.
+    pub bytes: u64,
+    /// How long each was on its way to the disk, added up: nanoseconds. Two may be at once.
+    pub nanoseconds: u64,
+    /// The longest of that among the last 64: nanoseconds.
+    pub slowest_recent_nanoseconds: u64,
+    /// How long the oldest batch has been on its way that is not yet written: nanoseconds; 0 if none is.
+    pub oldest_in_flight_nanoseconds: u64,
 }
 
 /// A node at one moment.
@@ -68,6 +117,18 @@ pub struct Status {
     pub local_topics: Vec<String>,
     /// Peers and addresses.
     pub destinations: Vec<DestinationStatus>,
+    /// What went through since the node was opened.
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// How batches were written since then.
+    #[serde(default)]
+    pub commits: Commits,
+    /// Records that are on their way to the disk, and not yet on stable storage.
+    #[serde(default)]
+    pub durable_lag: u64,
+    /// Bytes that are free on the disk of the log; `None` if it was not looked at, as by [`crate::Bus::status`].
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
     /// Files of the log.
     pub segments: u64,
     /// Their bytes.
@@ -139,6 +200,7 @@ impl From<crate::engine::status::DestinationStatus> for DestinationStatus {
             topics: of.topics,
             wanted: wanted.collect(),
             lost: of.lost,
+            oldest_at: None,
         }
     }
 }
@@ -158,6 +220,10 @@ impl From<NodeStatus> for Status {
             in_handlers: of.dispatched,
             inbox_bytes: of.engine.inbox_bytes,
             dropped: of.engine.dropped,
+            traffic: of.traffic.into(),
+            commits: of.commits.into(),
+            durable_lag: of.engine.last_lsn.0.saturating_sub(of.durable.0),
+            free_bytes: None,
             local_topics,
             destinations: destinations.into_iter().map(DestinationStatus::from).collect(),
             segments: of.segments,
@@ -172,6 +238,34 @@ impl From<NodeStatus> for Status {
             disk_full: of.disk_full,
             disk_quota_reached: of.disk_quota_reached,
             failure: of.failure,
+        }
+    }
+}
+
+impl From<crate::engine::traffic::Traffic> for Traffic {
+    fn from(of: crate::engine::traffic::Traffic) -> Traffic {
+        Traffic {
+            published: of.published,
+            published_bytes: of.published_bytes,
+            accepted: of.accepted,
+            accepted_bytes: of.accepted_bytes,
+            delivered: of.delivered,
+            handled: of.handled,
+            retried: of.retried,
+            given_up: of.given_up,
+        }
+    }
+}
+
+impl From<CommitSums> for Commits {
+    fn from(of: CommitSums) -> Commits {
+        Commits {
+            batches: of.batches,
+            records: of.records,
+            bytes: of.bytes,
+            nanoseconds: of.nanoseconds,
+            slowest_recent_nanoseconds: of.slowest_recent_nanoseconds,
+            oldest_in_flight_nanoseconds: of.oldest_in_flight_nanoseconds,
         }
     }
 }

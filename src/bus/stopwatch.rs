@@ -36,6 +36,12 @@ impl Stopwatch {
         Duration::from_nanos(clock::now().monotonic.0.saturating_sub(self.since.0))
     }
 
+    /// What the wall clock says, beside which times of a node can be put.
+    #[must_use]
+    pub fn wall() -> std::time::SystemTime {
+        std::time::UNIX_EPOCH + Duration::from_nanos(clock::wall().0)
+    }
+
     /// Processor time that all threads of this process have used until now, those that have ended too.
     #[must_use]
     pub fn process_cpu() -> Duration {

@@ -8,9 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::administer_arguments::{Remove, Retry};
 use super::bench::arguments::{Bench, BenchReceiver};
 use super::care_arguments::{MakeBackup, Repair, Restore};
+use super::config::arguments::ConfigCommand;
 use super::exit::CODES;
 use super::list_arguments::{ListArguments, OutgoingArguments, SubscriberArguments};
 use super::store_arguments::{MapCommand, QueueCommand};
+use super::top::arguments::Top;
 use super::transfer_arguments::{Export, Import, ImportLegacy};
 
 /// A brokerless durable service bus: every message is on disk at both ends before anyone says so.
@@ -22,6 +24,9 @@ pub struct Arguments {
     /// Reports more on standard error; up to three times. `RUST_LOG` has the same effect, in detail.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// The file of settings for commands that open a node or look at one; see `resolute config --help`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -86,6 +91,13 @@ pub enum Command {
     /// passes through no log. The JSON is that of subscribe.
     #[command(after_help = CODES)]
     Tail(Tail),
+    /// Shows live what goes on in a node that is open: rates, commits, the log, the inbox, and what is owed to whom.
+    ///
+    /// Two looks make a rate. What is counted begins with the opening of the node. A commit is one write of the log with its flush; its
+    /// latency is from where it was given to the kernel to where it was durable. The oldest message of a peer is the one that has been
+    /// owed longest, by this machine's clock. q, Esc and Ctrl-C end it. The code is 1 if no process has the node open.
+    #[command(after_help = CODES)]
+    Top(Top),
     /// Has messages handled again that are parked or were given up.
     ///
     /// Handlers that succeeded are not called again; those that gave up begin anew. A message for which there still is no handler
@@ -200,6 +212,15 @@ pub enum Command {
     /// While a process holds it, its pid is named and the code is 4.
     #[command(after_help = CODES)]
     Unlock(Inspect),
+    /// Checks or shows the settings of a node: dir, bind, advertise, name, segment_bytes and inbox_bytes.
+    ///
+    /// Each is a key of a file, a variable of the environment (RESOLUTE_DIR and so on; an empty one counts for nothing) and a flag.
+    /// A variable wins over the file, and a flag over both. The file is the one that --config names, else RESOLUTE_CONFIG, else
+    /// ./resolute.toml if it is there; `resolute config show --toml` writes one with all that it may say. dir is for all commands that
+    /// have the flag --dir and are about a node, the others for those that open one: publish, send and subscribe. Unknown keys,
+    /// variables that are like a setting and are none, and values that cannot be are refused by all of them, with code 2.
+    #[command(subcommand, after_help = CODES)]
+    Config(ConfigCommand),
     /// Writes the script with which a shell completes commands and options.
     ///
     /// For bash: resolute completions bash > ~/.local/share/bash-completion/completions/resolute
@@ -230,6 +251,12 @@ pub struct NodeArguments {
     /// What the node calls itself; the name of its directory if not given.
     #[arg(long)]
     pub name: Option<String>,
+    /// Bytes of a new segment of the log: 8 MiB to 1 GiB, a multiple of 4 KiB; 64 MiB if not given.
+    #[arg(long, value_name = "BYTES")]
+    pub segment_bytes: Option<u64>,
+    /// Bytes of messages accepted and not yet handled, above which peers must wait: at least 4 MiB; 4 GiB if not given.
+    #[arg(long, value_name = "BYTES")]
+    pub inbox_bytes: Option<u64>,
 }
 
 /// What is published or sent.

@@ -11,6 +11,7 @@ mod backup;
 mod bench;
 mod care_arguments;
 mod changes;
+mod config;
 mod conveniences;
 mod demo;
 mod doctor;
@@ -33,26 +34,33 @@ mod stores;
 mod subscribe;
 mod table;
 mod tail;
+mod top;
 mod transfer_arguments;
 mod unlock;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use arguments::{Arguments, Command};
+use config::NoArguments;
+use config::arguments::ConfigCommand;
 use exit::{Exit, Failure};
 
 /// Runs the tool with the arguments of the process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let given: Vec<_> = std::env::args_os().collect();
+    let parsed = config::matches(&given).and_then(|matches| Ok(Arguments::from_arg_matches(&matches)?));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(NoArguments::Settings(failure)) => return failure.report(),
+        Err(NoArguments::Clap(error)) => {
             // Help that nobody reads is no failure of the tool.
             let _: std::io::Result<()> = error.print();
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
@@ -60,13 +68,13 @@ pub fn run() -> ExitCode {
         }
     };
     log_to_stderr(arguments.verbose);
-    match dispatch(arguments.command) {
+    match dispatch(arguments.command, arguments.config.as_deref()) {
         Ok(()) => ExitCode::from(Exit::Ok as u8),
         Err(failure) => failure.report(),
     }
 }
 
-fn dispatch(command: Command) -> Result<(), Failure> {
+fn dispatch(command: Command, config: Option<&Path>) -> Result<(), Failure> {
     match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Publish(arguments) => publish::publish(&arguments),
@@ -80,6 +88,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Parked(arguments) => lists::parked(&arguments),
         Command::DeadLetters(arguments) => lists::dead_letters(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Retry(arguments) => administer::retry(&arguments),
         Command::Remove(arguments) => administer::remove(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
@@ -97,6 +106,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::BenchReceiver(arguments) => bench::receiver::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Unlock(arguments) => unlock::run(&arguments),
+        Command::Config(ConfigCommand::Check(arguments)) => config::check(&arguments, config),
+        Command::Config(ConfigCommand::Show(arguments)) => config::show(&arguments, config),
         Command::Completions(arguments) => conveniences::completions(&arguments),
         Command::Man(arguments) => conveniences::man(&arguments),
         Command::DemoWeb(arguments) => demo::web::run(&arguments),

@@ -68,6 +68,12 @@ pub async fn open(node: &NodeArguments, bind: &str) -> Result<Bus, Failure> {
     if let Some(name) = &node.name {
         builder = builder.name(name);
     }
+    if let Some(bytes) = node.segment_bytes {
+        builder = builder.segment_bytes(bytes);
+    }
+    if let Some(bytes) = node.inbox_bytes {
+        builder = builder.inbox_bytes(bytes);
+    }
     Ok(builder.open().await?)
 }
 

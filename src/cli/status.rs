@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::arguments::Inspect;
 use super::exit::Failure;
+use super::json::time;
 use super::output::Output;
 use super::table::{Rows, facts};
 use crate::bus::inspect::{Snapshot, View};
@@ -47,6 +48,10 @@ fn object(status: &Status, snapshot: Option<&Snapshot>) -> Value {
         "file_system": status.file_system,
         "direct": status.direct,
         "durability_warning": status.durability_warning,
+        "free_bytes": status.free_bytes,
+        "traffic": live(json!(status.traffic)),
+        "commits": live(json!(status.commits)),
+        "durable_lag": live(json!(status.durable_lag)),
         "in_handlers": live(json!(status.in_handlers)),
         "flushes": live(json!(status.flushes)),
         "written_bytes": live(json!(status.written_bytes)),
@@ -72,6 +77,7 @@ fn destination(of: &DestinationStatus, is_running: bool) -> Value {
         "topics": of.topics,
         "wanted": wanted.collect::<Vec<_>>(),
         "lost": of.lost,
+        "oldest_at": of.oldest_at.map(time),
     })
 }
 

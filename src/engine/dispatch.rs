@@ -258,6 +258,7 @@ impl Engine {
         self.now = now;
         for range in outcomes.handled {
             self.dispatch.out.remove(range);
+            self.traffic.handled += range.count;
             self.handled.insert(range);
         }
         for range in outcomes.parked {
@@ -296,6 +297,7 @@ impl Engine {
             progress.insert(handler, state);
         }
         if progress.values().all(|state| *state == HandlerState::Done) {
+            self.traffic.handled += 1;
             self.handled.insert(LsnRange { first: lsn, count: 1 });
             return;
         }
@@ -308,8 +310,10 @@ impl Engine {
 
     fn failure(&mut self, attempts: u32, reason: String) -> HandlerState {
         if attempts >= self.config.retry.attempts_max {
+            self.traffic.given_up += 1;
             return HandlerState::Dead { attempts, at: self.now.wall, reason };
         }
+        self.traffic.retried += 1;
         let pause_ms = retry_pause_ms(&self.config.retry, attempts, &mut self.entropy);
         HandlerState::Failing { attempts, next_at: self.now.wall.plus_millis(pause_ms), reason }
     }

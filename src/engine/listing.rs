@@ -156,6 +156,35 @@ impl State {
     }
 }
 
+impl State {
+    /// The oldest message that each destination is owed, of what is durable: of those `most` to whom it has been owed longest,
+    /// in the order of the log.
+    #[must_use]
+    pub fn oldest_owed(&self, durable: Lsn, most: usize) -> Vec<Listed> {
+        let mut oldest: BTreeMap<&StreamOwner, (Lsn, StreamId, Position)> = BTreeMap::new();
+        for (id, stream) in &self.streams {
+            // Carried forward it may lie behind others in the log, but it keeps its number.
+            if let Some(run) = stream.runs().front() {
+                let this = (run.lsn, *id, run.position);
+                let known = oldest.entry(&stream.owner).or_insert(this);
+                *known = this.min(*known);
+            }
+        }
+        let mut oldest: Vec<_> = oldest.into_iter().map(|(owner, at)| (at, owner)).collect();
+        oldest.sort_unstable();
+        oldest.truncate(most);
+        let mut lister = Lister { state: self, durable, page: Page { until: durable, ..Page::default() } };
+        for ((lsn, stream, position), owner) in oldest.into_iter().filter(|((lsn, ..), _)| *lsn <= durable) {
+            let (node, address) = lister.owner(owner);
+            let cursor = Cursor { stream, position, lsn: Lsn(0) };
+            // One that is just being carried elsewhere is there at the next look.
+            let _: bool =
+                lister.push(cursor, lsn, lister.own(), Remark::Owed { stream, position, node, address });
+        }
+        lister.page.messages
+    }
+}
+
 /// A part of the log as it lies.
 #[derive(Clone, Debug)]
 pub struct LogPage {

@@ -48,6 +48,7 @@ pub mod staging;
 pub mod state;
 pub mod status;
 pub mod stream;
+pub mod traffic;
 pub mod transmit;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -164,6 +165,7 @@ pub struct Engine {
     requests: request::Requests,
     events: VecDeque<Event>,
     applied: Vec<Applied>,
+    traffic: traffic::Traffic,
 }
 
 impl Engine {
@@ -237,6 +239,7 @@ impl Engine {
             requests: request::Requests::default(),
             events: VecDeque::new(),
             applied: Vec::new(),
+            traffic: traffic::Traffic::default(),
         };
         // A segment that an opening begins has its checkpoint as any other: some day it is the oldest one.
         if is_fresh || engine.state.needs_checkpoint() || engine.segments.is_blank() {

@@ -5,6 +5,7 @@ use super::effect::{Event, Note, SessionId};
 use super::handshake::{Refused, refused};
 use super::session::{Phase, SendCursor};
 use super::state::Seen;
+use super::traffic::acknowledged;
 use super::{Engine, Pending};
 use crate::format::control::{Control, IntentState};
 use crate::format::frame::{FrameDefect, FrameKind, FrameView};
@@ -155,7 +156,8 @@ impl Engine {
                 self.events.push_back(Event::Note(Note::Gap { node, is_ours: true, stream, first, count }));
             }
             if accepted > acked {
-                self.acks.insert(id_of_stream, accepted);
+                let kept = (&self.state, &mut self.acks, &mut self.traffic);
+                acknowledged(kept, id_of_stream, accepted);
                 self.hear(slot, durable);
             }
             let cursor = SendCursor { next: accepted.max(acked).plus(1), after: self.last_applied() };
@@ -263,8 +265,7 @@ impl Engine {
                     "position {position} of stream {stream} is acknowledged and was never sent"
                 ));
             }
-            let heard = self.acks.entry(*stream).or_default();
-            *heard = (*heard).max(*position);
+            acknowledged((&self.state, &mut self.acks, &mut self.traffic), *stream, *position);
             is_heard = true;
         }
         if is_heard {

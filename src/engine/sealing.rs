@@ -69,6 +69,7 @@ impl Engine {
         // Invariant: these records were made by this engine for this state.
         let applied = self.state.apply_batch(sealed.place, &chunk, &mut self.applied);
         applied.expect("a record of our own making makes no sense");
+        self.traffic.sealed(&chunk);
         self.resident.sealed(chunk);
         self.has_unapplied = false;
         if self.pending.is_empty() {

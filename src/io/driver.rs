@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::buffer::Buffer;
 use super::buffer_pool::BufferPool;
 use super::clock;
+use super::commits::Commits;
 use super::connection::{Connection, Tasks};
 use super::dialler::Dialler;
 use super::directory::Directory;
@@ -98,6 +99,8 @@ pub struct Driver {
     operations: usize,
     /// Bytes of batches written.
     written_bytes: u64,
+    /// How the writes of batches went.
+    commits: Commits,
     /// The number of whoever polls the handlers.
     serving: u64,
     /// There may be more for handlers than there was room for.
@@ -124,6 +127,7 @@ impl Driver {
             gate: Gate::Pause,
             operations: 0,
             written_bytes: 0,
+            commits: Commits::default(),
             serving: 0,
             waits_for_room: false,
         }

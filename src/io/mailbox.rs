@@ -9,7 +9,7 @@ use super::node_status::NodeStatus;
 use super::pin::Pin;
 use super::prewriter::Answer;
 use crate::engine::effect::{Refusal, RequestId};
-use crate::engine::listing::{Cursor, List, LogPage, Page};
+use crate::engine::listing::{Cursor, List, Listed, LogPage, Page};
 use crate::engine::request::Request;
 use crate::ids::Lsn;
 
@@ -30,6 +30,8 @@ pub enum Mail {
     Status(oneshot::Sender<NodeStatus>),
     /// A part of a list is wanted, of what is no later than a record.
     List { list: List, from: Cursor, until: Option<Lsn>, reply: oneshot::Sender<Page> },
+    /// The oldest message that each destination is owed is wanted, of at most so many of them.
+    Oldest { most: usize, reply: oneshot::Sender<Vec<Listed>> },
     /// A part of the log is wanted.
     Log(Option<Lsn>, oneshot::Sender<LogPage>),
     /// Somebody copies what is durable: it is to stay where it is meanwhile. None if nothing is.

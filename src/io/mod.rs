@@ -7,6 +7,7 @@ pub mod backup;
 pub mod buffer;
 pub mod buffer_pool;
 pub mod clock;
+pub mod commits;
 pub mod connection;
 pub mod credentials;
 pub mod descriptors;

@@ -1,12 +1,21 @@
 //! What a node says of itself and of what it stands on.
 
+use super::commits::CommitSums;
 use crate::engine::status::EngineStatus;
+use crate::engine::traffic::Traffic;
+use crate::ids::Lsn;
 
 /// A node at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
     /// What it owes, was sent, and whom it knows.
     pub engine: EngineStatus,
+    /// What went through since the node was opened.
+    pub traffic: Traffic,
+    /// What the batches came to since then.
+    pub commits: CommitSums,
+    /// The last record that is on stable storage with all before it.
+    pub durable: Lsn,
     /// Messages at handlers.
     pub dispatched: u64,
     /// Files of the log.

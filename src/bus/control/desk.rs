@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::ages::{Ages, OLDEST_LOOKED_AT_MAX};
 use super::protocol::{Hand, VerbName};
 use crate::bus::Status;
 use crate::bus::administrator::Place;
@@ -17,6 +18,7 @@ use crate::bus::inspect::{
 use crate::engine::listing::{Cursor, List, Listed, Page, Remark};
 use crate::engine::request::Request;
 use crate::ids::{Lsn, LsnRange, StreamId};
+use crate::io::directory::Directory;
 use crate::io::mailbox::Mail;
 use crate::io::pin::Pin;
 use crate::io::shared::Shared;
@@ -70,6 +72,7 @@ struct Asked<'a> {
 pub(in crate::bus) struct Desk {
     directory: PathBuf,
     shared: Arc<Shared>,
+    ages: Ages,
 }
 
 /// Why there is no answer.
@@ -88,11 +91,16 @@ pub(in crate::bus) enum NoAnswer {
 
 impl Desk {
     pub(in crate::bus) fn new(directory: PathBuf, shared: Arc<Shared>) -> Desk {
-        Desk { directory, shared }
+        Desk { ages: Ages::new(directory.clone()), directory, shared }
     }
 
     pub(in crate::bus) fn status(&self) -> Result<Status, NoAnswer> {
-        self.ask(Mail::Status).map(Status::from)
+        let mut status = self.ask(Mail::Status).map(Status::from)?;
+        let oldest = self.ask(|reply| Mail::Oldest { most: OLDEST_LOOKED_AT_MAX, reply })?;
+        self.ages.tell(&mut status.destinations, &oldest);
+        let free = Directory::open_read_only(&self.directory).and_then(|directory| directory.free_bytes());
+        status.free_bytes = free.ok();
+        Ok(status)
     }
 
     /// What is durable stays where it is as long as the pin is held.

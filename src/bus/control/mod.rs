@@ -3,6 +3,7 @@
 //! It lies in the data directory and is its owner's alone. Whoever connects sends one request, a line of JSON, and gets
 //! lines of JSON back; a message follows the line that says what it is as bytes, as it lies in the log.
 
+mod ages;
 mod client;
 mod desk;
 mod guests;

@@ -93,6 +93,7 @@ impl Engine {
         let seen = Seen { incarnation: accepted.incarnation, lsn: accepted.last_lsn };
         self.staged_seen.entry(accepted.slot).or_insert(seen).take_in(seen);
         self.staged_of.push_back(self.sessions.of_peer(accepted.slot).map(|session| session.id));
+        self.traffic.accepted(accepted);
         self.took_run(accepted.slot, frame_bytes(skip + accepted.bytes as usize), frame_bytes(skip));
     }
 

@@ -33,7 +33,10 @@ impl Driver {
             Input::Written(batch, result) => {
                 self.operations -= 1;
                 match result {
-                    Ok(()) => engine.handle_written(now, batch),
+                    Ok(()) => {
+                        self.commits.written(now.monotonic, batch);
+                        engine.handle_written(now, batch);
+                    }
                     Err(error) => self.fail(error),
                 }
                 self.write_done();

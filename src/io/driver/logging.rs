@@ -2,6 +2,7 @@
 
 use super::{Closing, Driver, shared_bytes};
 use crate::engine::sealing::SealPermit;
+use crate::io::clock;
 use crate::io::inputs::Input;
 use crate::io::staging::{Filled, Gate};
 use crate::log::index::Span;
@@ -103,6 +104,7 @@ impl Driver {
         let inputs = std::rc::Rc::clone(&self.inputs);
         self.operations += 1;
         self.written_bytes += u64::from(place.bytes);
+        self.commits.submitted(clock::now().monotonic, &sealed);
         match self.parts.files.borrow_for_write(place.segment) {
             Err(error) => inputs.push(Input::Written(number, Err(error))),
             Ok(file) => self.spawn(async move {

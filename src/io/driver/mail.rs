@@ -35,12 +35,15 @@ impl Driver {
                 engine.handle_serving(now, serving.is_some());
             }
             Mail::Status(reply) => {
-                let status = self.status();
+                let status = self.status(now);
                 // Whoever asked may have gone.
                 drop(reply.send(status));
             }
             Mail::List { list, from, until, reply } => {
                 drop(reply.send(engine.state().page(engine.durable(), list, from, until)));
+            }
+            Mail::Oldest { most, reply } => {
+                drop(reply.send(engine.state().oldest_owed(engine.durable(), most)));
             }
             Mail::Log(from, reply) => drop(reply.send(engine.state().log_page(engine.durable(), from))),
             Mail::Pin(reply) => {
@@ -112,10 +115,13 @@ impl Driver {
         }
     }
 
-    fn status(&self) -> NodeStatus {
+    fn status(&self, now: Now) -> NodeStatus {
         let parts = &self.parts;
         NodeStatus {
             engine: parts.engine.status(),
+            traffic: *parts.engine.traffic(),
+            commits: self.commits.sums(now.monotonic),
+            durable: parts.engine.durable(),
             dispatched: parts.engine.dispatched(),
             segments: parts.engine.segments().count() as u64,
             log_bytes: parts.engine.segments().count() as u64 * parts.engine.segments().segment_bytes(),

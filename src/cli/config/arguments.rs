@@ -1,0 +1,84 @@
+//! The arguments of `config`, with their help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::key::{Key, find};
+use super::settings::{Given, Origin};
+use crate::cli::exit::CODES;
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Says whether the file and the environment can be: the code is 0 if so, and 2 if not, with all that is wrong.
+    #[command(after_help = CODES)]
+    Check(Check),
+    /// Shows each setting, its value, and where that comes from.
+    ///
+    /// With flags as publish, send and subscribe have them: so they would have the node.
+    #[command(after_help = CODES)]
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Writes one line of JSON for each thing that is wrong.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Writes one line of JSON for each setting.
+    #[arg(long)]
+    pub json: bool,
+    /// Writes a resolute.toml that says the same, with what each setting is for.
+    #[arg(long, conflicts_with = "json")]
+    pub toml: bool,
+}
+
+/// The settings as flags, none of which must be there.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where the node listens, as tcp://host:port; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Option<String>,
+    /// Where peers can reach the node, if that is not where it listens.
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<String>,
+    /// What the node calls itself.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Bytes of a new segment of the log.
+    #[arg(long, value_name = "BYTES")]
+    pub segment_bytes: Option<u64>,
+    /// Bytes of messages accepted and not yet handled, above which peers must wait.
+    #[arg(long, value_name = "BYTES")]
+    pub inbox_bytes: Option<u64>,
+}
+
+impl Flags {
+    /// Those that are given.
+    pub fn given(&self) -> impl Iterator<Item = (&'static Key, Given)> {
+        let number = |of: Option<u64>| of.map(|bytes| OsString::from(bytes.to_string()));
+        let text = |of: &Option<String>| of.as_ref().map(OsString::from);
+        let all = [
+            ("dir", self.dir.clone().map(OsString::from)),
+            ("bind", text(&self.bind)),
+            ("advertise", text(&self.advertise)),
+            ("name", text(&self.name)),
+            ("segment_bytes", number(self.segment_bytes)),
+            ("inbox_bytes", number(self.inbox_bytes)),
+        ];
+        all.into_iter().filter_map(|(name, value)| {
+            let key = find(name)?;
+            Some((key, Given { value: value?, origin: Origin::Flag(key.flag()) }))
+        })
+    }
+}
