@@ -23,7 +23,8 @@ async fn publish(bus: &Bus, topic: &str, numbers: std::ops::Range<u64>) {
 async fn take(deliveries: &mut Deliveries, count: usize) -> (Vec<u64>, Vec<String>) {
     let (mut numbers, mut ids) = (Vec::new(), Vec::new());
     for _ in 0..count {
-        let delivery = deliveries.next().await.unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(60), deliveries.next());
+        let delivery = next.await.expect("no message comes").unwrap();
         numbers.push(std::str::from_utf8(delivery.payload()).unwrap().parse().unwrap());
         ids.push(delivery.id().to_string());
         delivery.done();
