@@ -102,6 +102,8 @@ pub struct Node {
     pub wall_offset: i64,
     /// What its inbox may hold before peers get no more credit; counts from its next opening.
     pub inbox_bytes_max: u64,
+    /// Its directory was restored: the next opening begins a new life of its log.
+    pub begins_life: bool,
     /// What others may make it keep; counts from its next opening.
     pub limits: Limits,
 }
@@ -126,6 +128,7 @@ impl Node {
             is_stranger: false,
             dies_writing: None,
             wall_offset: 0,
+            begins_life: false,
             inbox_bytes_max: 64 << 20,
             limits: Limits::default(),
         }
@@ -154,7 +157,7 @@ impl Node {
         Config {
             fresh_id: NodeId(u128::from(rng.number()) << 8 | self.index as u128),
             fresh_incarnation: Incarnation(rng.number()),
-            begins_life: false,
+            begins_life: self.begins_life,
             epoch: Epoch(state.opening.epoch.0 + 1),
             nonce: rng.number(),
             name: format!("node {}", self.index),
@@ -190,6 +193,7 @@ impl Node {
             (0..lost).for_each(|_| tally.count(Fault::BatchLost));
         }
         let config = self.config(&state, rng);
+        self.begins_life = false;
         let position = LogPosition {
             log_id: self.log_id,
             epoch: config.epoch,

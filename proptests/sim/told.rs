@@ -153,6 +153,8 @@ impl World {
         let Some(at) = self.nodes[node].identity else { return };
         let (of, what) = match note {
             Note::Established { node, .. } => (*node, What::Met),
+            // It lacks what came since it was copied, or has what was lost with the log that went back.
+            Note::NewLife { node } | Note::Ahead { node, .. } => (*node, What::TwoLogs),
             Note::Ended { node: Some(of), reason } if is_of_two_logs(reason) => (*of, What::TwoLogs),
             Note::Gap { node, is_ours, stream, first, count } => {
                 // What lies at these positions may change, where a publisher is set back.

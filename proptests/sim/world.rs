@@ -233,6 +233,8 @@ impl World {
         self.nodes[node].disk = disk;
         self.nodes[node].before = None;
         self.nodes[node].identity = identity;
+        // By the command for it, or by hand.
+        self.nodes[node].begins_life = identity.is_some() && self.numbers.is_multiple_of(2);
         if let Some(own) = identity {
             // A write that was on its way then may be there now, though a power cut took it in between.
             self.model.goes_back(own, known);
