@@ -193,7 +193,7 @@ async fn what_is_owed_is_removed_of_one_destination_or_of_all() {
 }
 
 async fn kill_in_the_middle(killed: Killed, list: &str) {
-    const COUNT: u64 = 8_000;
+    const COUNT: u64 = 4_000;
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("node");
     let bus = match list {
@@ -213,7 +213,7 @@ async fn kill_in_the_middle(killed: Killed, list: &str) {
     // The moment is looked for between one when it had not begun and one when it was done.
     let (mut before, mut after) = (takes / 4, takes * 2);
     let (mut all, mut some, mut none) = (0, 0, 0);
-    for round in 0..5 {
+    for round in 0..4 {
         let copy = copy_of(&dir, &round.to_string());
         let mut node = (killed != Killed::Alone).then(|| holder(&copy));
         let mut child = remove(&copy);

@@ -111,6 +111,31 @@ async fn a_damaged_log_is_cut_before_the_damage_and_all_behind_it_is_kept() {
     bus.close().await.unwrap();
 }
 
+// The log is cut where a segment begins, and goes on in the one before, which a backup had in common with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_stays_as_it_is_where_the_log_goes_on_in_a_segment_that_it_has_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node_dir, backup) = (dir.path().join("node"), dir.path().join("backup"));
+    node(&node_dir, 60).await;
+    assert_eq!(code(&run(&["backup", text(&backup), "--dir", text(&node_dir)])), 0);
+    let content = |number| std::fs::read(segment(&backup, number)).unwrap();
+    let (first, second) = (content(1), content(2));
+    // Its own file, for a backup has only one name for what is still written to.
+    flip(&segment(&node_dir, 2), 40);
+    let (output, said) = repair(&node_dir, &["--yes"]);
+    assert_eq!((code(&output), &said["segment"], &said["offset"]), (0, &2.into(), &0.into()), "{said}");
+    let bus = Bus::builder(&node_dir).segment_bytes(8 << 20).open().await.unwrap();
+    bus.publish("a", "it goes on").await.unwrap();
+    bus.close().await.unwrap();
+    assert!(content(1) == first, "what has two names is not written to");
+    assert_eq!(content(2).len(), second.len());
+    // Without its head a backup is none, though each segment of it would do as one.
+    std::fs::remove_file(segment(&backup, 1)).unwrap();
+    let output = run(&["restore", text(&backup), "--dir", text(&dir.path().join("restored"))]);
+    assert_eq!(code(&output), 5, "{output:?}");
+    assert!(stderr(&output).contains("began with segment 1"), "{output:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_beyond_repair_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();

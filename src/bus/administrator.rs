@@ -155,6 +155,7 @@ impl Drop for Administrator {
 }
 
 /// Bytes of the segments of a node; none if there is no directory, or no log in it.
+#[cfg(feature = "cli")]
 pub(super) fn segment_bytes_in(directory: &Path) -> Result<Option<u64>, InspectError> {
     match holder(directory) {
         Err(InspectError::NoDirectory(_)) => Ok(None),

@@ -15,6 +15,7 @@ use crate::io::directory::{Directory, DirectoryError};
 use crate::io::draft::{Draft, DraftError};
 use crate::io::node::ReplayDefect;
 use crate::io::opening::wait_for_the_dead;
+use crate::io::quarantine::Plan;
 use crate::io::recover::{RecoverMode, recover};
 use crate::log::durable_part::DurablePart;
 
@@ -69,6 +70,17 @@ pub enum BackupError {
         /// The last one that is there.
         found: u64,
     },
+    /// The oldest segment of a backup is missing.
+    #[error("{} is damaged: it began with segment {expected} when it was made, which is not there", path.display())]
+    Headless {
+        /// The backup.
+        path: PathBuf,
+        /// Its first segment, as it says itself.
+        expected: u64,
+    },
+    /// A repair of the directory was begun, and not carried out.
+    #[error("a repair of {} was begun: carry it out first", .0.display())]
+    HalfRepaired(PathBuf),
     /// What was restored cannot be opened as a node, to begin its new life.
     #[error(transparent)]
     Open(#[from] Error),
@@ -88,7 +100,9 @@ impl BackupError {
                 ErrorClass::DiskFull
             }
             BackupError::NodeNeedsRoom => ErrorClass::DiskFull,
-            BackupError::Short { .. } => ErrorClass::Corrupt,
+            BackupError::Short { .. } | BackupError::Headless { .. } | BackupError::HalfRepaired(_) => {
+                ErrorClass::Corrupt
+            }
             BackupError::Open(error) => error.class(),
             _ => ErrorClass::Other,
         }
@@ -107,6 +121,8 @@ pub(super) struct Note {
     version: u32,
     /// Nanoseconds since 1970.
     pub taken_at: u64,
+    /// The oldest of its segments: without that a log is one that was freed further.
+    pub first_segment: u64,
     pub last_record: u64,
     pub last_segment: u64,
     pub end: u64,
@@ -145,6 +161,7 @@ impl Backup {
     fn of_nobodys(directory: &Path, to: &Path) -> Result<Backup, BackupError> {
         let locked = Directory::open(directory)?;
         wait_for_the_dead(&locked)?;
+        refuse_half_repaired(&locked)?;
         let read = recover::<ReplayDefect>(locked.path(), RecoverMode::ReadOnly, &mut |_, _| Ok(()));
         let recovered = read.map_err(InspectError::from)?;
         let Some(part) = recovered.tail.durable_part() else {
@@ -165,6 +182,7 @@ impl Backup {
         let note = Note {
             version: NOTE_VERSION,
             taken_at: clock::now().wall.0,
+            first_segment: part.first.0,
             last_record: part.last_lsn.0,
             last_segment: part.last.0,
             end: part.end,
@@ -176,6 +194,14 @@ impl Backup {
         let Brought { linked, copied, copied_bytes } = brought;
         let directory = to.to_owned();
         Ok(Backup { directory, is_live, linked, copied, copied_bytes, last_record: part.last_lsn.0 })
+    }
+}
+
+/// What a repair that was killed has cut ends like any other log, and is none that may go on.
+pub(super) fn refuse_half_repaired(directory: &Directory) -> Result<(), BackupError> {
+    match Plan::pending(directory)? {
+        Some(_) => Err(BackupError::HalfRepaired(directory.path().to_owned())),
+        None => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::engine::state::State;
 use crate::ids::Incarnation;
 use crate::io::directory::{Directory, DirectoryError};
 use crate::io::draft::DraftError;
-use crate::io::node::{ReplayDefect, chunk_of};
+use crate::io::node::{ReplayDefect, chunk_of, replay};
 use crate::io::opening::wait_for_the_dead;
 use crate::io::quarantine::Plan;
 use crate::io::recover::{RecoverError, RecoverMode, recover};
@@ -48,6 +48,9 @@ pub enum RepairError {
     /// What is wrong with it is nothing that could be cut off. Nothing was changed.
     #[error("this cannot be repaired")]
     Beyond(#[source] RecoverError<ReplayDefect>),
+    /// Another repair of the directory went on at the same time. The repair can be taken up again.
+    #[error("another repair of {} goes on", .0.display())]
+    Overtaken(PathBuf),
     /// A file cannot be changed. The repair can be taken up again.
     #[error(transparent)]
     File(#[from] DirectoryError),
@@ -67,7 +70,7 @@ impl RepairError {
             RepairError::Inspect(error) => error.class(),
             RepairError::NothingLeft(_) => ErrorClass::Corrupt,
             RepairError::Beyond(error) => class_of_recovery(error),
-            RepairError::File(DirectoryError::Locked { .. }) => ErrorClass::InUse,
+            RepairError::File(DirectoryError::Locked { .. }) | RepairError::Overtaken(_) => ErrorClass::InUse,
             RepairError::File(error) | RepairError::Aside(DraftError::Io(error)) if error.is_disk_full() => {
                 ErrorClass::DiskFull
             }
@@ -127,9 +130,23 @@ impl Repair {
         let path = locked.path().to_owned();
         // The node takes the lock itself. Nobody else opens one, as long as the plan is there.
         drop(locked);
-        begin_life(&path, cut.life)?;
-        Plan::remove(&Directory::open(&path)?)?;
+        let life = begin_life(&path, cut.life)?;
+        let locked = Directory::open(&path)?;
+        // Another repair may have had the lock in between, and have cut what this one began.
+        if life_of(&locked)? != Some(life) {
+            return Err(RepairError::Overtaken(path));
+        }
+        Plan::remove(&locked)?;
         Ok(Some(found))
+    }
+}
+
+/// The life that a log is in, if it can be read.
+fn life_of(directory: &Directory) -> Result<Option<Incarnation>, RepairError> {
+    match replay(directory.path(), RecoverMode::ReadOnly) {
+        Ok(replayed) => Ok(Some(replayed.state.identity.incarnation)),
+        Err(error @ RecoverError::Io { .. }) => Err(InspectError::from(error).into()),
+        Err(_) => Ok(None),
     }
 }
 

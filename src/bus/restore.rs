@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::administrator::alone;
-use super::backup::{Backup, BackupError, NOTE_NAME, Note, is_of_backup};
+use super::backup::{Backup, BackupError, NOTE_NAME, Note, is_of_backup, refuse_half_repaired};
 use super::error::Error;
 use super::inspect::{InspectError, refuse_running};
 use crate::engine::apply::ApplyDefect;
@@ -48,6 +48,7 @@ impl Backup {
     pub fn restore(from: &Path, to: &Path) -> Result<Restored, BackupError> {
         refuse_running(from)?;
         let opened = Directory::open_read_only(from)?;
+        refuse_half_repaired(&opened)?;
         let Read { part, life } = read(opened.path())?;
         check_note(opened.path(), &part)?;
         let draft = Draft::begin(to, is_of_restore)?;
@@ -97,6 +98,9 @@ fn check_note(directory: &Path, part: &DurablePart) -> Result<(), BackupError> {
         Ok(note) => note,
         Err(error) => return Err(InspectError::Read { path, source: error.into() }.into()),
     };
+    if part.first.0 != note.first_segment {
+        return Err(BackupError::Headless { path: directory.to_owned(), expected: note.first_segment });
+    }
     if part.last_lsn.0 >= note.last_record {
         return Ok(());
     }

@@ -212,7 +212,7 @@ pub enum Command {
     /// While a process holds it, its pid is named and the code is 4.
     #[command(after_help = CODES)]
     Unlock(Inspect),
-    /// Checks or shows the settings of a node: dir, bind, advertise, name, segment_bytes and inbox_bytes.
+    /// Checks or shows the settings of a node: dir, bind, advertise, name, segment_bytes, inbox_bytes and disk_bytes.
     ///
     /// Each is a key of a file, a variable of the environment (RESOLUTE_DIR and so on; an empty one counts for nothing) and a flag.
     /// A variable wins over the file, and a flag over both. The file is the one that --config names, else RESOLUTE_CONFIG, else
@@ -257,6 +257,9 @@ pub struct NodeArguments {
     /// Bytes of messages accepted and not yet handled, above which peers must wait: at least 4 MiB; 4 GiB if not given.
     #[arg(long, value_name = "BYTES")]
     pub inbox_bytes: Option<u64>,
+    /// Bytes of the disk that the segments of the log may take: at least four of them; 64 GiB if not given.
+    #[arg(long, value_name = "BYTES")]
+    pub disk_bytes: Option<u64>,
 }
 
 /// What is published or sent.

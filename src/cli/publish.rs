@@ -74,6 +74,9 @@ pub async fn open(node: &NodeArguments, bind: &str) -> Result<Bus, Failure> {
     if let Some(bytes) = node.inbox_bytes {
         builder = builder.inbox_bytes(bytes);
     }
+    if let Some(bytes) = node.disk_bytes {
+        builder = builder.disk_bytes(bytes);
+    }
     Ok(builder.open().await?)
 }
 

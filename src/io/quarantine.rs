@@ -12,7 +12,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::backup::link_or_copy;
@@ -120,7 +120,10 @@ impl Plan {
         }
         let kept_in = self.kept_in(directory);
         if kept_in.exists() {
-            // It has its name only when all is in it.
+            // It has its name only when all is in it; whoever was killed behind that may not have made the name durable.
+            File::open(&above)
+                .and_then(|above| above.sync_all())
+                .map_err(|error| DirectoryError::io("flush", &above, error))?;
             return Ok(());
         }
         let is_ours = |name: &str| name == REPORT_NAME || segment_number(name).is_some();
@@ -151,6 +154,10 @@ impl Plan {
     /// # Errors
     /// The operating system failed us.
     pub fn cut(&self, directory: &Directory) -> Result<(), DirectoryError> {
+        if self.offset == 0 {
+            // The log goes on in the segment before, which is written to again.
+            self.own_segment_before(directory)?;
+        }
         // The last one first: a crash leaves no gap.
         for number in self.concerned(directory)?.into_iter().rev().filter(|number| *number > self.segment) {
             directory.unlink(&segment_name(number))?;
@@ -165,16 +172,16 @@ impl Plan {
             directory.unlink(&name)?;
             return directory.sync();
         }
-        let draft = directory.path_of(&unfinished_name(self.segment));
-        let copied = File::open(&path).and_then(|from| {
-            let mut to = make_file(&draft)?;
-            let copied = io::copy(&mut io::Read::take(from, self.offset), &mut to)?;
-            to.sync_all()?;
-            if copied == self.offset { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-        });
-        copied.map_err(|error| DirectoryError::io("copy", &path, error))?;
-        fs::rename(&draft, &path).map_err(|error| DirectoryError::io("rename", &draft, error))?;
-        directory.sync()
+        replace_by_copy(directory, self.segment, self.offset)
+    }
+
+    /// Of the segment before, which a backup may have too, the log gets a file of its own.
+    fn own_segment_before(&self, directory: &Directory) -> Result<(), DirectoryError> {
+        let before = directory.list()?.segments.into_iter().rev().find(|number| *number < self.segment);
+        let Some(before) = before else { return Ok(()) };
+        let path = directory.path_of(&segment_name(before));
+        let known = fs::metadata(&path).map_err(|error| DirectoryError::io("look at", &path, error))?;
+        if known.nlink() < 2 { Ok(()) } else { replace_by_copy(directory, before, known.len()) }
     }
 
     /// All is done: a node may be opened again.
@@ -191,6 +198,21 @@ impl Plan {
         let segments = directory.list()?.segments;
         Ok(segments.into_iter().filter(|number| *number >= self.segment).collect())
     }
+}
+
+/// A segment's file is another from here on, with the first `bytes` of what it had.
+fn replace_by_copy(directory: &Directory, number: SegmentNumber, bytes: u64) -> Result<(), DirectoryError> {
+    let (path, draft) =
+        (directory.path_of(&segment_name(number)), directory.path_of(&unfinished_name(number)));
+    let copied = File::open(&path).and_then(|from| {
+        let mut to = make_file(&draft)?;
+        let copied = io::copy(&mut io::Read::take(from, bytes), &mut to)?;
+        to.sync_all()?;
+        if copied == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    });
+    copied.map_err(|error| DirectoryError::io("copy", &path, error))?;
+    fs::rename(&draft, &path).map_err(|error| DirectoryError::io("rename", &draft, error))?;
+    directory.sync()
 }
 
 /// An empty file, whatever an earlier try left under its name.

@@ -87,7 +87,13 @@ impl Segments {
     /// Whether one more segment would go beyond what all may have.
     #[must_use]
     pub fn is_at_limit(&self) -> bool {
-        (self.count() as u64 + 1).saturating_mul(self.segment_bytes) > self.bytes_max
+        self.is_at_limit_beside(0)
+    }
+
+    /// The same, with so many more that were freed and are still there.
+    #[must_use]
+    pub fn is_at_limit_beside(&self, freed: usize) -> bool {
+        ((self.count() + freed) as u64 + 1).saturating_mul(self.segment_bytes) > self.bytes_max
     }
 
     /// Bytes left in the segment that is written.

@@ -61,6 +61,9 @@ pub struct Flags {
     /// Bytes of messages accepted and not yet handled, above which peers must wait.
     #[arg(long, value_name = "BYTES")]
     pub inbox_bytes: Option<u64>,
+    /// Bytes of the disk that the segments of the log may take.
+    #[arg(long, value_name = "BYTES")]
+    pub disk_bytes: Option<u64>,
 }
 
 impl Flags {
@@ -75,6 +78,7 @@ impl Flags {
             ("name", text(&self.name)),
             ("segment_bytes", number(self.segment_bytes)),
             ("inbox_bytes", number(self.inbox_bytes)),
+            ("disk_bytes", number(self.disk_bytes)),
         ];
         all.into_iter().filter_map(|(name, value)| {
             let key = find(name)?;

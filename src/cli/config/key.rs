@@ -45,7 +45,7 @@ pub const PREFIX: &str = "RESOLUTE_";
 pub const FILE_VARIABLE: &str = "RESOLUTE_CONFIG";
 
 /// All of them.
-pub const KEYS: [Key; 6] = [
+pub const KEYS: [Key; 7] = [
     Key {
         name: "dir",
         kind: Kind::Directory,
@@ -88,6 +88,13 @@ pub const KEYS: [Key; 6] = [
         default: "4294967296 (4 GiB)",
         example: "4_294_967_296",
     },
+    Key {
+        name: "disk_bytes",
+        kind: Kind::Bytes,
+        about: "Bytes of the disk that the segments of the log may take: at least four of them.",
+        default: "68719476736 (64 GiB)",
+        example: "68_719_476_736",
+    },
 ];
 
 /// The setting of that name.
@@ -98,13 +105,14 @@ pub fn find(name: &str) -> Option<&'static Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{INBOX_BYTES_DEFAULT, NAME_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
+    use crate::limits::{DISK_BYTES_DEFAULT, INBOX_BYTES_DEFAULT, NAME_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
 
     #[test]
     fn what_is_said_of_defaults_is_so() {
         let default = |name| find(name).unwrap().default;
         assert_eq!(default("segment_bytes"), format!("{SEGMENT_BYTES_DEFAULT} (64 MiB)"));
         assert_eq!(default("inbox_bytes"), format!("{INBOX_BYTES_DEFAULT} (4 GiB)"));
+        assert_eq!(default("disk_bytes"), format!("{DISK_BYTES_DEFAULT} (64 GiB)"));
         assert!(find("name").unwrap().about.contains(&format!("{NAME_BYTES_MAX} bytes")));
     }
 }

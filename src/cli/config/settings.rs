@@ -10,6 +10,7 @@ use super::file;
 use super::key::{KEYS, Key, Kind};
 use super::problem::Problem;
 use crate::bus::{Bus, chain};
+use crate::limits::SEGMENT_BYTES_MIN;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +130,8 @@ fn refusal(key: &Key, value: &OsString) -> Option<String> {
         "name" => node.name(text),
         "segment_bytes" => node.segment_bytes(bytes),
         "inbox_bytes" => node.inbox_bytes(bytes),
+        // Whether they are four segments is seen when the node is opened: the size of those is a setting of its own.
+        "disk_bytes" => node.segment_bytes(SEGMENT_BYTES_MIN).disk_bytes(bytes),
         // Invariant: a test goes through all keys.
         other => unreachable!("nobody knows what {other} may be"),
     };
@@ -154,6 +157,7 @@ mod tests {
             ("segment_bytes", "64MiB"),
             ("segment_bytes", "-1"),
             ("inbox_bytes", "1"),
+            ("disk_bytes", "33554431"),
             ("name", &"x".repeat(129)),
         ] {
             let key = super::super::key::find(name).unwrap();

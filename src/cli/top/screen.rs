@@ -209,7 +209,7 @@ mod tests {
         let long = "\u{1b}[2J\r\n日本語 ".repeat(50);
         let peer = |number: usize| {
             serde_json::json!({
-                "node": "n", "name": format!("peer{number}{long}"), "address": long, "connected": number % 2 == 0,
+                "node": "n", "name": format!("peer{number}{long}"), "address": long, "connected": number.is_multiple_of(2),
                 "owed": most, "owed_bytes": most, "topics": [long], "wanted": [], "lost": most,
                 "oldest_at": std::time::UNIX_EPOCH,
             })

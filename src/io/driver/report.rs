@@ -40,6 +40,9 @@ impl Driver {
     /// Segments that nobody reads or copies any more go, none before one that is older: the log would have a hole.
     pub(super) fn free_idle(&mut self) {
         self.pins.retain(|pin| pin.strong_count() > 0);
+        if !self.pins.is_empty() && self.parts.engine.segments().is_at_limit_beside(self.to_free.len()) {
+            self.break_pins();
+        }
         if !self.pins.is_empty() {
             return;
         }
@@ -60,13 +63,13 @@ impl Driver {
         Some(pin)
     }
 
-    /// The disk is full: no copy of the log is worth that the node cannot go on.
+    /// The disk is full, or what the log may take of it: no copy of the log is worth that the node cannot go on.
     pub(super) fn break_pins(&mut self) {
         if self.to_free.is_empty() {
             return;
         }
         for pin in std::mem::take(&mut self.pins).iter().filter_map(Weak::upgrade) {
-            tracing::warn!("the disk is full: segments are freed although somebody copies the log");
+            tracing::warn!("there is no more room: segments are freed although somebody copies the log");
             pin.give_way();
         }
     }
