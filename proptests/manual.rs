@@ -514,6 +514,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         RESERVE_FRACTION,
         DISK_BYTES_DEFAULT,
         DISK_SEGMENTS_MIN,
+        LIMIT_GIVES_SEGMENTS,
         PREWRITE_PIECE_BYTES,
         PREWRITE_PACE_BYTES_PER_SECOND,
         DISPATCH_MESSAGES_MAX,

@@ -318,6 +318,10 @@ pub const DISK_BYTES_DEFAULT: u64 = 64 << 30;
 /// Segments that must fit in what a node's log may take of the disk: one that is written, one that is freed, and what lies between.
 pub const DISK_SEGMENTS_MIN: u64 = 4;
 
+/// Segments beyond that which a log gets for what frees it: copies of what is wanted still, marks and cursors. Those of one segment fit
+/// in less than two.
+pub const LIMIT_GIVES_SEGMENTS: u64 = 2;
+
 /// Bytes that the inbox may hold before peers get no more credit, unless the options say otherwise.
 pub const INBOX_BYTES_DEFAULT: u64 = 4 << 30;
 

@@ -233,3 +233,28 @@ async fn an_import_that_is_killed_is_run_again_and_nothing_is_there_twice() {
     std::fs::write(dir.join("imported"), ledger.replacen("done", "dome", 1)).unwrap();
     assert_eq!(code(&again()), 5);
 }
+
+// Killed between the disk of the node and the word that it is done: lines without a name are known again all the same.
+#[test]
+fn lines_without_an_id_come_once_though_an_import_was_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("node");
+    let line = |id: Value, data: &str| json!({"id": id, "place": "incoming", "topics": ["a"], "data": data});
+    // Two that are alike are two.
+    let lines = [line(Value::Null, "x"), line("".into(), "y"), line("".into(), "z"), line(Value::Null, "x")];
+    let said = |output: &Output| parsed_lines(output).pop().unwrap();
+    let first = import(&dir, &lines, &[]);
+    assert_eq!((code(&first), &said(&first)["imported"]), (0, &4.into()), "{first:?}");
+    let ledger = dir.join("imported");
+    let written = std::fs::read_to_string(&ledger).unwrap();
+    let end = written.find("done ").unwrap();
+    std::fs::write(&ledger, &written[..end]).unwrap();
+    let again = import(&dir, &lines, &[]);
+    let said = said(&again);
+    assert_eq!(
+        (code(&again), &said["imported"], &said["already_there"]),
+        (0, &0.into(), &4.into()),
+        "{said}"
+    );
+    assert_eq!(export(&dir, &[]).len(), 4);
+}

@@ -65,3 +65,43 @@ fn what_is_handled_here_and_owed_there_is_carried_until_it_is_fetched() {
         world.settle();
     }
 }
+
+// Where the log has as much as it may, and one of two who were away comes back, what the other is owed must be carried before
+// anything is free: into more than the log may have.
+#[test]
+fn at_its_limit_a_log_is_freed_although_much_of_it_is_owed_to_somebody_else() {
+    for seed in 0..2 {
+        let mut world = World::new(seed, 3, Weather::FAIR);
+        world.subscribe(1, "n0", "a");
+        world.subscribe(2, "n0", "b");
+        world.handler(1, "a", "one", Mood::Fine);
+        world.handler(2, "b", "one", Mood::Fine);
+        world.run_ms(1_000);
+        world.crash(0);
+        world.nodes[0].disk_bytes_max = 4 * world.nodes[0].disk.segment_bytes;
+        world.start(0);
+        world.run_ms(20_000);
+        world.crash(1);
+        world.crash(2);
+        let engine = |world: &World| !world.nodes[0].up.as_ref().unwrap().engine.is_at_quota();
+        let mut published = 0;
+        while engine(&world) {
+            let topic = if published % 5 < 2 { "a" } else { "b" };
+            published += u64::from(world.publish(0, &[topic], 50_000).is_some());
+            world.run_ms(1);
+            assert!(published < 10_000, "it has no limit");
+        }
+        // What is left of the last segment is for those who free the log.
+        world.start(2);
+        world.run_ms(60_000);
+        assert!(engine(&world), "seed {seed}: nothing was freed, with {published} published");
+        assert!(world.publish(0, &["b"], 50_000).is_some());
+        if seed == 1 {
+            world.crash(0);
+            world.start(0);
+        }
+        world.start(1);
+        world.settle();
+        assert!(world.nodes[0].disk.segments() <= 4 + 2);
+    }
+}

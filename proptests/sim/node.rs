@@ -102,6 +102,8 @@ pub struct Node {
     pub wall_offset: i64,
     /// What its inbox may hold before peers get no more credit; counts from its next opening.
     pub inbox_bytes_max: u64,
+    /// Bytes that its log may take of the disk.
+    pub disk_bytes_max: u64,
     /// Its directory was restored: the next opening begins a new life of its log.
     pub begins_life: bool,
     /// What others may make it keep; counts from its next opening.
@@ -128,6 +130,7 @@ impl Node {
             is_stranger: false,
             dies_writing: None,
             wall_offset: 0,
+            disk_bytes_max: u64::MAX,
             begins_life: false,
             inbox_bytes_max: 64 << 20,
             limits: Limits::default(),
@@ -187,7 +190,8 @@ impl Node {
                 assert_same(&before, &found.state, self.was_freed);
             }
         }
-        let Recovered { state, segments, last_batch, previous_header_crc, next_lsn } = found;
+        let Recovered { state, mut segments, last_batch, previous_header_crc, next_lsn } = found;
+        segments.limit_to(self.disk_bytes_max);
         if let Some(own) = self.identity.filter(|_| !self.is_clone) {
             let lost = model.crashed(own, next_lsn);
             (0..lost).for_each(|_| tally.count(Fault::BatchLost));

@@ -187,7 +187,7 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
             if world.nodes[node].copy.is_none() {
                 world.copy(node);
             } else {
-                world.restore(node);
+                world.restore_somehow(node);
                 world.nodes[node].copy = None;
                 world.start(node);
             }

@@ -233,13 +233,19 @@ impl World {
         self.nodes[node].disk = disk;
         self.nodes[node].before = None;
         self.nodes[node].identity = identity;
-        // By the command for it, or by hand.
-        self.nodes[node].begins_life = identity.is_some() && self.numbers.is_multiple_of(2);
         if let Some(own) = identity {
             // A write that was on its way then may be there now, though a power cut took it in between.
             self.model.goes_back(own, known);
             self.set_apart(own);
         }
+    }
+
+    /// The same by the command for it half of the time: then the log begins a new life.
+    pub fn restore_somehow(&mut self, node: usize) {
+        let is_there = self.nodes[node].copy.is_some();
+        self.restore(node);
+        let has_log = is_there && self.nodes[node].identity.is_some();
+        self.nodes[node].begins_life |= has_log && self.numbers.is_multiple_of(2);
     }
 
     /// A copy of a directory is opened beside its original, at another address. Its user publishes and subscribes, and handles

@@ -105,8 +105,9 @@ impl Builder {
         self
     }
 
-    /// Bytes of the disk that the segments of the log may take together: at least four segments. Default: 64 GiB. Up to two spare
-    /// files come beside it, which wait to become segments. Where it is reached, publishing ends with [`Error::DiskQuota`] and peers
+    /// Bytes of the disk that the segments of the log may take together: at least four segments. Default: 64 GiB. Each counts with the
+    /// size of a new one. Up to two spare files come beside it, which wait to become segments, and where nothing else helps up to two
+    /// segments for what frees the log. Where it is reached, publishing ends with [`Error::DiskQuota`] and peers
     /// must wait; what is there is delivered and handled, and when a segment is free, all goes on.
     pub fn disk_bytes(mut self, bytes: u64) -> Builder {
         self.disk_bytes_max = bytes;

@@ -29,7 +29,7 @@ impl Engine {
     /// Whether that is because the log has as much of the disk as it may take.
     #[must_use]
     pub fn is_at_quota(&self) -> bool {
-        self.is_disk_full() && self.segments.is_at_limit()
+        self.is_disk_full() && self.segments.is_limited()
     }
 
     /// Whether this segment is full and the next one is not there: what is staged now is not written before it is, and if the

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::place::BatchPlace;
 use super::tail::Tail;
 use crate::ids::{Lsn, SegmentNumber};
-use crate::limits::{BATCH_BYTES_MAX, RESERVE_FRACTION};
+use crate::limits::{BATCH_BYTES_MAX, LIMIT_GIVES_SEGMENTS, RESERVE_FRACTION};
 
 /// One segment of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Segments {
     /// The last try to make a next segment found no room. While it is tried again that still counts: a reserve that is
     /// open at every try is none.
     was_full: bool,
+    /// That was because all may have no more than they have.
+    is_limited: bool,
 }
 
 impl Segments {
@@ -56,6 +58,7 @@ impl Segments {
             offset,
             next: Next::Wanted,
             was_full: false,
+            is_limited: false,
         }
     }
 
@@ -79,7 +82,8 @@ impl Segments {
         (segments, Some(begun))
     }
 
-    /// All segments together may have so many bytes from here on: there is no room for one more that goes beyond it.
+    /// All segments together may have so many bytes from here on, each counted with the size of a new one: there is no room for one
+    /// more that goes beyond it, but for what frees the log, which gets up to [`LIMIT_GIVES_SEGMENTS`].
     pub fn limit_to(&mut self, bytes_max: u64) {
         self.bytes_max = bytes_max;
     }
@@ -94,6 +98,23 @@ impl Segments {
     #[must_use]
     pub fn is_at_limit_beside(&self, freed: usize) -> bool {
         ((self.count() + freed) as u64 + 1).saturating_mul(self.segment_bytes) > self.bytes_max
+    }
+
+    /// Whether the last try to make a next segment was refused because all have as much as they may.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
+    /// Whether there are more already than all may have: no message is taken before some are freed.
+    fn is_beyond_limit(&self) -> bool {
+        (self.count() as u64).saturating_mul(self.segment_bytes) > self.bytes_max
+    }
+
+    /// Whether the segment that is written is full, reserve and all, and so what would free the log could not be written.
+    fn limit_gives_way(&self) -> bool {
+        let most = self.bytes_max.saturating_add(LIMIT_GIVES_SEGMENTS * self.segment_bytes);
+        self.must_roll() && (self.count() as u64 + 1).saturating_mul(self.segment_bytes) <= most
     }
 
     /// Bytes left in the segment that is written.
@@ -124,7 +145,8 @@ impl Segments {
     /// the log: marks and cursors, not messages.
     #[must_use]
     pub fn is_in_reserve(&self) -> bool {
-        self.was_full && self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION
+        let is_near_end = self.room() < 2 * BATCH_BYTES_MAX as u64 + self.active_bytes / RESERVE_FRACTION;
+        self.was_full && (is_near_end || self.is_beyond_limit())
     }
 
     /// How much of the reserve is used, in parts of `of`.
@@ -186,12 +208,17 @@ impl Segments {
 
     /// The segment whose file is to be prepared now, if one is.
     pub fn poll_prepare(&mut self) -> Option<SegmentNumber> {
+        let gives_way = self.limit_gives_way();
+        if self.next == Next::DiskFull && self.is_limited && gives_way {
+            self.next = Next::Wanted;
+        }
         if self.next != Next::Wanted {
             return None;
         }
-        if self.is_at_limit() {
-            // It is wanted again once the oldest is freed, and nothing else changes that.
+        if self.is_at_limit() && !gives_way {
+            // It is wanted again once the oldest is freed, or when this one is full.
             self.prepare_failed();
+            self.is_limited = true;
             return None;
         }
         self.next = Next::Preparing;
@@ -202,13 +229,15 @@ impl Segments {
     pub fn prepared(&mut self, number: SegmentNumber) {
         assert!(self.next == Next::Preparing && number == self.active().number.plus(1));
         self.next = Next::Ready;
-        self.was_full = false;
+        // One that is more than all may have takes no messages.
+        self.was_full = self.is_at_limit();
+        self.is_limited = self.was_full;
     }
 
     /// There was no room for the next segment's file.
     pub fn prepare_failed(&mut self) {
         self.next = Next::DiskFull;
-        self.was_full = true;
+        (self.was_full, self.is_limited) = (true, false);
     }
 
     /// Room may have come: the next segment is asked for again.
@@ -320,6 +349,33 @@ mod tests {
         segments.free_head();
         segments.retry_prepare();
         assert_eq!(segments.poll_prepare(), Some(SegmentNumber(3)));
+    }
+
+    #[test]
+    fn what_frees_a_log_at_its_limit_is_written_and_no_message_is() {
+        let mut segments = segments();
+        segments.limit_to(SEGMENT_BYTES_MIN);
+        assert_eq!(segments.poll_prepare(), None);
+        for number in 2..=3 {
+            assert!(!segments.is_in_reserve() || segments.count() > 1);
+            while !segments.must_roll() {
+                segments.place(BATCH_BYTES_MAX as u32);
+            }
+            assert!(segments.is_in_reserve() && segments.is_limited());
+            assert_eq!(segments.poll_prepare(), Some(SegmentNumber(number)), "the limit gives way");
+            segments.prepared(SegmentNumber(number));
+            segments.roll(Lsn(50 * number));
+            assert!(segments.is_in_reserve(), "but for no message");
+            assert_eq!(segments.poll_prepare(), None);
+        }
+        while !segments.must_roll() {
+            segments.place(BATCH_BYTES_MAX as u32);
+        }
+        assert_eq!(segments.poll_prepare(), None, "it gives way so far and no further");
+        segments.free_head();
+        segments.free_head();
+        segments.retry_prepare();
+        assert_eq!(segments.poll_prepare(), Some(SegmentNumber(4)));
     }
 
     fn tail(segments: &[u64], append_at: u64) -> Tail {

@@ -151,11 +151,10 @@ impl Intake {
         nameless: &dyn Fn() -> Key,
     ) -> Result<Result<(), Error>, Failure> {
         let Incoming { origin, to, topics, message, published_at } = from;
-        let key = origin.as_ref().map_or_else(nameless, |origin| key_of(origin, to.as_deref()));
-        let message = match &origin {
-            Some(origin) => message.header(ORIGIN, origin.as_bytes()),
-            None => message,
-        };
+        // What has no name gets one, by which it is known if this is interrupted before it is written down as done.
+        let origin = origin.unwrap_or_else(|| format!("line:{}", nameless()));
+        let key = key_of(&origin, to.as_deref());
+        let message = message.header(ORIGIN, origin.as_bytes());
         let import = match Import::new(&topics, message, to.as_deref(), published_at) {
             Ok(import) => import,
             Err(error) => return Ok(Err(error)),

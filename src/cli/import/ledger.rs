@@ -45,6 +45,12 @@ impl Key {
     }
 }
 
+impl std::fmt::Display for Key {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{:032x}", self.0)
+    }
+}
+
 /// Something that was begun and not ended, and how often the node had been opened by then.
 pub type Begun = (Key, u64);
 

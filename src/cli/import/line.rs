@@ -83,7 +83,7 @@ pub fn parsed(line: &[u8]) -> Result<Incoming, String> {
     };
     let published_at = line.published_at.as_deref().map(time).transpose()?;
     let mut message = Message::new(data);
-    let mut origin = line.id;
+    let mut origin = line.id.filter(|id| !id.is_empty());
     for (name, values) in line.headers {
         let values = match values {
             Values::One(value) => vec![value],

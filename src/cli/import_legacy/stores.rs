@@ -170,16 +170,24 @@ async fn set(
         ledger.begin(0, &keys)?;
         // All of them share a flush.
         let set = join_all(new.iter().map(|(entry, value)| map.set(entry.key, value))).await;
+        let mut done = Vec::new();
         for ((entry, _), set) in new.iter().zip(set) {
             match set {
-                Ok(()) => counts.imported += 1,
+                Ok(()) => done.push(key_of(entry)),
                 Err(error @ Error::EntryTooLarge { .. }) => {
                     complaints.refused(source, entry.offset, &chain(&error));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        ledger.end(&keys)?;
+        counts.imported += done.len() as u64;
+        // What was refused is not there, and is looked at again the next time.
+        if done.len() < keys.len() && !done.is_empty() {
+            ledger.begin(0, &done)?;
+        }
+        if !done.is_empty() {
+            ledger.end(&done)?;
+        }
     }
     Ok((counts, others))
 }
