@@ -28,7 +28,7 @@ use crate::scene::seed;
 const LOG_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;
 /// One bit in so many is flipped where not all are; a prime, so that each place in a byte and in a block has its turn.
-const SAMPLED: usize = 2003;
+const SAMPLED: usize = 4001;
 
 /// Segments full of batches of all sorts and sizes, of one block to eight, the last of them half empty.
 fn log(closed: bool) -> WrittenLog {
