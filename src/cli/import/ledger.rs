@@ -1,7 +1,7 @@
 //! What was imported into a directory, so that nothing is imported twice.
 //!
 //! ```text
-//! epoch 7                              the section is written while the node is open for the 7th time; 0 for a map or queue
+//! epoch 7                              the section is written while the node is open for the 7th time; of a queue, its mark
 //! 9f86d081884c7d659a2feaa0c55ad015     what is about to be imported
 //! 60303ae22b998861bce3b28f33eec1be
 //! done 2 e3069283                      it is on the disk; how many, and a checksum of their lines

@@ -3,6 +3,7 @@
 mod envelope;
 mod node;
 mod source;
+mod standing;
 mod stores;
 
 use super::exit::{Exit, Failure};

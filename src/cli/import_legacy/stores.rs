@@ -8,6 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::source::{Complaints, Source};
+use super::standing::{Found, Standing};
 use crate::bus::Error;
 use crate::cli::exit::{Failure, chain};
 use crate::cli::import::intake::Counts;
@@ -27,7 +28,7 @@ type AnyMap = Map<String, Box<RawValue>>;
 type AnyQueue = Queue<Box<RawValue>>;
 
 /// An item, and by what it is known.
-type Named<'a> = (Key, legacy::Item<'a>);
+pub type Named<'a> = (Key, legacy::Item<'a>);
 
 pub fn queue(arguments: &ImportLegacy, source: &Source) -> Result<(), Failure> {
     let read = legacy::Queue::read(&source.bytes);
@@ -78,44 +79,34 @@ fn named<'a>(read: &legacy::Queue<'a>, source: &Source, complaints: &mut Complai
 
 async fn enqueue(queue: &AnyQueue, dir: &Path, items: &[Named<'_>], again: bool) -> Result<Counts, Failure> {
     let mut ledger = Ledger::read(dir)?;
-    let doubtful = settle(queue, &mut ledger, items).await?;
+    let mut standing = standing(queue).await?;
+    let found = Found::of(&ledger, items, &standing);
+    if !found.there.is_empty() {
+        ledger.begin(0, &found.there)?;
+        ledger.end(&found.there)?;
+    }
     let is_new = |(key, _): &&Named<'_>| again || !ledger.has(*key);
     let new: Vec<&Named<'_>> = items.iter().filter(is_new).collect();
     let mut counts = counts_of(new.len(), items.len() - new.len());
-    counts.perhaps_twice = new.iter().filter(|(key, _)| doubtful.contains(key)).count() as u64;
+    counts.perhaps_twice = new.iter().filter(|(key, _)| found.doubtful.contains(key)).count() as u64;
     for some in new.chunks(AT_ONCE) {
         let keys: Vec<Key> = some.iter().map(|(key, _)| *key).collect();
         let values: Vec<Box<RawValue>> =
             some.iter().map(|(_, item)| raw(item.value)).collect::<Result<_, _>>()?;
-        ledger.begin(0, &keys)?;
+        ledger.begin(standing.mark(), &keys)?;
         queue.enqueue_all(values).await?;
         ledger.end(&keys)?;
+        some.iter().for_each(|(_, item)| standing.push(item.value));
     }
     Ok(counts)
 }
 
-/// Looks how many of the items that an earlier import had begun to put there stand at the back, and gives those of which nobody
-/// knows: that is none if at least the first of them is there, for they come in their order and are taken from the front.
-async fn settle(queue: &AnyQueue, ledger: &mut Ledger, items: &[Named<'_>]) -> Result<Vec<Key>, Failure> {
-    let open: Vec<Key> = ledger.open().iter().map(|(key, _)| *key).collect();
-    let values: HashMap<Key, &str> = items.iter().map(|(key, item)| (*key, item.value)).collect();
-    let begun: Vec<&str> = open.iter().map_while(|key| values.get(key).copied()).collect();
-    if begun.is_empty() {
-        return Ok(open);
-    }
-    let (mut standing, mut all) = (Vec::new(), queue.items());
+async fn standing(queue: &AnyQueue) -> Result<Standing, Failure> {
+    let (mut standing, mut all) = (Standing::default(), queue.items());
     while let Some(item) = all.next().await? {
-        standing.push(item.value);
+        standing.push(item.value.get());
     }
-    let back = |count: usize| standing.iter().rev().take(count).rev().map(|value| value.get());
-    let most = begun.len().min(standing.len());
-    let there = (0..=most).rev().find(|count| back(*count).eq(begun[..*count].iter().copied())).unwrap_or(0);
-    if there == 0 {
-        return Ok(open);
-    }
-    ledger.begin(0, &open[..there])?;
-    ledger.end(&open[..there])?;
-    Ok(Vec::new())
+    Ok(standing)
 }
 
 pub fn map(arguments: &ImportLegacy, source: &Source) -> Result<(), Failure> {
