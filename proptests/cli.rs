@@ -24,6 +24,8 @@ mod program;
 mod repairing;
 #[path = "cli/restoring.rs"]
 mod restoring;
+#[path = "cli/scene.rs"]
+mod scene;
 #[path = "cli/stores.rs"]
 mod stores;
 #[path = "cli/verifying.rs"]

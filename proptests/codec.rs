@@ -73,7 +73,8 @@ fn control_of_messages() -> impl Strategy<Value = Control> {
             let place =
                 [Place::Incoming, Place::Parked, Place::Dead, Place::Outgoing][usize::from(place) % 4];
             let stream = (place == Place::Outgoing && at % 3 > 0).then_some(StreamId(at | 1));
-            Control::Administered(Change { at: Wall(at), who, verb, place, stream, ranges })
+            let dropped = if place == Place::Outgoing { at >> 7 } else { 0 };
+            Control::Administered(Change { at: Wall(at), who, verb, place, stream, dropped, ranges })
         }),
         cursors().prop_map(Control::Acked),
         failure().prop_map(|((lsn, attempts, at), handler, reason)| Control::Attempt {
@@ -170,7 +171,7 @@ fn control_of_peers() -> impl Strategy<Value = Control> {
             .prop_map(|(address, slot)| Control::AddressBound { address, slot: PeerSlot(slot) }),
         any::<(u32, u64)>()
             .prop_map(|(slot, dropped)| Control::PeerRemoved { slot: PeerSlot(slot), dropped }),
-        text().prop_map(|address| Control::AddressRemoved { address }),
+        (text(), any::<u64>()).prop_map(|(address, dropped)| Control::AddressRemoved { address, dropped }),
     ]
 }
 

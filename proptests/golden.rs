@@ -185,6 +185,7 @@ pub fn control(kind: RecordKind) -> Option<Control> {
             verb: Verb::Remove,
             place: resolute::format::control::Place::Outgoing,
             stream: Some(StreamId(6)),
+            dropped: 5,
             ranges: ranges(),
         }),
         RecordKind::Acked => {
@@ -254,7 +255,7 @@ pub fn control(kind: RecordKind) -> Option<Control> {
         }
         RecordKind::CheckpointEnd => Control::CheckpointEnd,
         RecordKind::StreamEnded => Control::StreamEnded { id: StreamId(7) },
-        RecordKind::AddressRemoved => Control::AddressRemoved { address },
+        RecordKind::AddressRemoved => Control::AddressRemoved { address, dropped: 3 },
     })
 }
 

@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use resolute::{Bus, Message};
 
 use crate::program::{code, json_lines, resolute, run, stderr, stdout, text, until, wait};
+use crate::scene::serve_until;
 
 /// A node with so many messages for which there is no handler, of two topics in turn.
 async fn with_parked(directory: &Path, count: u64) -> Bus {
     let bus = Bus::builder(directory).bind("tcp://127.0.0.1:0").open().await.unwrap();
     let own = bus.address().to_owned();
     bus.subscribe(&own, ["odd", "even"]).await.unwrap();
-    let serving = tokio::spawn(bus.serve());
     let mut tickets = Vec::new();
     for number in 0..count {
         let topic = ["even", "odd"][(number % 2) as usize];
@@ -22,11 +22,7 @@ async fn with_parked(directory: &Path, count: u64) -> Bus {
     for ticket in tickets {
         ticket.wait().await.unwrap();
     }
-    while bus.status().await.unwrap().parked < count {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    serving.abort();
-    assert!(serving.await.unwrap_err().is_cancelled());
+    serve_until(&bus, count, 0).await;
     bus
 }
 

@@ -5,13 +5,14 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use resolute::{Bus, Envelope, Retry};
 
 use crate::program::{
     code, json_lines, parsed_lines, resolute, run, run_with_input, stderr, stdout, text, until, wait,
 };
+use crate::scene::serve_until;
 
 const COMMANDS: [&str; 7] =
     ["status", "keys", "subscribers", "incoming", "outgoing", "parked", "dead-letters"];
@@ -48,16 +49,7 @@ async fn open_busy_node(directory: &Path) -> Bus {
     bus.publish("bad", "dead").await.unwrap();
     bus.publish("odd", "parked").await.unwrap();
     bus.send("tcp://127.0.0.1:9", "mail", "owed").await.unwrap();
-    let serving = tokio::spawn(bus.serve());
-    for _ in 0..2000 {
-        let status = bus.status().await.unwrap();
-        if (status.parked, status.dead_letters) == (1, 1) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    serving.abort();
-    assert!(serving.await.unwrap_err().is_cancelled());
+    serve_until(&bus, 1, 1).await;
     bus.publish("later", "first").await.unwrap();
     bus.publish("later", "second").await.unwrap();
     bus

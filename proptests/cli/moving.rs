@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
 use resolute::{Bus, Envelope, Message, Retry};
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use crate::program::{
     code, json_lines, parsed_lines, resolute, run, run_with_input, stderr, text, until, wait,
 };
+use crate::scene::serve_until;
 
 fn export(dir: &Path, more: &[&str]) -> Vec<Value> {
     json_lines(&run(&[&["export", "--dir", text(dir)], more].concat()))
@@ -60,16 +60,7 @@ async fn busy(dir: &Path, address: &str) -> Bus {
     let owed = Message::new("owed").header("many", "a").header("many", "b").reply_to("tcp://127.0.0.1:8");
     bus.send(address, ["mail", "mail.new"], owed).await.unwrap();
     bus.send("tcp://127.0.0.1:9", "mail", "waits").await.unwrap();
-    let serving = tokio::spawn(bus.serve());
-    loop {
-        let status = bus.status().await.unwrap();
-        if (status.parked, status.dead_letters) == (1, 1) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    serving.abort();
-    assert!(serving.await.unwrap_err().is_cancelled());
+    serve_until(&bus, 1, 1).await;
     bus.publish("later", "waiting").await.unwrap();
     bus
 }

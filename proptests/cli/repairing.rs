@@ -1,8 +1,6 @@
 //! `repair`: what becomes of a damaged log, of what lay behind the damage, and what peers are told.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -12,29 +10,7 @@ use serde_json::Value;
 use crate::program::{
     code, free_address, json_lines, parsed_lines, resolute, run, stderr, stdout, text, wait,
 };
-
-const PAYLOAD_BYTES: usize = 200_000;
-
-/// A node with so many messages that nobody handles, in several segments.
-async fn node(directory: &Path, count: u32) {
-    let bus = Bus::builder(directory).segment_bytes(8 << 20).open().await.unwrap();
-    bus.subscribe(bus.address(), ["a"]).await.unwrap();
-    for number in 0..count {
-        bus.publish("a", [&number.to_le_bytes()[..], &[b'x'; PAYLOAD_BYTES]].concat()).await.unwrap();
-    }
-    bus.close().await.unwrap();
-}
-
-fn segment(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("{number:020}.log"))
-}
-
-fn flip(path: &Path, at: u64) {
-    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
-}
+use crate::scene::{flip, node, segment};
 
 fn repair(directory: &Path, words: &[&str]) -> (Output, Value) {
     let output = run(&[&["repair", "--dir", text(directory), "--json"], words].concat());
@@ -50,7 +26,7 @@ fn incoming(directory: &Path) -> usize {
 async fn a_damaged_log_is_cut_before_the_damage_and_all_behind_it_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let node_dir = dir.path().join("node");
-    node(&node_dir, 60).await;
+    node(&node_dir, 60).await.close().await.unwrap();
     let (output, said) = repair(&node_dir, &["--yes"]);
     assert_eq!((code(&output), &said["repaired"]), (0, &false.into()), "it is whole: {output:?}");
     let backup = dir.path().join("backup");
@@ -116,7 +92,7 @@ async fn a_damaged_log_is_cut_before_the_damage_and_all_behind_it_is_kept() {
 async fn a_backup_stays_as_it_is_where_the_log_goes_on_in_a_segment_that_it_has_too() {
     let dir = tempfile::tempdir().unwrap();
     let (node_dir, backup) = (dir.path().join("node"), dir.path().join("backup"));
-    node(&node_dir, 60).await;
+    node(&node_dir, 60).await.close().await.unwrap();
     assert_eq!(code(&run(&["backup", text(&backup), "--dir", text(&node_dir)])), 0);
     let content = |number| std::fs::read(segment(&backup, number)).unwrap();
     let (first, second) = (content(1), content(2));
@@ -140,7 +116,7 @@ async fn a_backup_stays_as_it_is_where_the_log_goes_on_in_a_segment_that_it_has_
 async fn what_is_beyond_repair_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let node_dir = dir.path().join("node");
-    node(&node_dir, 60).await;
+    node(&node_dir, 60).await.close().await.unwrap();
     let bus = Bus::builder(&node_dir).bind("tcp://127.0.0.1:0").open().await.unwrap();
     assert_eq!(code(&run(&["repair", "--dir", text(&node_dir), "--yes"])), 4, "it is open");
     bus.close().await.unwrap();
@@ -214,7 +190,7 @@ async fn peers_learn_what_a_repair_took() {
 async fn a_repair_that_is_killed_in_the_middle_is_taken_up_again() {
     let dir = tempfile::tempdir().unwrap();
     let original = dir.path().join("original");
-    node(&original, 45).await;
+    node(&original, 45).await.close().await.unwrap();
     flip(&segment(&original, 1), 1_100_000);
     let copy = |name: &str| {
         let to = dir.path().join(name);

@@ -1,14 +1,12 @@
 //! `verify`: whole, torn and damaged logs, of nodes and of stores, that a process has open or not.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
-use resolute::Bus;
 use serde_json::Value;
 
 use crate::program::{code, parsed_lines, run, stderr, stdout, text};
+use crate::scene::{flip, node, segment};
 
 fn verify(directory: &Path) -> (Output, Value) {
     let output = run(&["verify", "--dir", text(directory), "--json"]);
@@ -16,31 +14,10 @@ fn verify(directory: &Path) -> (Output, Value) {
     (output, said)
 }
 
-/// A node with messages in several segments.
-async fn node(directory: &Path) -> Bus {
-    let bus = Bus::builder(directory).segment_bytes(8 << 20).open().await.unwrap();
-    bus.subscribe(bus.address(), ["a"]).await.unwrap();
-    for number in 0..60_u32 {
-        bus.publish("a", [&number.to_le_bytes()[..], &[b'x'; 200_000]].concat()).await.unwrap();
-    }
-    bus
-}
-
-fn segment(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("{number:020}.log"))
-}
-
-fn flip(path: &Path, at: u64) {
-    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
-}
-
 #[tokio::test]
 async fn a_log_is_whole_torn_or_damaged_and_nothing_is_changed() {
     let dir = tempfile::tempdir().unwrap();
-    node(dir.path()).await.close().await.unwrap();
+    node(dir.path(), 60).await.close().await.unwrap();
     let (output, said) = verify(dir.path());
     assert_eq!((code(&output), &said["soundness"], &said["messages"]), (0, &"clean".into(), &60.into()));
     assert!(said["bytes"].as_u64().unwrap() > 60 * 200_000, "{said}");
@@ -73,7 +50,7 @@ async fn a_log_is_whole_torn_or_damaged_and_nothing_is_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_open_looks_at_its_own_log() {
     let dir = tempfile::tempdir().unwrap();
-    let bus = node(dir.path()).await;
+    let bus = node(dir.path(), 60).await;
     let (output, said) = verify(dir.path());
     assert_eq!((code(&output), &said["soundness"], &said["messages"]), (0, &"clean".into(), &60.into()));
     flip(&segment(dir.path(), 1), 1_000_000);

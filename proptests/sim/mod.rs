@@ -22,6 +22,7 @@ mod promises;
 mod regressions;
 pub mod rng;
 mod rot;
+mod set_back;
 mod simulate;
 mod steps;
 mod stores;

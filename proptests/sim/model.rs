@@ -167,7 +167,7 @@ impl Log {
                     self.entries.iter().filter(|(_, e)| matches!(e, Entry::Message { address: Some(_), .. }));
                 self.excused_addresses.extend(commands.map(|(lsn, _)| *lsn));
             }
-            Control::AddressRemoved { address } => {
+            Control::AddressRemoved { address, .. } => {
                 self.bound.remove(address);
                 let theirs =
                     |entry: &Entry| matches!(entry, Entry::Message { address: Some(a), .. } if a == address);

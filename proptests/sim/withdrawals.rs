@@ -1,7 +1,7 @@
 //! Stories of messages that somebody takes out of what is owed.
 
 use resolute::engine::request::Request;
-use resolute::format::control::{Place, Verb};
+use resolute::format::control::{Place, StreamOwner, Verb};
 use resolute::ids::LsnRange;
 
 use super::conservation::owed;
@@ -83,4 +83,34 @@ fn what_waits_for_an_address_is_taken_out_like_everything_else() {
         world.run_ms(20_000);
         world.settle();
     }
+}
+
+// Who reads the log when the messages are gone from it would count less.
+#[test]
+fn the_count_of_what_was_taken_out_outlives_its_messages() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.handler(1, "a", "fine", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    for _ in 0..5 {
+        world.send(0, "nowhere", 10);
+    }
+    let segments = |world: &World| world.nodes[0].up.as_ref().unwrap().engine.segments().count();
+    while segments(&world) < 2 {
+        world.publish(0, &["a"], 60_000);
+        world.run_ms(4);
+    }
+    let state = world.nodes[0].up.as_ref().unwrap().engine.state();
+    let nowhere = |owner: &StreamOwner| *owner == StreamOwner::Address("nowhere".to_owned());
+    let ranges = owed(state, nowhere).into_iter().map(|first| LsnRange { first, count: 1 }).collect();
+    let (who, place) = ("zoe".to_owned(), Place::Outgoing);
+    world.request(0, Request::Change { who, verb: Verb::Remove, place, stream: None, ranges });
+    while !world.nodes[0].was_freed {
+        world.run_ms(4);
+    }
+    world.run_ms(1_000);
+    world.crash(0);
+    world.start(0);
+    assert_eq!(world.nodes[0].up.as_ref().unwrap().engine.state().dropped, 5);
+    world.settle();
 }

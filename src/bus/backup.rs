@@ -57,7 +57,7 @@ pub enum BackupError {
     File(#[from] DirectoryError),
     /// The process that has the node open needed the room, and freed segments that were not yet copied.
     #[error(
-        "the disk is full, and the node could not wait until its log was copied: make room and try again"
+        "there was no more room for the node's log, and it could not wait until it was copied: make room and try again"
     )]
     NodeNeedsRoom,
     /// The log of a backup ends before the backup did.

@@ -245,6 +245,13 @@ pub struct NodeArguments {
     /// The data directory; it is made if it is not there.
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
+    #[command(flatten)]
+    pub opening: Opening,
+}
+
+/// How it is opened.
+#[derive(Debug, Args)]
+pub struct Opening {
     /// Where peers can reach the node, if that is not where it listens.
     #[arg(long, value_name = "ADDR")]
     pub advertise: Option<String>,

@@ -62,19 +62,19 @@ pub fn check_topics<'t>(topics: impl IntoIterator<Item = &'t String>) -> Result<
 /// Opens the node that a command works with.
 pub async fn open(node: &NodeArguments, bind: &str) -> Result<Bus, Failure> {
     let mut builder = Bus::builder(&node.dir).bind(bind);
-    if let Some(address) = &node.advertise {
+    if let Some(address) = &node.opening.advertise {
         builder = builder.advertise(address);
     }
-    if let Some(name) = &node.name {
+    if let Some(name) = &node.opening.name {
         builder = builder.name(name);
     }
-    if let Some(bytes) = node.segment_bytes {
+    if let Some(bytes) = node.opening.segment_bytes {
         builder = builder.segment_bytes(bytes);
     }
-    if let Some(bytes) = node.inbox_bytes {
+    if let Some(bytes) = node.opening.inbox_bytes {
         builder = builder.inbox_bytes(bytes);
     }
-    if let Some(bytes) = node.disk_bytes {
+    if let Some(bytes) = node.opening.disk_bytes {
         builder = builder.disk_bytes(bytes);
     }
     Ok(builder.open().await?)

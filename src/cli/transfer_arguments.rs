@@ -30,14 +30,10 @@ pub enum ExportPlace {
     All,
 }
 
+/// What is the same for all that is imported.
 #[derive(Debug, Args)]
-pub struct Import {
-    /// The lines; those of standard input if not given.
-    pub file: Option<PathBuf>,
-    /// The data directory of the node; it is made if it is not there. No process may have it open.
-    #[arg(long, value_name = "DIR")]
-    pub dir: PathBuf,
-    /// Changes nothing: names every line that is no message, and says what would be imported. The node may be open.
+pub struct HowToImport {
+    /// Changes nothing: names what makes no sense, and says what would be imported. A node may be open.
     #[arg(long)]
     pub check: bool,
     /// Imports also what was imported before, or is there.
@@ -49,19 +45,23 @@ pub struct Import {
 }
 
 #[derive(Debug, Args)]
+pub struct Import {
+    /// The lines; those of standard input if not given.
+    pub file: Option<PathBuf>,
+    /// The data directory of the node; it is made if it is not there. No process may have it open.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub how: HowToImport,
+}
+
+#[derive(Debug, Args)]
 pub struct ImportLegacy {
     /// The directory of a node of the ancestor's, or one file: a .shulz becomes a map, a .seuss a queue. Nothing in it is changed.
     pub from: PathBuf,
     /// The data directory of the node, the map or the queue; it is made if it is not there. No process may have it open.
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
-    /// Changes nothing: names what makes no sense, and says what would be imported.
-    #[arg(long)]
-    pub check: bool,
-    /// Imports also what was imported before, or is there.
-    #[arg(long)]
-    pub again: bool,
-    /// Writes the report as JSON.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub how: HowToImport,
 }

@@ -9,7 +9,7 @@ impl State {
     /// What somebody asked for in record `at`, as far as the messages are still where they were.
     pub(super) fn administered(&mut self, at: Lsn, change: &Change, applied: &mut Vec<Applied>) {
         let count = match (change.place, change.verb) {
-            (Place::Outgoing, Verb::Remove) => self.take_out(at, change.stream, &change.ranges),
+            (Place::Outgoing, Verb::Remove) => self.take_out(at, change),
             // What is owed is tried for ever, and what still waits is with its handlers, or will be.
             (Place::Outgoing | Place::Incoming, Verb::Retry) => 0,
             (_, verb) => self.change_inbox(change, verb, applied),
@@ -36,10 +36,18 @@ impl State {
         count
     }
 
+    /// How many messages are owed of these records: on one stream, or on all.
+    pub(super) fn owed_of(&self, only: Option<StreamId>, ranges: &[LsnRange]) -> u64 {
+        let streams = self.streams.iter().filter(|(id, _)| only.is_none_or(|only| only == **id));
+        let owed = streams
+            .flat_map(|(_, stream)| ranges.iter().flat_map(|range| stream.owed_in(range.first, range.end())));
+        owed.map(|run| run.count).sum()
+    }
+
     /// Of one stream, or of all. The positions stay, as gaps: receivers are told of them.
-    fn take_out(&mut self, at: Lsn, only: Option<StreamId>, ranges: &[LsnRange]) -> u64 {
-        let mut count = 0;
-        for range in ranges {
+    fn take_out(&mut self, at: Lsn, change: &Change) -> u64 {
+        let (mut count, only) = (0, change.stream);
+        for range in &change.ranges {
             let streams = self.streams.iter_mut().filter(|(id, _)| only.is_none_or(|only| only == **id));
             let taken: u64 = streams.map(|(_, stream)| stream.take_out(*range, at)).sum();
             if taken > 0 {
@@ -47,7 +55,7 @@ impl State {
             }
             count += taken;
         }
-        self.dropped += count;
+        self.dropped += change.dropped;
         count
     }
 }

@@ -34,9 +34,7 @@ impl State {
         self.dropped += dropped;
         let theirs = |stream: &Stream| matches!(stream.owner, StreamOwner::Peer(s) if s == slot);
         let gone: Vec<StreamId> = self.streams.iter().filter(|(_, s)| theirs(s)).map(|(id, _)| *id).collect();
-        let before = self.dropped;
         gone.into_iter().for_each(|id| self.close_stream(id));
-        self.dropped = before;
         self.subscribers.remove(&slot);
         self.inbound.retain(|(from, _), _| *from != slot);
         self.seen.remove(&slot);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::effect::{Event, Refusal, RequestId};
+use super::stream::Stream;
 use super::{Engine, Pending};
 use crate::format::control::{Change, Control, IntentState, PeerRecord, Place, StreamOwner, Verb};
 use crate::format::record::RECORD_HEADER_BYTES;
@@ -134,7 +135,9 @@ impl Engine {
                 self.check_confirmed();
             }
             Request::Change { who, verb, place, stream, ranges } => {
-                let change = Change { at: now.wall, who, verb, place, stream, ranges };
+                let is_owed = (place, verb) == (Place::Outgoing, Verb::Remove);
+                let dropped = if is_owed { self.state.owed_of(stream, &ranges) } else { 0 };
+                let change = Change { at: now.wall, who, verb, place, stream, dropped, ranges };
                 self.pending.push_back(Pending::Control(Control::Administered(change)));
                 self.requests.changes.push_back(id);
                 self.pending.push_back(Pending::Done(id));
@@ -294,28 +297,36 @@ impl Engine {
             if let Some(session) = self.sessions.of_peer(slot).map(|session| session.id) {
                 self.end_session(session, GoodbyeCode::Removed, "this node was told to forget the peer");
             }
-            let theirs = |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(s) if *s == slot);
-            let dropped = self.state.streams.values().filter(|s| theirs(&s.owner)).map(|s| s.owed()).sum();
+            let dropped = self.owed_to(&StreamOwner::Peer(slot));
             self.release_secret(slot);
             self.pending.push_back(Pending::Control(Control::PeerRemoved { slot, dropped }));
             self.wanted.remove(&slot);
             self.meeting.leaves(slot);
             self.giving_way.strike_off(slot);
         }
-        self.pending.push_back(Pending::Control(Control::AddressRemoved { address: address.to_owned() }));
+        self.forget_address(address);
         self.pending.push_back(Pending::Done(id));
+    }
+
+    fn owed_to(&self, owner: &StreamOwner) -> u64 {
+        self.state.streams.values().filter(|stream| stream.owner == *owner).map(Stream::owed).sum()
+    }
+
+    fn forget_address(&mut self, address: &str) {
+        let address = address.to_owned();
+        let dropped = self.owed_to(&StreamOwner::Address(address.clone()));
+        self.pending.push_back(Pending::Control(Control::AddressRemoved { address, dropped }));
     }
 
     /// The node is at home at its own addresses: what it wants of itself, or sends there, needs no network. Those that it
     /// had in an earlier opening and wants nothing of are forgotten.
     pub(super) fn bind_own_addresses(&mut self) {
         let own = self.config.own_addresses.clone();
-        for (address, known) in &self.state.addresses {
-            if known.bound == Some(PeerSlot::SELF) && known.intents.is_empty() && !own.contains(address) {
-                let control = Control::AddressRemoved { address: address.clone() };
-                self.pending.push_back(Pending::Control(control));
-            }
-        }
+        let former = self.state.addresses.iter().filter(|(address, known)| {
+            known.bound == Some(PeerSlot::SELF) && known.intents.is_empty() && !own.contains(address)
+        });
+        let former: Vec<String> = former.map(|(address, _)| address.clone()).collect();
+        former.iter().for_each(|address| self.forget_address(address));
         own.iter()
             .filter(|address| !address.is_empty())
             .for_each(|address| self.bind(address, PeerSlot::SELF));

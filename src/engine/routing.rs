@@ -109,7 +109,7 @@ impl Routing {
                 self.forget_peer(*slot);
                 out.push(control);
             }
-            Control::AddressRemoved { address } => {
+            Control::AddressRemoved { address, .. } => {
                 if let Some(queue) = self.queues.remove(address) {
                     self.sets.stream_ended(queue);
                 }

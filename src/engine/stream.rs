@@ -154,19 +154,19 @@ impl Stream {
         let (first, end) = (range.first, range.end());
         let begin = self.first_run_after(|run| run.lsn.plus(run.count) <= first);
         let after = self.first_run_after(|run| run.lsn < end).max(begin);
-        let behind = self.runs.split_off(after);
-        let touched = self.runs.split_off(begin);
-        let before = self.owed;
-        for run in touched {
+        let (mut left, mut count) = (Vec::new(), 0);
+        for run in self.runs.drain(begin..after) {
             let (skip, keep) = (first.0.saturating_sub(run.lsn.0), end.since(run.lsn).min(run.count));
-            let left = [run.part(0, skip), run.part(keep, run.count - keep)];
-            let (count, bytes) = left.iter().fold((0, 0), |(n, b), part| (n + part.count, b + part.bytes));
-            self.owed -= run.count - count;
-            self.bytes -= run.bytes - bytes;
-            self.runs.extend(left.into_iter().filter(|part| part.count > 0));
+            let kept = [run.part(0, skip), run.part(keep, run.count - keep)];
+            count += keep - skip;
+            self.bytes -= run.bytes - (kept[0].bytes + kept[1].bytes);
+            left.extend(kept.into_iter().filter(|part| part.count > 0));
         }
-        self.runs.extend(behind);
-        let count = before - self.owed;
+        // Of all that it touches only the first and the last leave something.
+        for (index, part) in left.into_iter().enumerate() {
+            self.runs.insert(begin + index, part);
+        }
+        self.owed -= count;
         if count > 0 {
             self.cut_at = self.cut_at.max(at);
         }

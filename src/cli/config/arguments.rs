@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::key::{Key, find};
 use super::settings::{Given, Origin};
+use crate::cli::arguments::Opening;
 use crate::cli::exit::CODES;
 
 #[derive(Debug, Subcommand)]
@@ -49,21 +50,8 @@ pub struct Flags {
     /// Where the node listens, as tcp://host:port; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     pub bind: Option<String>,
-    /// Where peers can reach the node, if that is not where it listens.
-    #[arg(long, value_name = "ADDR")]
-    pub advertise: Option<String>,
-    /// What the node calls itself.
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Bytes of a new segment of the log.
-    #[arg(long, value_name = "BYTES")]
-    pub segment_bytes: Option<u64>,
-    /// Bytes of messages accepted and not yet handled, above which peers must wait.
-    #[arg(long, value_name = "BYTES")]
-    pub inbox_bytes: Option<u64>,
-    /// Bytes of the disk that the segments of the log may take.
-    #[arg(long, value_name = "BYTES")]
-    pub disk_bytes: Option<u64>,
+    #[command(flatten)]
+    pub opening: Opening,
 }
 
 impl Flags {
@@ -74,11 +62,11 @@ impl Flags {
         let all = [
             ("dir", self.dir.clone().map(OsString::from)),
             ("bind", text(&self.bind)),
-            ("advertise", text(&self.advertise)),
-            ("name", text(&self.name)),
-            ("segment_bytes", number(self.segment_bytes)),
-            ("inbox_bytes", number(self.inbox_bytes)),
-            ("disk_bytes", number(self.disk_bytes)),
+            ("advertise", text(&self.opening.advertise)),
+            ("name", text(&self.opening.name)),
+            ("segment_bytes", number(self.opening.segment_bytes)),
+            ("inbox_bytes", number(self.opening.inbox_bytes)),
+            ("disk_bytes", number(self.opening.disk_bytes)),
         ];
         all.into_iter().filter_map(|(name, value)| {
             let key = find(name)?;

@@ -1,6 +1,6 @@
 //! What the environment sets.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::key::{FILE_VARIABLE, KEYS, Key, PREFIX};
@@ -35,7 +35,7 @@ impl Environment {
             } else if let Some(key) = KEYS.iter().find(|key| key.variable() == name) {
                 let origin = Origin::Environment(name.to_owned());
                 found.given.push((key, Given { value, origin }));
-            } else if let Some(key) = nearest(name) {
+            } else if let Some(key) = nearest(name).filter(|_| !is_of_a_service(name, &value)) {
                 let hint = format!("no setting has that name: did you mean {}?", key.variable());
                 wrong.push(Problem::new(name, hint));
             } else {
@@ -45,6 +45,16 @@ impl Environment {
         found.strangers.sort_unstable();
         (found, wrong)
     }
+}
+
+/// Whether Kubernetes made it for a service whose name begins as the variables do, and perhaps goes on as a setting.
+fn is_of_a_service(name: &str, value: &OsStr) -> bool {
+    let has_port =
+        name.split_once("_PORT_").is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_address = || value.to_str().is_some_and(|value| value.contains("://"));
+    ["_SERVICE_HOST", "_SERVICE_PORT"].iter().any(|part| name.contains(part))
+        || has_port
+        || name.ends_with("_PORT") && is_address()
 }
 
 #[cfg(test)]
@@ -59,13 +69,23 @@ mod tests {
             ("RESOLUTE_CONFIG", "x.toml"),
             ("RESOLUTE_SEED", "7"),
             ("RESOLUTE_BINDD", "x"),
+            ("RESOLUTE_DIR_SERVICE_HOST", "10.0.0.1"),
+            ("RESOLUTE_NAME_PORT", "tcp://10.0.0.1:80"),
+            ("RESOLUTE_NAME_PORT_80_TCP_ADDR", "10.0.0.1"),
             ("DIR", "y"),
         ];
         let all = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let (found, wrong) = Environment::of(all);
         assert_eq!(found.given.iter().map(|(key, _)| key.name).collect::<Vec<_>>(), ["dir"]);
         assert_eq!(found.given[0].1.value, "data");
-        assert_eq!((found.file, found.strangers), (Some("x.toml".into()), vec!["RESOLUTE_SEED".to_owned()]));
+        assert_eq!(found.file, Some("x.toml".into()));
+        let strangers = [
+            "RESOLUTE_DIR_SERVICE_HOST",
+            "RESOLUTE_NAME_PORT",
+            "RESOLUTE_NAME_PORT_80_TCP_ADDR",
+            "RESOLUTE_SEED",
+        ];
+        assert_eq!(found.strangers, strangers);
         assert_eq!(wrong.len(), 1);
         assert!(wrong[0].text.contains("did you mean RESOLUTE_BIND?"), "{wrong:?}");
     }

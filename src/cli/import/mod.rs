@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::intake::{Counts, Intake};
 use self::ledger::Key;
 use super::exit::{Exit, Failure};
 use super::output::{Output, say};
 use super::runtime::block_on;
-use super::transfer_arguments::Import;
+use super::transfer_arguments::{HowToImport, Import};
 use crate::limits::{EXTENSION_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, TOPICS_MAX};
 
 /// Bytes of the longest line that may be a message: each byte of it may be written as six, and there is room for what else a line
@@ -25,7 +25,7 @@ const LINE_BYTES_MAX: u64 =
 
 pub fn run(arguments: &Import) -> Result<(), Failure> {
     let mut lines = Lines::open(arguments)?;
-    let mut intake = Intake::open(&arguments.dir, arguments.check, arguments.again)?;
+    let mut intake = Intake::open(&arguments.dir, arguments.how.check, arguments.how.again)?;
     block_on(async {
         let outcome = all(&mut lines, &mut intake).await;
         let counts = intake.counts();
@@ -76,16 +76,10 @@ async fn all(lines: &mut Lines, intake: &mut Intake) -> Result<u64, Failure> {
 
 fn report(arguments: &Import, counts: Counts, refused: u64) -> Result<(), Failure> {
     let mut out = Output::new();
-    if arguments.json {
-        out.json(&json!({
-            "imported": counts.imported,
-            "already_there": counts.already_there,
-            "perhaps_twice": counts.perhaps_twice,
-            "refused": refused,
-            "only_checked": arguments.check,
-        }))?;
+    if arguments.how.json {
+        out.json(&as_json(counts, &arguments.how, json!({ "refused": refused })))?;
     } else {
-        out.line(&sentence(counts, arguments.check, "message"))?;
+        out.line(&sentence(counts, arguments.how.check, "message"))?;
     }
     out.finish()?;
     warn_of_doubles(counts);
@@ -96,7 +90,21 @@ fn report(arguments: &Import, counts: Counts, refused: u64) -> Result<(), Failur
     }
 }
 
-/// What came of it, or would.
+/// What came of it, or would, and what more is to be said.
+pub fn as_json(counts: Counts, how: &HowToImport, more: Value) -> Value {
+    let mut said = json!({
+        "imported": counts.imported,
+        "already_there": counts.already_there,
+        "perhaps_twice": counts.perhaps_twice,
+        "only_checked": how.check,
+    });
+    if let (Value::Object(said), Value::Object(more)) = (&mut said, more) {
+        said.extend(more);
+    }
+    said
+}
+
+/// The same for people.
 pub fn sentence(counts: Counts, only_checked: bool, noun: &str) -> String {
     let Counts { imported, already_there, .. } = counts;
     let done = match (only_checked, imported) {

@@ -9,7 +9,7 @@ use super::source::{Complaints, Source};
 use crate::cli::exit::{Exit, Failure, chain};
 use crate::cli::import::intake::{Incoming, Intake};
 use crate::cli::import::ledger::Key;
-use crate::cli::import::{sentence, warn_of_doubles};
+use crate::cli::import::{as_json, sentence, warn_of_doubles};
 use crate::cli::output::Output;
 use crate::cli::runtime::block_on;
 use crate::cli::table::plain;
@@ -40,7 +40,7 @@ pub fn run(arguments: &ImportLegacy) -> Result<(), Failure> {
         return Err(Failure::new(Exit::NotFound, text));
     }
     let mut node = TakeOver {
-        intake: Intake::open(&arguments.dir, arguments.check, arguments.again)?,
+        intake: Intake::open(&arguments.dir, arguments.how.check, arguments.how.again)?,
         complaints: Complaints::default(),
         subscriptions: Subscriptions::new(),
         wishes: 0,
@@ -57,21 +57,18 @@ pub fn run(arguments: &ImportLegacy) -> Result<(), Failure> {
         closed?;
         let commands = commands(&subscriptions, address?.as_deref());
         let mut out = Output::new();
-        if arguments.json {
-            out.json(&json!({
-                "imported": counts.imported,
-                "already_there": counts.already_there,
-                "perhaps_twice": counts.perhaps_twice,
+        if arguments.how.json {
+            let more = json!({
                 "wishes": wishes,
                 "refused": complaints.refused,
                 "damaged": complaints.damaged,
-                "only_checked": arguments.check,
                 "subscriptions": commands.iter().map(|(address, topics, command)| {
                     json!({ "address": address, "topics": topics, "command": command })
                 }).collect::<Vec<_>>(),
-            }))?;
+            });
+            out.json(&as_json(counts, &arguments.how, more))?;
         } else {
-            out.line(&sentence(counts, arguments.check, "message"))?;
+            out.line(&sentence(counts, arguments.how.check, "message"))?;
             if wishes > 0 {
                 out.line(&format!("{wishes} wishes that the node had told nobody yet are its own again"))?;
             }

@@ -13,7 +13,7 @@ use crate::bus::Error;
 use crate::cli::exit::{Failure, chain};
 use crate::cli::import::intake::Counts;
 use crate::cli::import::ledger::{Key, Ledger};
-use crate::cli::import::{sentence, warn_of_doubles};
+use crate::cli::import::{as_json, sentence, warn_of_doubles};
 use crate::cli::output::{Output, say};
 use crate::cli::runtime::block_on;
 use crate::cli::transfer_arguments::ImportLegacy;
@@ -42,14 +42,14 @@ pub fn queue(arguments: &ImportLegacy, source: &Source) -> Result<(), Failure> {
     }
     let items = named(&read, source, &mut complaints);
     let dir = &arguments.dir;
-    let counts = if arguments.check {
+    let counts = if arguments.how.check {
         let ledger = Ledger::read(dir)?;
-        let there = items.iter().filter(|(key, _)| !arguments.again && ledger.has(*key)).count();
+        let there = items.iter().filter(|(key, _)| !arguments.how.again && ledger.has(*key)).count();
         counts_of(items.len() - there, there)
     } else {
         block_on(async {
             let queue: AnyQueue = Queue::open(dir).await?;
-            let outcome = enqueue(&queue, dir, &items, arguments.again).await;
+            let outcome = enqueue(&queue, dir, &items, arguments.how.again).await;
             queue.close().await?;
             outcome
         })?
@@ -114,15 +114,15 @@ pub fn map(arguments: &ImportLegacy, source: &Source) -> Result<(), Failure> {
     let mut complaints = Complaints::default();
     complaints.damaged(source, &read.damage);
     let dir = &arguments.dir;
-    let (counts, others) = if arguments.check {
+    let (counts, others) = if arguments.how.check {
         let ledger = Ledger::read(dir)?;
-        let there = |entry: &&legacy::Entry<'_>| !arguments.again && ledger.has(key_of(entry));
+        let there = |entry: &&legacy::Entry<'_>| !arguments.how.again && ledger.has(key_of(entry));
         let there = read.entries.iter().filter(there).count();
         (counts_of(read.entries.len() - there, there), 0)
     } else {
         block_on(async {
             let map: AnyMap = Map::open(dir).await?;
-            let outcome = set(&map, dir, &read.entries, arguments.again, source, &mut complaints).await;
+            let outcome = set(&map, dir, &read.entries, arguments.how.again, source, &mut complaints).await;
             map.close().await?;
             outcome
         })?
@@ -203,18 +203,15 @@ fn report(
     complaints: Complaints,
 ) -> Result<(), Failure> {
     let mut out = Output::new();
-    if arguments.json {
-        out.json(&json!({
-            "imported": counts.imported,
-            "already_there": counts.already_there,
-            "perhaps_twice": counts.perhaps_twice,
+    if arguments.how.json {
+        let more = json!({
             "other_values": others,
             "refused": complaints.refused,
             "damaged": complaints.damaged,
-            "only_checked": arguments.check,
-        }))?;
+        });
+        out.json(&as_json(counts, &arguments.how, more))?;
     } else {
-        out.line(&sentence(counts, arguments.check, noun))?;
+        out.line(&sentence(counts, arguments.how.check, noun))?;
         if others > 0 {
             out.line(&format!("{others} keys have other values by now, and keep them: --again sets them to what the file says"))?;
         }

@@ -109,6 +109,12 @@ fn title(name: &str, address: &str, interval: Duration, canvas: &mut Canvas<'_>)
 fn condition(status: &Status) -> (String, bool) {
     if let Some(failure) = &status.failure {
         (format!("FAILED, nothing is accepted any more: {failure}"), true)
+    } else if status.disk_quota_reached {
+        (
+            "DISK QUOTA: the log has as much as it may take, and accepts nothing before some is freed"
+                .to_owned(),
+            true,
+        )
     } else if status.disk_full {
         ("DISK FULL: nothing is accepted before there is room again".to_owned(), true)
     } else if let Some(warning) = &status.durability_warning {
@@ -304,6 +310,8 @@ mod tests {
         assert_eq!(told(&look), "NOT DURABLE: it is memory");
         look.status.disk_full = true;
         assert!(told(&look).starts_with("DISK FULL"));
+        look.status.disk_quota_reached = true;
+        assert!(told(&look).starts_with("DISK QUOTA"));
         look.status.failure = Some("\u{1b}x".repeat(200));
         assert!(
             told(&look).starts_with("FAILED, nothing is accepted any more: \u{fffd}x")

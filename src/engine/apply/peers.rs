@@ -28,7 +28,10 @@ impl State {
                 self.close_if_done(id);
                 applied.push(Applied::Streams);
             }
-            Control::StreamClosed { id, .. } => self.close_stream(id),
+            Control::StreamClosed { id, dropped } => {
+                self.dropped += dropped;
+                self.close_stream(id);
+            }
             Control::Inbound { slot, stream, accepted, lost, ended } => {
                 if ended {
                     self.inbound.remove(&(slot, stream));
@@ -58,7 +61,8 @@ impl State {
                 self.remove_peer(slot, dropped);
                 applied.extend([Applied::Streams, Applied::Addresses]);
             }
-            Control::AddressRemoved { address } => {
+            Control::AddressRemoved { address, dropped } => {
+                self.dropped += dropped;
                 self.remove_address(&address);
                 applied.extend([Applied::Streams, Applied::Addresses]);
             }
@@ -77,9 +81,9 @@ impl State {
         }
     }
 
+    /// What it still owed is counted by the record that says so: at a replay some of it may be gone already.
     pub(in crate::engine) fn close_stream(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.remove(&id) {
-            self.dropped += stream.owed();
             for run in stream.runs() {
                 self.forget_carried(run.lsn, run.count);
             }

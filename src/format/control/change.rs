@@ -40,6 +40,9 @@ pub struct Change {
     pub place: Place,
     /// Of those that are owed: only on this stream. Without it, and of all others, wherever they are.
     pub stream: Option<StreamId>,
+    /// How many of those are owed, once for each destination, when it is asked for. It is written down because who reads the record
+    /// later may no longer have theirs.
+    pub dropped: u64,
     /// Their records.
     pub ranges: Vec<LsnRange>,
 }
@@ -47,7 +50,7 @@ pub struct Change {
 pub(super) fn put_change(out: &mut BodyWriter, change: &Change) {
     out.u64(change.at.0).text(&change.who).u8(change.verb as u8).u8(change.place as u8);
     if change.place == Place::Outgoing {
-        out.u64(change.stream.unwrap_or(StreamId::LOCAL).0);
+        out.u64(change.stream.unwrap_or(StreamId::LOCAL).0).u64(change.dropped);
     }
     put_ranges(out, &change.ranges);
 }
@@ -66,7 +69,10 @@ pub(super) fn change(reader: &mut BodyReader<'_>) -> Result<Change, BodyDefect> 
         3 => Place::Outgoing,
         _ => return Err(BodyDefect::Value("place")),
     };
-    let stream = if place == Place::Outgoing { StreamId(reader.u64()?) } else { StreamId::LOCAL };
+    let (mut stream, mut dropped) = (StreamId::LOCAL, 0);
+    if place == Place::Outgoing {
+        (stream, dropped) = (StreamId(reader.u64()?), reader.u64()?);
+    }
     let stream = Some(stream).filter(|stream| *stream != StreamId::LOCAL);
-    Ok(Change { at, who, verb, place, stream, ranges: ranges(reader)? })
+    Ok(Change { at, who, verb, place, stream, dropped, ranges: ranges(reader)? })
 }

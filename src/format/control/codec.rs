@@ -75,8 +75,8 @@ impl Control {
             Control::PeerRemoved { slot, dropped } => {
                 out.u32(slot.0).u64(*dropped);
             }
-            Control::AddressRemoved { address } => {
-                out.text(address);
+            Control::AddressRemoved { address, dropped } => {
+                out.text(address).u64(*dropped);
             }
             Control::DestinationSet { id, streams } => {
                 out.u32(id.0);
@@ -180,7 +180,9 @@ fn peer_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, Bod
         RecordKind::AddressBound => {
             Control::AddressBound { address: r.text()?.to_owned(), slot: PeerSlot(r.u32()?) }
         }
-        RecordKind::AddressRemoved => Control::AddressRemoved { address: r.text()?.to_owned() },
+        RecordKind::AddressRemoved => {
+            Control::AddressRemoved { address: r.text()?.to_owned(), dropped: r.u64()? }
+        }
         _ => return node_control(kind, r),
     })
 }

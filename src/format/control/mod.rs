@@ -190,6 +190,8 @@ pub enum Control {
     AddressRemoved {
         /// The address, as the user wrote it.
         address: String,
+        /// Messages that waited for it.
+        dropped: u64,
     },
     /// Which streams a set stands for, in rising order.
     DestinationSet {
@@ -284,6 +286,7 @@ mod tests {
                 verb: Verb::Remove,
                 place: Place::Dead,
                 stream: None,
+                dropped: 0,
                 ranges: vec![range],
             }),
             Control::Administered(Change {
@@ -292,6 +295,7 @@ mod tests {
                 verb: Verb::Remove,
                 place: Place::Outgoing,
                 stream: Some(StreamId(7)),
+                dropped: 2,
                 ranges: vec![range],
             }),
             Control::Node { id: NodeId(1), incarnation: Incarnation(2), created: Wall(3) },
@@ -327,7 +331,7 @@ mod tests {
             Control::Intent { address: "x".into(), topic: "t".into(), state: IntentState::Removing },
             Control::AddressBound { address: "x".into(), slot: PeerSlot(1) },
             Control::PeerRemoved { slot: PeerSlot(1), dropped: 2 },
-            Control::AddressRemoved { address: "x".into() },
+            Control::AddressRemoved { address: "x".into(), dropped: 3 },
             Control::DestinationSet { id: SetId(1), streams: vec![StreamId(1), StreamId(2)] },
             Control::CheckpointBegin { slots: PeerSlot(3), streams: StreamId(9), dropped: 4 },
             Control::CheckpointEnd,
