@@ -249,3 +249,23 @@ fn lines_without_an_id_come_once_though_an_import_was_killed() {
     );
     assert_eq!(export(&dir, &[]).len(), 4);
 }
+
+// A node that answers at two addresses is listed under one of them: nobody can tell whether what was begun for the other had come.
+#[test]
+fn what_was_begun_for_another_name_of_a_destination_is_said_to_come_twice_perhaps() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("node");
+    let line = |to: &str| json!({"id": "m", "place": "outgoing", "destination": to, "topics": ["a"], "data": ""});
+    assert_eq!(code(&import(&dir, &[line("tcp://127.0.0.1:9")], &[])), 0);
+    let ledger = dir.join("imported");
+    let written = std::fs::read_to_string(&ledger).unwrap();
+    // As it would stand there if the same message had been begun for the other name, and was listed under this one.
+    let other = directory.path().join("other");
+    assert_eq!(code(&import(&other, &[line("tcp://127.0.0.1:8")], &[])), 0);
+    let begun = std::fs::read_to_string(other.join("imported")).unwrap();
+    let begun = &begun[..begun.find("done ").unwrap()];
+    std::fs::write(&ledger, format!("{written}{begun}")).unwrap();
+    let output = import(&dir, &[line("tcp://127.0.0.1:8")], &[]);
+    let said = parsed_lines(&output).pop().unwrap();
+    assert_eq!((&said["imported"], &said["perhaps_twice"]), (&1.into(), &1.into()), "{said}");
+}

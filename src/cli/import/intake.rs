@@ -46,6 +46,8 @@ pub struct Intake {
     epoch: u64,
     /// What the node has.
     present: HashSet<Key>,
+    /// The same, whoever it is owed to: a destination may go by another of its names there.
+    anywhere: HashSet<Key>,
     /// What was begun once, when the node was opened by others since, and is not there.
     doubtful: HashSet<Key>,
     /// What was taken in this time, or is about to be.
@@ -60,9 +62,11 @@ pub struct Intake {
 impl Intake {
     /// Opens the node in a directory for it; only looks at it if that is all that is wanted. Blocks, and not where async code runs.
     pub fn open(directory: &Path, only_looks: bool, again: bool) -> Result<Intake, Failure> {
-        let mut present = HashSet::new();
+        let (mut present, mut anywhere) = (HashSet::new(), HashSet::new());
         let mut see = |message: &Envelope, to: Option<&str>| {
-            present.insert(key_of(&origin_of(message), to));
+            let origin = origin_of(message);
+            present.insert(key_of(&origin, to));
+            anywhere.insert(key_of(&origin, None));
         };
         let importer = if only_looks {
             look(directory, &mut see)?;
@@ -78,6 +82,7 @@ impl Intake {
             importer,
             epoch: 0,
             present,
+            anywhere,
             doubtful: HashSet::new(),
             taken: HashSet::new(),
             section: Vec::new(),
@@ -163,6 +168,10 @@ impl Intake {
         if was_there || !self.taken.insert(key) {
             self.counts.already_there += 1;
             return Ok(Ok(()));
+        }
+        let was_begun = self.ledger.open().iter().any(|(begun, _)| *begun == key);
+        if was_begun && self.anywhere.contains(&key_of(&origin, None)) {
+            self.doubtful.insert(key);
         }
         let bytes = import.bytes();
         if self.section.len() >= MESSAGES_PER_SECTION || self.bytes + bytes > BYTES_PER_SECTION {
