@@ -255,7 +255,8 @@ fn lines_without_an_id_come_once_though_an_import_was_killed() {
 fn what_was_begun_for_another_name_of_a_destination_is_said_to_come_twice_perhaps() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("node");
-    let line = |to: &str| json!({"id": "m", "place": "outgoing", "destination": to, "topics": ["a"], "data": ""});
+    let line =
+        |to: &str| json!({"id": "m", "place": "outgoing", "destination": to, "topics": ["a"], "data": ""});
     assert_eq!(code(&import(&dir, &[line("tcp://127.0.0.1:9")], &[])), 0);
     let ledger = dir.join("imported");
     let written = std::fs::read_to_string(&ledger).unwrap();
