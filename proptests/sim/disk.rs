@@ -20,7 +20,8 @@ use resolute::log::repair::RepairStep;
 use resolute::log::segments::Segments;
 use resolute::log::tail::{Stretch, Tail};
 
-use super::faults::{Fault, Tally};
+use super::faults::Fault;
+use super::tally::Tally;
 use super::left::{self, Cut};
 use super::rng::Rng;
 

@@ -31,11 +31,10 @@
 //! a node has memory for little more than one of the largest.
 //!
 //! **Somebody interferes**: messages that are parked or given up are tried again, or any are taken out of the inbox, at any moment.
+//! A node is told to forget another, which goes on to owe it what it owed until it is told the same.
 //!
 //! Which of these may happen is drawn for each seed, so that rare combinations are not drowned by common ones. How often each did
-//! happen is counted: one that never does is a failure of the simulation.
-
-use std::collections::BTreeMap;
+//! happen is counted (see `tally`): one that never does is a failure of the simulation.
 
 use super::disk::Death;
 use super::rng::Rng;
@@ -71,11 +70,12 @@ pub enum Fault {
     CameBack,
     Administered,
     TakenOut,
+    Removed,
     Crowded,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 29] = [
+    pub const ALL: [Fault; 30] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -104,36 +104,9 @@ impl Fault {
         Fault::CameBack,
         Fault::Administered,
         Fault::TakenOut,
+        Fault::Removed,
         Fault::Crowded,
     ];
-}
-
-/// How often each happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally(BTreeMap<Fault, u64>);
-
-impl Tally {
-    pub fn count(&mut self, fault: Fault) {
-        *self.0.entry(fault).or_default() += 1;
-    }
-
-    pub fn add(&mut self, other: &Tally) {
-        other.0.iter().for_each(|(fault, count)| *self.0.entry(*fault).or_default() += count);
-    }
-
-    pub fn of(&self, fault: Fault) -> u64 {
-        self.0.get(&fault).copied().unwrap_or_default()
-    }
-
-    /// Kinds that never happened.
-    pub fn never(&self) -> Vec<Fault> {
-        Fault::ALL.into_iter().filter(|fault| !self.0.contains_key(fault)).collect()
-    }
-
-    pub fn line(&self) -> String {
-        let one = |fault: &Fault| format!("{fault:?} {}", self.of(*fault));
-        Fault::ALL.iter().map(one).collect::<Vec<_>>().join(", ")
-    }
 }
 
 /// The chances, each in percent and of one occasion.

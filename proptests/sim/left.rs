@@ -6,7 +6,8 @@ use resolute::ids::BatchNumber;
 use resolute::log::place::BatchPlace;
 
 use super::disk::{Death, Files, SECTOR};
-use super::faults::{Fault, Tally};
+use super::faults::Fault;
+use super::tally::Tally;
 
 /// A write that was not done when its node died.
 pub struct Cut {

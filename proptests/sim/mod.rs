@@ -27,6 +27,7 @@ mod simulate;
 mod steps;
 mod stores;
 mod strangers;
+mod tally;
 mod told;
 mod turn;
 mod users;

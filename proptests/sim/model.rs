@@ -57,6 +57,8 @@ pub struct Log {
     bound_at: BTreeMap<String, Lsn>,
     /// Where each message of another node was accepted.
     pub accepted: BTreeMap<(NodeId, Incarnation, Lsn), Lsn>,
+    /// The same of nodes that were removed since.
+    accepted_before: BTreeMap<(NodeId, Incarnation, Lsn), Lsn>,
     /// Messages of this node and others that its handlers are to see.
     pub inbox: BTreeMap<Lsn, MessageNumber>,
     pub handled: BTreeMap<Lsn, Lsn>,
@@ -159,6 +161,7 @@ impl Log {
                 }
             }
             Control::PeerRemoved { slot, .. } => {
+                self.forget_accepted(self.peers[slot].node);
                 self.topics.remove(slot);
                 self.bound.retain(|_, bound| bound != slot);
                 self.excused.extend(self.entries.keys().map(|lsn| (*lsn, *slot)));
@@ -207,6 +210,16 @@ impl Log {
                 self.dead.insert((*lsn, handler.clone()));
             }
             _ => {}
+        }
+    }
+
+    /// Whoever was removed may send again what was not acknowledged there.
+    fn forget_accepted(&mut self, node: NodeId) {
+        let of_node = |key: &&(NodeId, Incarnation, Lsn)| key.0 == node;
+        let theirs: Vec<_> = self.accepted.keys().filter(of_node).copied().collect();
+        for key in theirs {
+            let lsn = self.accepted.remove(&key);
+            self.accepted_before.insert(key, lsn.unwrap());
         }
     }
 
@@ -536,7 +549,7 @@ impl Model {
         let has: BTreeSet<(Lsn, Option<MessageNumber>)> = ours.map_or(BTreeSet::new(), |log| {
             let is_there =
                 |((node, ..), at): &(&(NodeId, Incarnation, Lsn), &Lsn)| *node == from && **at <= durable;
-            let accepted = log.accepted.iter().filter(is_there);
+            let accepted = log.accepted.iter().chain(&log.accepted_before).filter(is_there);
             accepted.map(|((_, _, lsn), at)| (*lsn, number(log, at))).collect()
         });
         let mut missing = Vec::new();

@@ -18,7 +18,8 @@ use resolute::time::{Monotonic, Now, Wall};
 
 use super::conservation::Called;
 use super::disk::{Disk, Recovered};
-use super::faults::{Fault, Faults, Tally};
+use super::faults::{Fault, Faults};
+use super::tally::Tally;
 use super::model::{Log, Model};
 use super::rng::Rng;
 use super::rot;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use resolute::limits::{READ_BYTES_MIN, RUN_BYTES_MAX};
 
-use super::faults::{Fault, Faults, Tally};
+use super::faults::{Fault, Faults};
+use super::tally::Tally;
 use super::net::Weather;
 use super::node::Node;
 use super::rng::Rng;
@@ -32,6 +33,15 @@ const SALT: u64 = 0x5eed_0f01_d5ea_5e1f;
 
 /// And another for those who interfere, so that the histories without them stay what they are.
 const SALT_OF_HANDS: u64 = 0x0ad3_1a15_7e7e_d000;
+
+/// And for nodes that are to forget others.
+const SALT_OF_REMOVALS: u64 = 0x0f0a_6e77_00d1_7e55;
+
+/// And for logs of many segments.
+const SALT_OF_VOLUME: u64 = 0x0b16_70f5_0f10_6a5d;
+
+/// And for those who wait for something.
+const SALT_OF_WAITS: u64 = 0x0d0a_0e5f_0f11_77ed;
 
 /// And for batches that are kept whole or not at all.
 const SALT_OF_BATCHES: u64 = 0x0b0a_7c4e_0a11_0e55;
@@ -124,10 +134,27 @@ fn history(seed: u64) -> World {
     let interferes = hand.chance(30);
     let mut batches = Rng::new(seed ^ SALT_OF_BATCHES);
     let publishes_batches = batches.chance(40);
+    let mut volume = Rng::new(seed ^ SALT_OF_VOLUME);
+    let fills_segments = volume.chance(15);
+    let mut waits = Rng::new(seed ^ SALT_OF_WAITS);
+    let mut removals = Rng::new(seed ^ SALT_OF_REMOVALS);
+    let removes = plan.ends_streams() && removals.chance(15);
     for _ in 0..plan.steps {
         step(&plan, &mut rng, &mut world);
+        if removes && removals.chance(8) {
+            remove(&mut world, &mut removals);
+        }
         if interferes && hand.chance(15) {
             world.administer(hand.below(3) as usize, &mut hand);
+        }
+        if fills_segments && volume.chance(30) {
+            let (node, topic) = (volume.below(3) as usize, volume.below(3) as usize);
+            world.step(&Step::Publish { node, topics: (topic, topic), count: 40, bytes: 60_000 });
+            world.run_us(volume.below(300_000));
+        }
+        if waits.chance(3) {
+            let (node, address) = (waits.below(3) as usize, ["n0", "n1", "n2"][waits.below(3) as usize]);
+            world.wait_for(node, address, steps::TOPICS[waits.below(3) as usize], &mut waits);
         }
         if publishes_batches && batches.chance(20) {
             publish_batch(&plan, &mut world, &mut batches);
@@ -135,6 +162,18 @@ fn history(seed: u64) -> World {
     }
     world.settle();
     world
+}
+
+/// One node forgets another, and most of the time that one is told the same.
+fn remove(world: &mut World, rng: &mut Rng) {
+    let (node, other) = (rng.below(3) as usize, rng.below(3) as usize);
+    let name = |index: usize, rng: &mut Rng| format!("{}{index}", if rng.chance(20) { "alias" } else { "n" });
+    let (theirs, ours) = (name(other, rng), name(node, rng));
+    world.forget(node, other, &theirs);
+    if rng.chance(80) {
+        world.run_us(rng.below(100_000));
+        world.forget(other, node, &ours);
+    }
 }
 
 /// Half of them are on their way to the disk when the node dies, where nodes die.
@@ -186,6 +225,11 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
         27 | 38 if plan.restores => {
             if world.nodes[node].copy.is_none() {
                 world.copy(node);
+                // Somebody has what the copy does not know of.
+                for topic in 0..3 {
+                    world.step(&Step::Publish { node, topics: (topic, topic), count: 3, bytes: 300 });
+                    world.run_us(rng.below(50_000));
+                }
             } else {
                 world.restore_somehow(node);
                 world.nodes[node].copy = None;

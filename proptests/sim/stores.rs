@@ -22,7 +22,8 @@ use resolute::store::queue::QueueContents;
 use resolute::store::store_log::{StoreEvent, StoreLog};
 
 use super::disk::{Death, Disk, Files, Recovered, read};
-use super::faults::{Fault, Tally};
+use super::faults::Fault;
+use super::tally::Tally;
 use super::rng::Rng;
 
 struct Up<C> {

@@ -23,6 +23,7 @@ use super::faults::Fault;
 use super::model::number_of;
 use super::net::ConnectionId;
 use super::node::{Mood, Node, Up};
+use super::tally::Reached;
 use super::world::{Event, World};
 
 impl World {
@@ -72,6 +73,7 @@ impl World {
                 EngineEvent::Done(id, messages) => {
                     assert!(up.done.insert(id), "{id:?} is done twice");
                     self.check_done(node, up, id, messages);
+                    Reached::by_request(&up.asked[&id]).into_iter().for_each(|kind| self.tally.count(kind));
                 }
                 EngineEvent::Refused(id, _) => drop(up.refused.insert(id)),
                 EngineEvent::Prepare(number) => {
@@ -81,6 +83,7 @@ impl World {
                 EngineEvent::Free(number) => {
                     checks::freed(up);
                     self.nodes[node].disk.free(number);
+                    self.tally.count(Reached::SegmentFreed);
                     self.nodes[node].was_freed = true;
                 }
                 EngineEvent::Dial(address) => self.after_us(100, 3000, Event::Dialled(node, life, address)),
@@ -108,6 +111,7 @@ impl World {
             }
             _ => {}
         }
+        Reached::by_note(&note).into_iter().for_each(|kind| self.tally.count(kind));
         self.hear(node, &note);
         self.notes.push((node, note));
     }
@@ -198,6 +202,7 @@ impl World {
         if !is_clone {
             let forgotten = self.model.sealed(own, &BatchView::parse_verified(&bytes).unwrap());
             (0..forgotten).for_each(|_| self.tally.count(Fault::GaveWay));
+            self.tally.sealed(own, &BatchView::parse_verified(&bytes).unwrap());
         }
         self.nodes[node].disk.begin_write(header.number(), sealed.place, &bytes);
         up.engine.handle_sealed(&sealed, bytes.into());

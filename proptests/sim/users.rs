@@ -9,13 +9,13 @@ use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{FLAG_ATOMIC_MORE, FLAG_COMMAND};
 use resolute::ids::{Lsn, LsnRange};
 use resolute::limits::BATCH_RECORD_BYTES_MAX;
-use resolute::time::Wall;
+use resolute::time::{Monotonic, Wall};
 
 use super::conservation::owed;
 use super::faults::Fault;
 use super::model::{MessageNumber, Sent};
 use super::rng::Rng;
-use super::world::{Event, World};
+use super::world::{Event, MS, World};
 
 /// What publishers leave free of a batch, so that the records of a new route find room.
 const ROUTE_BYTES: usize = 4096;
@@ -88,6 +88,28 @@ impl World {
             self.tally.count(if place == Place::Outgoing { Fault::TakenOut } else { Fault::Administered });
             self.request(node, Request::Change { who: "zoe".to_owned(), verb, place, stream: None, ranges });
         }
+    }
+
+    /// Somebody has a node forget another. Until that one is told the same it is turned away, and owes what it owed.
+    pub fn forget(&mut self, node: usize, other: usize, address: &str) {
+        let identities = [node, other].map(|index| self.nodes[index].identity);
+        let ([Some(own), Some(theirs)], true) = (identities, self.nodes[node].up.is_some()) else { return };
+        if own != theirs {
+            self.model.broken.extend([(own, theirs), (theirs, own)]);
+            self.tally.count(Fault::Removed);
+            self.request(node, Request::RemoveDestination { address: address.to_owned() });
+        }
+    }
+
+    /// Somebody waits until another node has written down what is wanted of it, or until nothing is left to do.
+    pub fn wait_for(&mut self, node: usize, address: &str, topic: &str, rng: &mut Rng) {
+        let now = self.clock(node).monotonic.0;
+        let request = if rng.chance(50) {
+            Request::Confirmed { address: address.to_owned(), topics: vec![topic.to_owned()] }
+        } else {
+            Request::Drain { deadline: Monotonic(now + rng.below(20_000) * MS) }
+        };
+        self.request(node, request);
     }
 
     pub fn is_done(&self, node: usize, id: RequestId) -> bool {

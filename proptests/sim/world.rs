@@ -10,11 +10,12 @@ use resolute::log::index::Span;
 use resolute::time::Now;
 
 use super::disk::{Death, Disk};
-use super::faults::{Fault, Faults, Tally};
+use super::faults::{Fault, Faults};
 use super::model::Model;
 use super::net::{Connection, ConnectionId, End, Net, Weather};
 use super::node::{Mood, Node};
 use super::rng::Rng;
+use super::tally::Tally;
 use super::told::Told;
 
 pub const MS: u64 = 1_000_000;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::disk::{Disk, Files};
-use super::super::faults::{Faults, Tally};
+use super::super::faults::Faults;
+use super::super::tally::Tally;
 use super::super::net::{Net, Weather};
 use super::super::node::{Node, Up};
 use super::super::rng::Rng;
