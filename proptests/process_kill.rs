@@ -30,11 +30,11 @@ use std::time::{Duration, Instant};
 
 use victims::{Chance, Victim};
 
-/// So many processes are killed, and one at a time or two.
-const KILLS_MIN: u64 = 60;
+/// So many processes are killed with each seed, and one at a time or two.
+const KILLS_MIN: u64 = 30;
 
 /// So many messages are acknowledged to the publisher.
-const MESSAGES_MIN: u64 = 100_000;
+const MESSAGES_MIN: u64 = 50_000;
 
 /// After that long something hangs.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -50,7 +50,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let mut chance = Chance::from_environment()?;
+    Chance::from_environment()?.into_iter().try_for_each(run_one)
+}
+
+fn run_one(mut chance: Chance) -> Result<(), String> {
     println!("process_kill: RESOLUTE_SEED={}", chance.seed());
     let directory = tempfile::tempdir().unwrap();
     let began = Instant::now();

@@ -71,6 +71,13 @@ pub fn seed(test: &str) -> u64 {
     seed
 }
 
+/// The seeds of a test that goes through its choices more than once: one that is the same each time, and a new one. With
+/// `RESOLUTE_SEED`, that one alone.
+pub fn seeds(test: &str) -> Vec<u64> {
+    let fresh = seed(test);
+    if std::env::var_os("RESOLUTE_SEED").is_some() { vec![fresh] } else { vec![1, fresh] }
+}
+
 /// Waits until it is so.
 pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     within(what, async {

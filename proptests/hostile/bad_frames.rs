@@ -6,7 +6,7 @@ use resolute::wire::hello::Hello;
 use super::mutations::{bad_frame, samples};
 use crate::bad_input::stranger::{End, hello, hello_frame};
 use crate::bad_input::{House, SOON};
-use crate::scene::{alone, resident_bytes, seed, status};
+use crate::scene::{alone, resident_bytes, seeds, status};
 use crate::sim::rng::Rng;
 
 /// Frames of a normal run.
@@ -47,11 +47,12 @@ async fn no_frame_brings_a_node_down_or_grows_it_or_disturbs_an_honest_peer() {
     let asked = std::env::var("RESOLUTE_HOSTILE_FRAMES").ok();
     let frames: u64 = asked.map_or(FRAMES, |text| text.parse().expect("RESOLUTE_HOSTILE_FRAMES is a number"));
     let house = House::build().await;
-    let (mut rng, samples) = (Rng::new(seed("hostile::bad_frames")), samples());
-    let (mut sent, mut before) = (0, None);
+    let mut rngs: Vec<Rng> = seeds("hostile::bad_frames").into_iter().map(Rng::new).collect();
+    let (samples, mut sent, mut before) = (samples(), 0, None);
     while sent < frames {
-        for _ in 0..CONNECTIONS_AT_ONCE {
-            sent += converse(&house, &mut rng, &samples);
+        for turn in 0..CONNECTIONS_AT_ONCE {
+            let which = turn as usize % rngs.len();
+            sent += converse(&house, &mut rngs[which], &samples);
         }
         house.stands().await;
         // What a node takes once, it takes for the first strangers.

@@ -134,12 +134,12 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// From `RESOLUTE_SEED`, or from the time of day.
-    pub fn from_environment() -> Result<Chance, String> {
+    /// From `RESOLUTE_SEED`; or one that is the same each time, and one from the time of day.
+    pub fn from_environment() -> Result<Vec<Chance>, String> {
         let given = super::own_main::number("RESOLUTE_SEED")?;
-        let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
-        let seed = given.unwrap_or_else(now);
-        Ok(Chance { seed, state: seed })
+        let now = std::time::UNIX_EPOCH.elapsed().map_or(2, |time| time.as_nanos() as u64);
+        let seeds = given.map_or_else(|| vec![1, now], |seed| vec![seed]);
+        Ok(seeds.into_iter().map(|seed| Chance { seed, state: seed }).collect())
     }
 
     /// What gives the same numbers again.

@@ -23,12 +23,12 @@ use super::all_kinds;
 use super::salvaged::{Salvaged, salvage};
 use super::written_log::{Image, Written, WrittenLog};
 use super::written_records::{Records, WrittenRecord, records};
-use crate::scene::seed;
+use crate::scene::seeds;
 
 const LOG_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;
 /// One bit in so many is flipped where not all are; a prime, so that each place in a byte and in a block has its turn.
-const SAMPLED: usize = 4001;
+const SAMPLED: usize = 8009;
 
 /// Segments full of batches of all sorts and sizes, of one block to eight, the last of them half empty.
 fn log(closed: bool) -> WrittenLog {
@@ -148,11 +148,17 @@ fn named_by(written: &Records<'_>, batch: &Written, hit: Lsn) -> Vec<Lsn> {
     behind.take_while(|lsn| written[*lsn].kind == RecordKind::Message).collect()
 }
 
-/// Flips one bit after another, on all cores. Returns how many.
+/// Flips all bits, or a sample that is the same each time and another one. Returns how many.
 fn flip_all(log: &WrittenLog) -> usize {
-    let every = std::env::var_os("RESOLUTE_EVERY_BIT").is_some();
-    let (step, first) =
-        if every { (1, 0) } else { (SAMPLED, seed("recovery::every_bit") as usize % SAMPLED) };
+    if std::env::var_os("RESOLUTE_EVERY_BIT").is_some() {
+        return flip_each(log, 1, 0);
+    }
+    let samples = seeds("recovery::every_bit").into_iter();
+    samples.map(|seed| flip_each(log, SAMPLED, seed as usize % SAMPLED)).sum()
+}
+
+/// Flips one bit after another, on all cores. Returns how many.
+fn flip_each(log: &WrittenLog, step: usize, first: usize) -> usize {
     let whole = scan(log, &log.image).1.unwrap();
     let (flipped, written) = (AtomicUsize::new(0), records(log));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -21,9 +21,9 @@ use resolute::log::segments::Segments;
 use resolute::log::tail::{Stretch, Tail};
 
 use super::faults::Fault;
-use super::tally::Tally;
 use super::left::{self, Cut};
 use super::rng::Rng;
+use super::tally::Tally;
 
 /// What a disk writes whole or not at all.
 pub const SECTOR: usize = 512;

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
+use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
 
 use resolute::engine::request::Request;
 
@@ -129,71 +129,95 @@ fn handled_while_carried(seed: u64) {
     world.settle();
 }
 
-/// So many histories; what is drawn is said by a name, and repeated with `RESOLUTE_SEED`.
-fn cases(count: u32, name: &str) -> ProptestConfig {
-    ProptestConfig {
-        cases: count.max(1),
-        max_shrink_iters: 4000,
-        rng_seed: RngSeed::Fixed(crate::scene::seed(&format!("sim::histories, {name}"))),
-        ..ProptestConfig::default()
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(std::env::var("SIM_CASES").map_or(256, |n| n.parse().unwrap()), "short ones"))]
-
-    #[test]
-    fn nothing_is_lost_and_nothing_comes_twice(seed in any::<u64>(), steps in vec(step(false, true), 1..60)) {
-        let mut world = steps::world(seed, Weather::FAIR);
-        world.steps(&steps);
-        world.settle();
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(std::env::var("SIM_LONG").map_or(4, |n| n.parse().unwrap()), "long ones"))]
-
-    #[test]
-    fn what_is_carried_forward_is_neither_revived_nor_lost(seed in any::<u64>()) {
-        handled_while_carried(seed);
-    }
-
-    #[test]
-    fn the_log_is_freed_over_crashes(seed in any::<u64>()) {
-        let world = much_traffic(seed, true);
-        for node in &world.nodes {
-            prop_assert!(node.disk.segments() <= 6, "n{} holds {} segments", node.index, node.disk.segments());
+/// So many histories, half of them the same each time and half of them new. What was drawn is made small where it fails, printed
+/// and kept.
+fn draw<S: Strategy>(
+    count: u32,
+    name: &str,
+    histories: &S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    let seeds = crate::scene::seeds(&format!("sim::histories, {name}"));
+    for seed in &seeds {
+        let config = ProptestConfig {
+            cases: (count / seeds.len() as u32).max(1),
+            max_shrink_iters: 4000,
+            rng_seed: RngSeed::Fixed(*seed),
+            source_file: Some(file!()),
+            ..ProptestConfig::default()
+        };
+        if let Err(found) = TestRunner::new(config).run(histories, &test) {
+            panic!("{name}, with RESOLUTE_SEED={seed}: {found}");
         }
     }
 }
 
-proptest! {
-    #![proptest_config(cases(100, "with wipes or a foul network"))]
+/// As many as the environment asks for.
+fn asked_for(variable: &str, otherwise: u32) -> u32 {
+    std::env::var(variable).map_or(otherwise, |count| count.parse().unwrap())
+}
 
-    #[test]
-    fn directories_are_deleted_and_the_rest_goes_on(seed in any::<u64>(), steps in vec(step(true, true), 1..60)) {
+#[test]
+fn nothing_is_lost_and_nothing_comes_twice() {
+    let histories = (any::<u64>(), vec(step(false, true), 1..60));
+    draw(asked_for("SIM_CASES", 256), "short ones", &histories, |(seed, steps)| {
         let mut world = steps::world(seed, Weather::FAIR);
         world.steps(&steps);
         world.settle();
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn runs_that_come_twice_or_again_change_nothing(seed in any::<u64>(), steps in vec(step(false, false), 1..60)) {
+#[test]
+fn what_is_carried_forward_is_neither_revived_nor_lost() {
+    draw(asked_for("SIM_LONG", 4), "handled while carried", &any::<u64>(), |seed| {
+        handled_while_carried(seed);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_log_is_freed_over_crashes() {
+    draw(asked_for("SIM_LONG", 4), "long ones", &any::<u64>(), |seed| {
+        for node in &much_traffic(seed, true).nodes {
+            prop_assert!(
+                node.disk.segments() <= 6,
+                "n{} holds {} segments",
+                node.index,
+                node.disk.segments()
+            );
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn directories_are_deleted_and_the_rest_goes_on() {
+    draw(100, "with wipes", &(any::<u64>(), vec(step(true, true), 1..60)), |(seed, steps)| {
+        let mut world = steps::world(seed, Weather::FAIR);
+        world.steps(&steps);
+        world.settle();
+        Ok(())
+    });
+}
+
+#[test]
+fn runs_that_come_twice_or_again_change_nothing() {
+    let histories = (any::<u64>(), vec(step(false, false), 1..60));
+    draw(100, "over a foul network", &histories, |(seed, steps)| {
         let mut world = steps::world(seed, Weather::FOUL);
         // A stream that ended is forgotten, and so is how far it was accepted: none ends here.
         let steps: Vec<Step> = steps.into_iter().filter(|step| !matches!(step, Step::Send { .. })).collect();
         world.steps(&steps);
         world.weather = Weather::FAIR;
         world.settle();
-    }
-
+        Ok(())
+    });
 }
 
-proptest! {
-    #![proptest_config(cases(40, "twice each"))]
-
-    #[test]
-    fn one_seed_gives_one_history(seed in any::<u64>(), steps in vec(step(true, true), 1..30)) {
+#[test]
+fn one_seed_gives_one_history() {
+    draw(40, "twice each", &(any::<u64>(), vec(step(true, true), 1..30)), |(seed, steps)| {
         let traces = [0, 1].map(|_| {
             let mut world = steps::world(seed, Weather::FAIR);
             world.steps(&steps);
@@ -201,7 +225,8 @@ proptest! {
             (world.trace, world.now, world.numbers, world.notes)
         });
         prop_assert_eq!(&traces[0], &traces[1]);
-    }
+        Ok(())
+    });
 }
 
 #[test]

@@ -19,10 +19,10 @@ use resolute::time::{Monotonic, Now, Wall};
 use super::conservation::Called;
 use super::disk::{Disk, Recovered};
 use super::faults::{Fault, Faults};
-use super::tally::Tally;
 use super::model::{Log, Model};
 use super::rng::Rng;
 use super::rot;
+use super::tally::Tally;
 use super::told::Book;
 
 pub const RETRY: Retry = Retry { initial_ms: 50, factor: 2.0, max_ms: 1000, attempts_max: 4 };

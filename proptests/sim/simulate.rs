@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use resolute::limits::{READ_BYTES_MIN, RUN_BYTES_MAX};
 
 use super::faults::{Fault, Faults};
-use super::tally::Tally;
 use super::net::Weather;
 use super::node::Node;
 use super::rng::Rng;
 use super::steps::{self, Step};
+use super::tally::Tally;
 use super::world::World;
 
 /// Seeds of a run that is not asked for more: so many are enough for every kind of fault to happen.

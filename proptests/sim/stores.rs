@@ -23,8 +23,8 @@ use resolute::store::store_log::{StoreEvent, StoreLog};
 
 use super::disk::{Death, Disk, Files, Recovered, read};
 use super::faults::Fault;
-use super::tally::Tally;
 use super::rng::Rng;
+use super::tally::Tally;
 
 struct Up<C> {
     log: StoreLog,

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use super::super::disk::{Disk, Files};
 use super::super::faults::Faults;
-use super::super::tally::Tally;
 use super::super::net::{Net, Weather};
 use super::super::node::{Node, Up};
 use super::super::rng::Rng;
+use super::super::tally::Tally;
 use super::super::world::World;
 use super::expected::{End, Expected};
 use super::judge::{Depth, Judge};
