@@ -4,8 +4,12 @@
 #[path = "../fuzz/src/lib.rs"]
 pub mod targets;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use resolute::format::record::RecordKind;
+
+use crate::scene::seeds;
 use crate::sim::rng::Rng;
 
 type Target = fn(&[u8]);
@@ -44,25 +48,40 @@ fn every_kept_input_is_taken_without_harm() {
     }
 }
 
+/// What a search begins with has records of each kind.
+#[test]
+fn every_kind_of_record_is_kept() {
+    // Behind the byte that is the target's own and the record's checksums.
+    const KIND_AT: usize = 1 + 8;
+    let inputs = corpus("record").into_iter().map(|(_, input)| input);
+    let kinds: BTreeSet<u8> = inputs.filter_map(|input| input.get(KIND_AT).copied()).collect();
+    let missing: Vec<_> =
+        RecordKind::ALL.into_iter().filter(|kind| !kinds.contains(&(*kind as u8))).collect();
+    assert_eq!(missing, []);
+}
+
 /// Kept inputs, changed here and there and put together anew: a short search without a fuzzer.
 #[test]
 fn inputs_like_the_kept_ones_are_taken_without_harm() {
-    for (target, run) in TARGETS {
-        let inputs = corpus(target);
-        let mut rng = Rng::new(u64::from(std::process::id()));
-        for _ in 0..60 {
-            let any = |rng: &mut Rng| inputs[rng.below(inputs.len() as u64) as usize].1.clone();
-            let (mut input, other) = (any(&mut rng), any(&mut rng));
-            input.truncate(rng.below(input.len() as u64 + 1) as usize);
-            input.extend_from_slice(&other[rng.below(other.len() as u64 + 1) as usize..]);
-            for _ in 0..rng.below(4) {
-                let at = rng.below(input.len() as u64 + 1) as usize;
-                if let Some(byte) = input.get_mut(at) {
-                    *byte = rng.number() as u8;
-                }
-            }
-            println!("{target}: {input:?}");
-            run(&input);
+    for mut rng in seeds("fuzz_targets").into_iter().map(Rng::new) {
+        for (target, run) in TARGETS {
+            let inputs = corpus(target);
+            (0..30).for_each(|_| run_one_like(&inputs, target, run, &mut rng));
         }
     }
+}
+
+fn run_one_like(inputs: &[(String, Vec<u8>)], target: &str, run: Target, rng: &mut Rng) {
+    let any = |rng: &mut Rng| inputs[rng.below(inputs.len() as u64) as usize].1.clone();
+    let (mut input, other) = (any(rng), any(rng));
+    input.truncate(rng.below(input.len() as u64 + 1) as usize);
+    input.extend_from_slice(&other[rng.below(other.len() as u64 + 1) as usize..]);
+    for _ in 0..rng.below(4) {
+        let at = rng.below(input.len() as u64 + 1) as usize;
+        if let Some(byte) = input.get_mut(at) {
+            *byte = rng.number() as u8;
+        }
+    }
+    println!("{target}: {input:?}");
+    run(&input);
 }
