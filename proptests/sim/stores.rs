@@ -1,5 +1,5 @@
 //! Maps and queues on a disk that does as a seed says: killed, or without power, at any moment, also while they recover, and
-//! while their oldest segment is looked through.
+//! while their oldest segment is looked through. Writes fail or are done in part, and there is no room for the next segment.
 //!
 //! What a crash leaves must be what the store held after one of its changes, and no earlier one than the last that was durable.
 
@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use resolute::format::entry::{Entry, Place};
 use resolute::format::record::{RECORD_HEADER_BYTES, RecordKind, Records};
 use resolute::ids::{BatchNumber, Epoch, Lsn};
-use resolute::limits::BATCH_BYTES_MAX;
+use resolute::limits::{BATCH_BYTES_MAX, DISK_FULL_RETRY_MS};
 use resolute::log::batch_builder::BatchBuilder;
 use resolute::log::group_commit::{GroupCommit, LogPosition};
 use resolute::log::index::{LogIndex, Span};
@@ -20,6 +20,7 @@ use resolute::store::contents::{Contents, apply_record};
 use resolute::store::map::MapContents;
 use resolute::store::queue::QueueContents;
 use resolute::store::store_log::{StoreEvent, StoreLog};
+use resolute::time::Monotonic;
 
 use super::disk::{Death, Disk, Files, Recovered, read};
 use super::faults::Fault;
@@ -47,6 +48,7 @@ struct StoreWorld<C> {
     up: Up<C>,
     held: Held<C>,
     epoch: u64,
+    now: Monotonic,
     /// Segments freed.
     freed: u64,
     /// What was written again.
@@ -100,7 +102,7 @@ impl<C: Contents + Clone + PartialEq + Debug> StoreWorld<C> {
         let found = disk.recover_as(&mut rng, &mut tally, &mut |_| None, &replay::<C>);
         let up = Up::of(found, 1, rng.number());
         let held = BTreeMap::from([(Lsn(0), C::default()), (Lsn(1), C::default())]);
-        StoreWorld { rng, disk, tally, up, held, epoch: 1, freed: 0, copied: 0 }
+        StoreWorld { rng, disk, tally, up, held, epoch: 1, now: Monotonic(0), freed: 0, copied: 0 }
     }
 
     fn last(&self) -> Lsn {
@@ -110,11 +112,15 @@ impl<C: Contents + Clone + PartialEq + Debug> StoreWorld<C> {
     /// A change, if there is room for it.
     fn change(&mut self, body: &[u8]) {
         let Up { log, builder, buffer, contents, .. } = &mut self.up;
-        if log.awaits_segment() || log.is_disk_full() || !builder.has_room(RECORD_HEADER_BYTES + body.len()) {
+        let entry = Entry::decode(body).unwrap();
+        // On a full disk only that is written which takes away.
+        let adds = matches!(entry, Entry::Set { .. } | Entry::Item { .. });
+        let is_full = log.is_disk_full() && adds;
+        if log.awaits_segment() || is_full || !builder.has_room(RECORD_HEADER_BYTES + body.len()) {
             return;
         }
         let lsn = builder.push_record(buffer, RecordKind::Entry, body);
-        contents.apply(lsn, &Entry::decode(body).unwrap()).unwrap();
+        contents.apply(lsn, &entry).unwrap();
         self.held.insert(lsn, self.up.contents.clone());
     }
 
@@ -153,6 +159,8 @@ impl<C: Contents + Clone + PartialEq + Debug> StoreWorld<C> {
 
     /// One thing that the log asked for comes to pass.
     fn happen(&mut self) {
+        self.now = self.now.plus_millis(self.rng.below(DISK_FULL_RETRY_MS));
+        self.up.log.handle_time(self.now);
         self.up.log.consider_freeing(self.up.contents.live_bytes());
         self.write();
         if let Some(span) = self.up.log.poll_read() {
@@ -187,18 +195,48 @@ impl<C: Contents + Clone + PartialEq + Debug> StoreWorld<C> {
             }
             1 if !self.up.making.is_empty() => {
                 let number = self.up.making.remove(0);
+                if self.rng.chance(30) {
+                    self.tally.count(Fault::DiskFull);
+                    self.disk.names.made = None;
+                    return self.up.log.handle_disk_full(self.now);
+                }
                 self.disk.prepare(number);
                 self.up.log.handle_prepared(number);
             }
-            _ => {
-                let waiting: Vec<BatchNumber> = self.disk.in_flight.keys().copied().collect();
-                if !waiting.is_empty() {
-                    let batch = waiting[self.rng.below(waiting.len() as u64) as usize];
-                    self.disk.end_write(batch);
-                    self.up.log.handle_written(batch);
-                }
-            }
+            _ => self.end_write(),
         }
+    }
+
+    /// A write that is on its way is done, or a part of it, or it fails.
+    fn end_write(&mut self) {
+        let waiting: Vec<BatchNumber> = self.disk.in_flight.keys().copied().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let batch = waiting[self.rng.below(waiting.len() as u64) as usize];
+        if self.rng.chance(10) && self.disk.write_part(batch, &mut self.rng) {
+            return self.tally.count(Fault::ShortWrite);
+        }
+        if self.rng.chance(1) {
+            return self.fail(batch);
+        }
+        self.disk.end_write(batch);
+        self.up.log.handle_written(batch);
+    }
+
+    /// A write fails. What else is on its way goes on, and none of it counts any more.
+    fn fail(&mut self, batch: BatchNumber) {
+        self.tally.count(Fault::WriteFailed);
+        let durable = self.up.log.durable();
+        self.up.log.handle_failed();
+        let others = self.disk.in_flight.keys().copied().filter(|other| *other != batch);
+        for other in others.collect::<Vec<_>>() {
+            self.disk.end_write(other);
+            self.up.log.handle_written(other);
+        }
+        assert_eq!(self.up.log.durable(), durable, "a mark rose after the disk failed");
+        assert_eq!(self.up.log.may_seal(), SealPermit::No);
+        self.crash();
     }
 
     fn crash(&mut self) {
@@ -288,7 +326,8 @@ fn simulate<C: Contents + Clone + PartialEq + Debug>(
     }
     println!("{freed} segments freed, {copied} records written again: {}", tally.line());
     assert!(freed > 10 && copied > 0, "{freed} segments were freed, {copied} records written again");
-    for fault in [Fault::Killed, Fault::PowerCut, Fault::DiedRecovering] {
+    let faults = [Fault::Killed, Fault::PowerCut, Fault::DiedRecovering];
+    for fault in faults.into_iter().chain([Fault::WriteFailed, Fault::ShortWrite, Fault::DiskFull]) {
         assert!(tally.of(fault) > 0, "{fault:?} never happened");
     }
 }
