@@ -8,6 +8,8 @@ mod administering;
 mod backing_up;
 #[path = "cli/configuring.rs"]
 mod configuring;
+#[path = "cli/deciding.rs"]
+mod deciding;
 #[path = "cli/inspecting.rs"]
 mod inspecting;
 #[path = "cli/legacy.rs"]

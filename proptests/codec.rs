@@ -12,7 +12,7 @@ use resolute::format::batch::{
 use resolute::format::body::BodyDefect;
 use resolute::format::checksum::checksum;
 use resolute::format::control::{
-    Accepted, Carried, Change, Control, IntentState, PeerRecord, Place, StreamOwner, Verb,
+    Accepted, Carried, Change, Control, Decided, Decision, IntentState, PeerRecord, Place, StreamOwner, Verb,
 };
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind, FrameView, RUN_HEADER_BYTES};
 use resolute::format::frame::{append as append_frame, append_run_headers};
@@ -39,6 +39,16 @@ fn ranges() -> impl Strategy<Value = Vec<LsnRange>> {
 
 fn cursors() -> impl Strategy<Value = Vec<(StreamId, Position)>> {
     vec(any::<(u64, u64)>().prop_map(|(stream, position)| (StreamId(stream), Position(position))), 0..20)
+}
+
+fn decided() -> impl Strategy<Value = Decided> {
+    prop_oneof![
+        Just(Decided::Paused),
+        Just(Decided::Resumed),
+        Just(Decided::Forgotten),
+        Just(Decided::Subscribed),
+        Just(Decided::Unsubscribed)
+    ]
 }
 
 prop_compose! {
@@ -143,6 +153,13 @@ fn control_of_peers() -> impl Strategy<Value = Control> {
     ];
     prop_oneof![
         peer().prop_map(Control::Peer),
+        (any::<u32>(), any::<bool>())
+            .prop_map(|(slot, paused)| Control::PeerPaused { slot: PeerSlot(slot), paused }),
+        (any::<u64>(), text(), decided(), text(), vec(text(), 0..5)).prop_map(
+            |(at, who, what, about, topics)| {
+                Control::Decided(Decision { at: Wall(at), who, what, about, topics })
+            }
+        ),
         (any::<u32>(), vec(any::<u64>(), 0..20)).prop_map(|(slot, lives)| Control::PeerLives {
             slot: PeerSlot(slot),
             lives: lives.into_iter().map(Incarnation).collect()

@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, BatchView, OwedRun, padded, seal};
 use resolute::format::control::{
-    Accepted, Carried, Change, Control, IntentState, PeerRecord, StreamOwner, Verb,
+    Accepted, Carried, Change, Control, Decided, Decision, IntentState, PeerRecord, StreamOwner, Verb,
 };
 use resolute::format::entry::{Entry, Place, StoreKind};
 use resolute::format::frame::{FrameKind, FrameView, append as append_frame, append_run_headers};
@@ -213,6 +213,14 @@ pub fn control(kind: RecordKind) -> Option<Control> {
             name,
             removed: false,
         }),
+        RecordKind::Decided => Control::Decided(Decision {
+            at,
+            who: "zoe (uid 1000), pid 4711".into(),
+            what: Decided::Subscribed,
+            about: address,
+            topics: vec!["orders.placed".into(), "à la carte".into()],
+        }),
+        RecordKind::PeerPaused => Control::PeerPaused { slot: PeerSlot(3), paused: true },
         RecordKind::PeerLives => Control::PeerLives {
             slot: PeerSlot(3),
             lives: vec![Incarnation(0x0123_4567_89ab_cdef), Incarnation(11)],

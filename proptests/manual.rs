@@ -296,6 +296,10 @@ fn put_log_type(sample: &mut Sample, kind: &str) -> Vec<String> {
             out.u32(1);
             return vec![sample.text()];
         }
+        "decided" => {
+            out.u8(3);
+            return vec!["Subscribed".to_owned()];
+        }
         "verb" => {
             out.u8(1);
             return vec!["Remove".to_owned()];
@@ -481,6 +485,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         LIST_ENTRIES_MAX,
         OPENINGS_KEPT,
         PEER_LIVES_KEPT,
+        PEERS_FORGOTTEN_KEPT,
         SEGMENT_BYTES_MIN,
         SEGMENT_BYTES_DEFAULT,
         SEGMENT_BYTES_MAX,

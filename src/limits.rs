@@ -155,6 +155,10 @@ pub const OPENINGS_KEPT: usize = 512;
 /// How many lives of a peer's log are remembered beside the one that it has, to tell whoever speaks for one of them.
 pub const PEER_LIVES_KEPT: usize = 16;
 
+/// Of how many peers that somebody had it forget a node remembers the secret when a segment begins, so that nobody else comes back in
+/// their names.
+pub const PEERS_FORGOTTEN_KEPT: usize = 256;
+
 /// What one more peer may add to the small state, its stream and how far its own is accepted among it.
 pub const PEER_BYTES: u64 = 1 << 10;
 
@@ -363,6 +367,10 @@ const _: () = assert!(
 const _: () = assert!(
     PEERS_MAX as u64 * PEER_BYTES <= SEGMENT_BYTES_DEFAULT / CHECKPOINT_FRACTION,
     "all peers must fit a segment of the default size"
+);
+const _: () = assert!(
+    PEERS_FORGOTTEN_KEPT as u64 * PEER_BYTES <= SEGMENT_BYTES_MIN / CHECKPOINT_FRACTION / 4,
+    "what is left of those that are gone must leave room for those that come"
 );
 const _: () = assert!(
     INTEREST_BYTES_MAX as u64 + PEER_BYTES <= SEGMENT_BYTES_MIN / CHECKPOINT_FRACTION,

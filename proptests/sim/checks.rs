@@ -96,6 +96,10 @@ pub fn transmit(model: &Model, up: &Up, transmit: &Transmit) {
         rest = &rest[length..];
         if let Some((run, records)) = frame.run() {
             let owner = durable(up).streams.get(&StreamId(run.stream.get())).map(|stream| &stream.owner);
+            assert!(
+                session.peer.is_none_or(|peer| !state.paused.contains(&peer)),
+                "a run to a peer that is paused"
+            );
             let is_theirs = matches!(owner, Some(StreamOwner::Peer(slot)) if Some(*slot) == session.peer);
             assert!(is_theirs, "a run of stream {} of {owner:?}, which a crash takes back", run.stream);
             let all_durable = Records::new(records).all(|record| record.unwrap().lsn() <= mark);
@@ -202,6 +206,7 @@ impl World {
             if self.is_settled() {
                 break;
             }
+            self.resume_all();
         }
         // Whoever dialled in vain for long tries again within ten seconds.
         self.run_ms(12_000);

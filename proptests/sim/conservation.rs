@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use resolute::engine::deciding::Order;
 use resolute::engine::effect::{Dispatch, Outcomes, RequestId};
 use resolute::engine::request::Request;
 use resolute::engine::state::State;
-use resolute::format::control::{IntentState, Place, StreamOwner, Verb};
-use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId};
+use resolute::format::control::{IntentState, PeerRecord, Place, StreamOwner, Verb};
+use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId, PeerSlot};
 
 use super::checks;
 use super::model::{Entry, Model};
@@ -72,10 +73,16 @@ impl World {
     pub fn check_done(&self, node: usize, up: &Up, id: RequestId, messages: u64) {
         assert!(!up.failed, "{id:?} is done, and the disk of n{node} has failed");
         let state = checks::durable(up);
-        let asked = &up.asked[&id];
+        let asked = &plain(&up.asked[&id]);
         let mut later = up.asked.range(id..).skip(1).filter(|(id, _)| !up.refused.contains(id));
-        let is_undone = later.any(|(_, request)| undoes(request, asked));
+        let is_undone = later.any(|(_, request)| undoes(&plain(request), asked));
         match asked {
+            Request::Decide { order: Order::Pause { peer }, .. } if !is_undone => {
+                assert!(is_paused(state, peer), "n{node} has paused {peer}: {:?}", state.paused);
+            }
+            Request::Decide { order: Order::Resume { peer }, .. } if !is_undone => {
+                assert!(!is_paused(state, peer), "n{node} has resumed {peer}: {:?}", state.paused);
+            }
             Request::Subscribe { address, topics } if !is_undone => {
                 let intents = state.addresses.get(address).map(|known| &known.intents);
                 let is_wanted = |topic: &String| {
@@ -118,8 +125,33 @@ impl World {
     }
 }
 
+/// What was decided by hand, as anybody may ask for it.
+fn plain(request: &Request) -> Request {
+    let Request::Decide { order, .. } = request else { return request.clone() };
+    match order.clone() {
+        Order::Forget { peer: address } => Request::RemoveDestination { address },
+        Order::Subscribe { address, topics } => Request::Subscribe { address, topics },
+        Order::Unsubscribe { address, topics } => Request::Unsubscribe { address, topics },
+        Order::Pause { .. } | Order::Resume { .. } => request.clone(),
+    }
+}
+
+fn is_paused(state: &State, peer: &str) -> bool {
+    let bound = state.addresses.get(peer).and_then(|known| known.bound);
+    let is_it = |record: &&PeerRecord| {
+        !record.removed
+            && (Some(record.slot) == bound || record.address == peer || record.node.to_string() == peer)
+    };
+    state.peers.values().find(is_it).is_some_and(|record| state.paused.contains(&record.slot))
+}
+
 /// Whether one wish leaves nothing, or not all, of another.
 fn undoes(later: &Request, wish: &Request) -> bool {
+    let pauses = |request: &Request| matches!(request, Request::Decide { .. });
+    // One node has several names.
+    if pauses(wish) {
+        return pauses(later) || matches!(later, Request::RemoveDestination { .. });
+    }
     let share = |one: &[String], other: &[String]| one.iter().any(|topic| other.contains(topic));
     match (wish, later) {
         (
@@ -140,8 +172,9 @@ fn undoes(later: &Request, wish: &Request) -> bool {
 #[derive(Default)]
 pub struct Called {
     serving: u32,
-    /// Of each publisher, its last message that was handed over for the first time.
-    last: BTreeMap<(NodeId, Incarnation), Lsn>,
+    /// Of each publisher, its last message that was handed over for the first time. Whoever was forgotten and came back has another
+    /// slot, and may have sent again what was not acknowledged to it.
+    last: BTreeMap<(NodeId, PeerSlot, Incarnation), Lsn>,
     all: BTreeSet<Lsn>,
     /// With handlers now.
     out: BTreeSet<Lsn>,
@@ -176,14 +209,14 @@ impl Called {
             if !self.all.insert(lsn) || dispatch.progress.is_some() || log.retried.contains(&lsn) {
                 continue;
             }
-            let (from, incarnation, theirs) = match &log.entries[&lsn] {
-                Entry::Accepted { from, incarnation, lsn, .. } => (*from, *incarnation, *lsn),
-                _ => (own, Incarnation::default(), lsn),
+            let (from, slot, incarnation, theirs) = match &log.entries[&lsn] {
+                Entry::Accepted { from, slot, incarnation, lsn, .. } => (*from, *slot, *incarnation, *lsn),
+                _ => (own, PeerSlot::SELF, Incarnation::default(), lsn),
             };
             if !model.logs[&from].keeps_its_place(theirs) {
                 continue;
             }
-            let before = self.last.insert((from, incarnation), theirs);
+            let before = self.last.insert((from, slot, incarnation), theirs);
             assert!(
                 before.is_none_or(|before| before < theirs),
                 "{own} calls handlers with {theirs} of {from} after {before:?}"

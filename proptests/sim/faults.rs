@@ -31,7 +31,8 @@
 //! a node has memory for little more than one of the largest.
 //!
 //! **Somebody interferes**: messages that are parked or given up are tried again, or any are taken out of the inbox, at any moment.
-//! A node is told to forget another, which goes on to owe it what it owed until it is told the same.
+//! A node is told to forget another, which goes on to owe it what it owed until it is told the same; or to send it nothing for a
+//! while.
 //!
 //! Which of these may happen is drawn for each seed, so that rare combinations are not drowned by common ones. How often each did
 //! happen is counted (see `tally`): one that never does is a failure of the simulation.
@@ -71,11 +72,12 @@ pub enum Fault {
     Administered,
     TakenOut,
     Removed,
+    Paused,
     Crowded,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 30] = [
+    pub const ALL: [Fault; 31] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -105,6 +107,7 @@ impl Fault {
         Fault::Administered,
         Fault::TakenOut,
         Fault::Removed,
+        Fault::Paused,
         Fault::Crowded,
     ];
 }

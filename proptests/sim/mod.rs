@@ -10,6 +10,7 @@ mod carrying;
 mod checks;
 mod conservation;
 mod crash_images;
+mod deciding;
 mod disk;
 mod faults;
 mod full_batches;

@@ -40,6 +40,9 @@ const SALT_OF_REMOVALS: u64 = 0x0f0a_6e77_00d1_7e55;
 /// And for logs of many segments.
 const SALT_OF_VOLUME: u64 = 0x0b16_70f5_0f10_6a5d;
 
+/// And for those who are sent nothing for a while.
+const SALT_OF_PAUSES: u64 = 0x0b0a_05ed_0f0f_1e5d;
+
 /// And for those who wait for something.
 const SALT_OF_WAITS: u64 = 0x0d0a_0e5f_0f11_77ed;
 
@@ -136,6 +139,8 @@ fn history(seed: u64) -> World {
     let publishes_batches = batches.chance(40);
     let mut volume = Rng::new(seed ^ SALT_OF_VOLUME);
     let fills_segments = volume.chance(15);
+    let mut pauses = Rng::new(seed ^ SALT_OF_PAUSES);
+    let is_paused = pauses.chance(20);
     let mut waits = Rng::new(seed ^ SALT_OF_WAITS);
     let mut removals = Rng::new(seed ^ SALT_OF_REMOVALS);
     let removes = plan.ends_streams() && removals.chance(15);
@@ -151,6 +156,10 @@ fn history(seed: u64) -> World {
             let (node, topic) = (volume.below(3) as usize, volume.below(3) as usize);
             world.step(&Step::Publish { node, topics: (topic, topic), count: 40, bytes: 60_000 });
             world.run_us(volume.below(300_000));
+        }
+        if is_paused && pauses.chance(10) {
+            let (node, address) = (pauses.below(3) as usize, ["n0", "n1", "n2"][pauses.below(3) as usize]);
+            world.pause(node, address, pauses.chance(60));
         }
         if waits.chance(3) {
             let (node, address) = (waits.below(3) as usize, ["n0", "n1", "n2"][waits.below(3) as usize]);
@@ -224,6 +233,17 @@ fn step(plan: &Plan, rng: &mut Rng, world: &mut World) {
         26 if plan.wipes => world.step(&Step::Wipe { node }),
         27 | 38 if plan.restores => {
             if world.nodes[node].copy.is_none() {
+                // Some of it is owed in the copy.
+                (0..3).for_each(|topic| {
+                    world.step(&Step::Publish { node, topics: (topic, topic), count: 3, bytes: 300 });
+                });
+                for _ in 0..100 {
+                    let owes = |up| super::checks::durable(up).owed() > 0;
+                    if world.nodes[node].up.as_ref().is_none_or(owes) {
+                        break;
+                    }
+                    world.run_us(500);
+                }
                 world.copy(node);
                 // Somebody has what the copy does not know of.
                 for topic in 0..3 {

@@ -96,7 +96,8 @@ impl World {
         let is_stranger = |peer| self.strangers().iter().any(|at| self.nodes[*at].identity == Some(peer));
         up.as_ref().is_some_and(|up| {
             let peers = &up.engine.state().peers;
-            peers.len() >= limits.peers && !peers.values().any(|peer| is_stranger(peer.node))
+            peers.values().filter(|peer| !peer.removed).count() >= limits.peers
+                && !peers.values().any(|peer| is_stranger(peer.node))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use resolute::engine::deciding::Order;
 use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
 use resolute::format::control::{Place, Verb};
@@ -97,7 +98,31 @@ impl World {
         if own != theirs {
             self.model.broken.extend([(own, theirs), (theirs, own)]);
             self.tally.count(Fault::Removed);
-            self.request(node, Request::RemoveDestination { address: address.to_owned() });
+            let order = Order::Forget { peer: address.to_owned() };
+            self.request(node, Request::Decide { who: "zoe".to_owned(), order });
+        }
+    }
+
+    /// Somebody has a node send nothing to another, or what it owes again.
+    pub fn pause(&mut self, node: usize, address: &str, paused: bool) {
+        if self.nodes[node].up.is_some() {
+            if paused {
+                self.tally.count(Fault::Paused);
+            }
+            let peer = address.to_owned();
+            let order = if paused { Order::Pause { peer } } else { Order::Resume { peer } };
+            self.request(node, Request::Decide { who: "zoe".to_owned(), order });
+        }
+    }
+
+    /// In the end nobody is paused.
+    pub fn resume_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            let Some(up) = &self.nodes[node].up else { continue };
+            let state = up.engine.state();
+            let paused: Vec<String> =
+                state.paused.iter().map(|slot| state.node_of(*slot).to_string()).collect();
+            paused.iter().for_each(|peer| self.pause(node, peer, false));
         }
     }
 

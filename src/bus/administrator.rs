@@ -4,9 +4,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::control::{Caller, Client, ControlError, Desk, Hand, NoAnswer, VerbName};
+use super::control::{Caller, Client, ControlError, Decree, Desk, Hand, NoAnswer, VerbName};
 use super::error::{Error, chain};
 use super::inspect::{Filter, Holder, InspectError, holder};
+use super::message::checked_topics;
+use super::{IntoTopics, checked_address};
 use crate::engine::config::Retry;
 use crate::format::segment::segment_name;
 use crate::io::address::Address;
@@ -56,6 +58,9 @@ pub enum AdministerError {
     /// Nobody has the node open, and it cannot be opened.
     #[error(transparent)]
     Open(#[from] Error),
+    /// Nothing is known of that peer.
+    #[error("nothing is known of {0}")]
+    UnknownPeer(String),
     /// The node does not do it.
     #[error("the node does not do it: {0}")]
     Refused(String),
@@ -111,6 +116,63 @@ impl Administrator {
     /// As [`Administrator::retry`].
     pub fn remove(&self, place: Place, filter: &Filter, limit: Option<u64>) -> Result<u64, AdministerError> {
         self.change(Hand { verb: VerbName::Remove, place }, filter, limit)
+    }
+
+    /// Sends nothing to a peer that it is owed, until [`Administrator::resume`]. What it is owed waits on disk, and counts against
+    /// what the log may take; what comes of the peer is taken as before. The peer is named by an address or its node id.
+    ///
+    /// # Errors
+    /// [`AdministerError::UnknownPeer`]; the node ended, or its log can no longer be written.
+    pub fn pause(&self, peer: &str) -> Result<(), AdministerError> {
+        self.decide(peer, |peer| Decree::Pause { peer })
+    }
+
+    /// Sends a peer again what it is owed.
+    ///
+    /// # Errors
+    /// As [`Administrator::pause`].
+    pub fn resume(&self, peer: &str) -> Result<(), AdministerError> {
+        self.decide(peer, |peer| Decree::Resume { peer })
+    }
+
+    /// Forgets a peer, or an address where nobody has answered yet, with all that it is owed and all that is wanted of it. Messages
+    /// that were accepted from it stay in the inbox. One that still wants something here comes back as a stranger.
+    ///
+    /// # Errors
+    /// As [`Administrator::pause`].
+    pub fn forget(&self, peer: &str) -> Result<(), AdministerError> {
+        self.decide(peer, |peer| Decree::Forget { peer })
+    }
+
+    /// Wants topics of the node at an address, as [`Bus::subscribe`](crate::Bus::subscribe) does: on disk here when this returns, and
+    /// known there when that node is reached.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAddress`] and [`Error::InvalidMessage`] in [`AdministerError::Open`], and as [`Administrator::pause`].
+    pub fn subscribe(&self, address: &str, topics: impl IntoTopics) -> Result<(), AdministerError> {
+        let topics = checked_topics(topics)?;
+        checked_address(address)?;
+        self.decide(address, |address| Decree::Subscribe { address, topics })
+    }
+
+    /// Wants them no longer. What was published before still comes.
+    ///
+    /// # Errors
+    /// As [`Administrator::subscribe`].
+    pub fn unsubscribe(&self, address: &str, topics: impl IntoTopics) -> Result<(), AdministerError> {
+        let topics = checked_topics(topics)?;
+        checked_address(address)?;
+        self.decide(address, |address| Decree::Unsubscribe { address, topics })
+    }
+
+    fn decide(&self, name: &str, decree: impl FnOnce(String) -> Decree) -> Result<(), AdministerError> {
+        // What is no address is the id of a node.
+        let peer = checked_address(name).unwrap_or_else(|_| name.to_owned());
+        let is_known = match &self.0 {
+            Kind::Live(client) => client.decide(decree(peer))?,
+            Kind::Alone(node) => node.1.decide(decree(peer), &credentials::own())?,
+        };
+        if is_known { Ok(()) } else { Err(AdministerError::UnknownPeer(name.to_owned())) }
     }
 
     fn change(&self, hand: Hand, filter: &Filter, limit: Option<u64>) -> Result<u64, AdministerError> {

@@ -15,7 +15,7 @@ mod verify;
 mod view;
 
 pub(super) use changes::changes_in;
-pub use changes::{ChangeByHand, Deed};
+pub use changes::{ChangeByHand, Deed, Object};
 pub use entries::{
     Attempts, DeadLetter, Key, OwedMessage, Standing, Subscriber, WaitingMessage, Whereabouts,
 };

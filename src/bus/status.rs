@@ -28,6 +28,9 @@ pub struct DestinationStatus {
     pub address: String,
     /// Whether a session with it goes on.
     pub connected: bool,
+    /// Whether somebody paused it: what it is owed stays here. See [`Administrator::pause`](crate::Administrator::pause).
+    #[serde(default)]
+    pub paused: bool,
     /// Messages owed to it.
     pub owed: u64,
     /// Their bytes, about.
@@ -195,6 +198,7 @@ impl From<crate::engine::status::DestinationStatus> for DestinationStatus {
             name: of.name,
             address: of.address,
             connected: of.connected,
+            paused: of.paused,
             owed: of.owed,
             owed_bytes: of.owed_bytes,
             topics: of.topics,

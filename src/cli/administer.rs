@@ -85,6 +85,7 @@ impl From<AdministerError> for Failure {
         match error {
             AdministerError::Inspect(error) => error.into(),
             AdministerError::Open(error) => error.into(),
+            AdministerError::UnknownPeer(_) => Failure::new(Exit::NotFound, error.to_string()),
             other => Failure::new(Exit::Failure, super::exit::chain(&other)),
         }
     }

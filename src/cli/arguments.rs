@@ -9,8 +9,10 @@ use super::administer_arguments::{Remove, Retry};
 use super::bench::arguments::{Bench, BenchReceiver};
 use super::care_arguments::{MakeBackup, Repair, Restore};
 use super::config::arguments::ConfigCommand;
+use super::demo::arguments::{Demo, DemoNode};
 use super::exit::CODES;
 use super::list_arguments::{ListArguments, OutgoingArguments, SubscriberArguments};
+use super::peer_arguments::{Forget, Peer, Subscriptions};
 use super::store_arguments::{MapCommand, QueueCommand};
 use super::top::arguments::Top;
 use super::transfer_arguments::{Export, Import, ImportLegacy};
@@ -112,7 +114,26 @@ pub enum Command {
     /// already may come all the same. Who asked for it is written to the log.
     #[command(visible_alias = "purge", after_help = CODES)]
     Remove(Remove),
-    /// Lists what people changed by hand with retry and remove: when, who, and which messages.
+    /// Sends nothing to a peer that it is owed, until it is resumed.
+    ///
+    /// What it is owed waits on disk meanwhile, and counts against what the log may take; what comes of the peer is taken as before. It
+    /// stays so when the node is closed and opened again. Who asked for it is written to the log.
+    #[command(after_help = CODES)]
+    Pause(Peer),
+    /// Sends a peer again what it is owed.
+    #[command(after_help = CODES)]
+    Resume(Peer),
+    /// Forgets a peer, or an address where nobody has answered yet, with all that it is owed and all that is wanted of it.
+    ///
+    /// Without --yes it says what that would be, and the code is 2. Messages that were accepted from it stay. One that still wants
+    /// something of this node comes back as a stranger; its node is told to forget this one in the same way. Who asked for it is
+    /// written to the log.
+    #[command(after_help = CODES)]
+    Forget(Forget),
+    /// Lists or changes what a node wants of others, without its program.
+    #[command(subcommand, after_help = CODES)]
+    Subscriptions(Subscriptions),
+    /// Lists what people changed by hand, with retry, remove, pause, resume, forget and subscriptions: when, who, and with what.
     ///
     /// As far as the log still holds it: a segment that is no longer needed takes its records with it. A message that had got elsewhere
     /// by then was left alone, though its record is named.
@@ -397,40 +418,6 @@ pub struct Tail {
     /// Ends after so many messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// Sign-ups as lines of JSON objects; 1,000 that are built in if not given.
-    #[arg(long, value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// How many sign-ups; beyond the lines of the input it begins again, each with its own number. As many as the input
-    /// has if not given.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    pub messages: Option<u64>,
-    /// Seconds after which the demo gives up; if not given, 120 and one more for every 1,000 sign-ups.
-    #[arg(long, value_name = "SECONDS")]
-    pub deadline: Option<u64>,
-    /// Writes the report as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// One of the two processes of the demo.
-#[derive(Debug, Args)]
-pub struct DemoNode {
-    /// The directory that both share with the process that started them.
-    #[arg(long)]
-    pub base: PathBuf,
-    #[arg(long)]
-    pub bind: String,
-    /// The address of web, for email.
-    #[arg(long)]
-    pub from: Option<String>,
-    #[arg(long)]
-    pub input: Option<PathBuf>,
-    #[arg(long)]
-    pub messages: Option<u64>,
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::arguments::Changes;
 use super::exit::Failure;
@@ -10,12 +10,12 @@ use super::json::time;
 use super::output::{Output, Wrote};
 use super::table::{Rows, plain};
 use crate::bus::Place;
-use crate::bus::inspect::{ChangeByHand, Deed, View};
+use crate::bus::inspect::{ChangeByHand, Deed, Object, View};
 
 pub fn run(arguments: &Changes) -> Result<(), Failure> {
     let view = View::open(&arguments.of.dir)?;
     let (mut out, mut left) = (Output::new(), arguments.limit.unwrap_or(u64::MAX));
-    let mut table = Rows::new(&["at", "who", "what", "where", "records"]);
+    let mut table = Rows::new(&["at", "who", "what", "where", "with"]);
     let mut failed = None;
     view.changes(|change| {
         if left == 0 {
@@ -45,11 +45,16 @@ fn deed(change: &ChangeByHand) -> &'static str {
     match change.deed {
         Deed::Retried => "retried",
         Deed::Removed => "removed",
+        Deed::Paused => "paused",
+        Deed::Resumed => "resumed",
+        Deed::Forgotten => "forgotten",
+        Deed::Subscribed => "subscribed",
+        Deed::Unsubscribed => "unsubscribed",
     }
 }
 
-fn place(change: &ChangeByHand) -> &'static str {
-    match change.place {
+fn place(place: Place) -> &'static str {
+    match place {
         Place::Incoming => "incoming",
         Place::Parked => "parked",
         Place::DeadLetters => "dead-letters",
@@ -61,22 +66,35 @@ fn row(change: &ChangeByHand) -> Vec<String> {
     let stretch = |(first, last): &(u64, u64)| {
         if first == last { first.to_string() } else { format!("{first} to {last}") }
     };
-    let records: Vec<String> = change.records.iter().map(stretch).collect();
-    let at = match change.stream {
-        Some(stream) => format!("{}, stream {stream}", place(change)),
-        None => place(change).to_owned(),
+    let (at, with) = match &change.object {
+        Object::Messages { place: at, stream, records } => {
+            let records: Vec<String> = records.iter().map(stretch).collect();
+            let stream = stream.map(|stream| format!(", stream {stream}")).unwrap_or_default();
+            (format!("{}{stream}", place(*at)), format!("records {}", records.join(", ")))
+        }
+        Object::Peer { name, topics } => (plain(name), topics.join(", ")),
     };
-    vec![time(change.at), plain(&change.who), deed(change).to_owned(), at, records.join(", ")]
+    vec![time(change.at), plain(&change.who), deed(change).to_owned(), at, with]
 }
 
-fn as_json(change: &ChangeByHand) -> serde_json::Value {
+/// The keys are the same of all, and what does not concern one is null.
+fn as_json(change: &ChangeByHand) -> Value {
     let stretch = |(first, last): &(u64, u64)| json!({ "first": first, "last": last });
+    let (at, stream, records, peer, topics) = match &change.object {
+        Object::Messages { place: at, stream, records } => {
+            let records = records.iter().map(stretch).collect::<Vec<_>>();
+            (json!(place(*at)), json!(stream), json!(records), Value::Null, Value::Null)
+        }
+        Object::Peer { name, topics } => (Value::Null, Value::Null, Value::Null, json!(name), json!(topics)),
+    };
     json!({
         "at": time(change.at),
         "who": change.who,
         "what": deed(change),
-        "where": place(change),
-        "stream": change.stream,
-        "records": change.records.iter().map(stretch).collect::<Vec<_>>(),
+        "where": at,
+        "stream": stream,
+        "records": records,
+        "peer": peer,
+        "topics": topics,
     })
 }

@@ -23,6 +23,8 @@ mod json;
 mod list_arguments;
 mod lists;
 mod output;
+mod peer_arguments;
+mod peers;
 mod publish;
 mod repair;
 mod restore;
@@ -91,6 +93,10 @@ fn dispatch(command: Command, config: Option<&Path>) -> Result<(), Failure> {
         Command::Top(arguments) => top::run(&arguments),
         Command::Retry(arguments) => administer::retry(&arguments),
         Command::Remove(arguments) => administer::remove(&arguments),
+        Command::Pause(arguments) => peers::pause(&arguments),
+        Command::Resume(arguments) => peers::resume(&arguments),
+        Command::Forget(arguments) => peers::forget(&arguments),
+        Command::Subscriptions(command) => peers::subscriptions(&command),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Changes(arguments) => changes::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),

@@ -72,6 +72,7 @@ fn destination(of: &DestinationStatus, is_running: bool) -> Value {
         "name": of.name,
         "address": of.address,
         "connected": is_running.then_some(of.connected),
+        "paused": of.paused,
         "owed": of.owed,
         "owed_bytes": of.owed_bytes,
         "topics": of.topics,
@@ -98,7 +99,13 @@ fn tables(status: &Status, is_running: bool, out: &mut Output) -> Result<(), Fai
             of.node.clone().unwrap_or_else(|| "nobody yet".to_owned()),
             of.name.clone(),
             of.address.clone(),
-            if of.connected { "yes" } else { "no" }.to_owned(),
+            match (of.connected, of.paused) {
+                (true, false) => "yes",
+                (false, false) => "no",
+                (true, true) => "yes, paused",
+                (false, true) => "no, paused",
+            }
+            .to_owned(),
             of.owed.to_string(),
             of.lost.to_string(),
             of.topics.join(", "),

@@ -68,7 +68,7 @@ impl Engine {
             ),
             Bound::new("streams of one peer", self.streams_of_one_peer(), INBOUND_STREAMS_PER_PEER_MAX),
             Bound::new("openings", state.openings.list().len(), OPENINGS_KEPT),
-            Bound::new("peers", state.peers.len(), limits.peers),
+            Bound::new("peers", state.peers_known(), limits.peers),
         ]
     }
 

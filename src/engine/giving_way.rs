@@ -72,7 +72,7 @@ impl Engine {
 
     /// Peers when all that is written down is applied.
     fn peers_soon(&self) -> usize {
-        self.state.peers.len() + self.meeting.written_above(self.state.last_slot)
+        self.state.peers_known() + self.meeting.written_above(self.state.last_slot)
     }
 
     /// Looks for those who may give way, if it is time.
@@ -89,7 +89,7 @@ impl Engine {
 
     /// The same when all is applied, so that it is known when the next newcomer asks.
     pub(super) fn look_who_may_go_if_full(&mut self) {
-        if self.state.peers.len() >= self.config.limits.peers {
+        if self.state.peers_known() >= self.config.limits.peers {
             self.look_who_may_go();
         }
     }
@@ -127,6 +127,7 @@ impl Engine {
             && !self.requests.are_written_for(&peer.address)
             && !self.meeting.is_bound(slot)
             && !state.subscribers.contains_key(&slot)
+            && !state.paused.contains(&slot)
             && self.agreed_nothing(slot)
             && self.sessions.iter().all(|session| session.peer != Some(slot))
             && state.addresses_of(slot).next().is_none()

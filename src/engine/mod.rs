@@ -21,6 +21,7 @@ pub mod backoff;
 mod binding;
 pub mod bounds;
 pub mod config;
+pub mod deciding;
 pub mod dialing;
 pub mod dispatch;
 pub mod effect;

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::deciding::Order;
 use super::effect::{Event, Refusal, RequestId};
 use super::stream::Stream;
 use super::{Engine, Pending};
-use crate::format::control::{Change, Control, IntentState, PeerRecord, Place, StreamOwner, Verb};
+use crate::format::control::{Change, Control, IntentState, Place, StreamOwner, Verb};
 use crate::format::record::RECORD_HEADER_BYTES;
 use crate::ids::{Lsn, LsnRange, PeerSlot, StreamId};
 use crate::limits::INTEREST_BYTES_MAX;
@@ -59,6 +60,13 @@ pub enum Request {
         stream: Option<StreamId>,
         /// Which: at most [`LIST_ENTRIES_MAX`](crate::format::control::LIST_ENTRIES_MAX).
         ranges: Vec<LsnRange>,
+    },
+    /// To treat another node otherwise, by hand. Done when that is durable.
+    Decide {
+        /// Who asks for it.
+        who: String,
+        /// What is to be done.
+        order: Order,
     },
     /// To know when at least so many subscriptions match a topic.
     Subscribers {
@@ -143,6 +151,7 @@ impl Engine {
                 self.pending.push_back(Pending::Done(id));
             }
             Request::RemoveDestination { address } => self.remove_destination(id, &address),
+            Request::Decide { who, order } => self.decide(id, who, order),
             Request::Drain { deadline } => {
                 // What was staged before is not seen yet.
                 self.requests.drains.insert(id, Drain { deadline, after: None });
@@ -179,7 +188,7 @@ impl Engine {
         self.requests.drains.remove(&id);
     }
 
-    fn slot_at(&self, address: &str) -> Option<PeerSlot> {
+    pub(super) fn slot_at(&self, address: &str) -> Option<PeerSlot> {
         if self.config.own_addresses.iter().any(|own| own == address) {
             return Some(PeerSlot::SELF);
         }
@@ -195,7 +204,7 @@ impl Engine {
         intents
     }
 
-    fn subscribe(&mut self, id: RequestId, address: &str, topics: Vec<String>) {
+    pub(super) fn subscribe(&mut self, id: RequestId, address: &str, topics: Vec<String>) {
         let known = self.intents(address);
         let all = known.keys().chain(topics.iter().filter(|topic| !known.contains_key(*topic)));
         if interest_bytes(all.map(String::as_str)) > INTEREST_BYTES_MAX {
@@ -218,7 +227,7 @@ impl Engine {
         self.pending.push_back(Pending::Done(id));
     }
 
-    fn unsubscribe(&mut self, id: RequestId, address: &str, topics: Vec<String>) {
+    pub(super) fn unsubscribe(&mut self, id: RequestId, address: &str, topics: Vec<String>) {
         let known = self.intents(address);
         let local = self.slot_at(address) == Some(PeerSlot::SELF);
         let state = if local { IntentState::Removed } else { IntentState::Removing };
@@ -277,18 +286,12 @@ impl Engine {
         }
     }
 
-    fn remove_destination(&mut self, id: RequestId, address: &str) {
-        let slot = self.slot_at(address);
+    pub(super) fn remove_destination(&mut self, id: RequestId, address: &str) {
+        let slot = self.slot_named(address);
         let queued = |owner: &StreamOwner| matches!(owner, StreamOwner::Address(a) if a == address);
         let known = self.state.addresses.contains_key(address)
             || self.state.streams.values().any(|stream| queued(&stream.owner))
             || !self.intents(address).is_empty();
-        // A subscriber that nobody ever dialled is known by the address that it gave itself.
-        let is_there = |peer: &&PeerRecord| {
-            let latest = self.known_peer_at(peer.slot);
-            !peer.removed && peer.address == address && latest.is_some_and(|latest| latest.node == peer.node)
-        };
-        let slot = slot.or_else(|| self.state.peers.values().find(is_there).map(|peer| peer.slot));
         if slot.is_none() && !known || slot == Some(PeerSlot::SELF) {
             self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
             return;

@@ -7,6 +7,7 @@ use super::openings::Openings;
 use super::stream::Stream;
 use crate::format::control::{Control, IntentState, PeerRecord};
 use crate::ids::{Epoch, Incarnation, Lsn, NodeId, PeerSlot, Position, SetId, StreamId};
+use crate::limits::PEERS_FORGOTTEN_KEPT;
 use crate::log::index::LogIndex;
 use crate::time::Wall;
 
@@ -98,6 +99,8 @@ pub struct State {
     pub seen: BTreeMap<PeerSlot, Seen>,
     /// Who wants which topics of it.
     pub subscribers: BTreeMap<PeerSlot, BTreeSet<String>>,
+    /// Peers to whom nothing is sent for now.
+    pub paused: BTreeSet<PeerSlot>,
     /// What is not yet handled.
     pub inbox: Inbox,
     /// Where records lie.
@@ -131,6 +134,12 @@ impl State {
     #[must_use]
     pub fn peer_of(&self, node: NodeId) -> Option<&PeerRecord> {
         self.peers.values().find(|peer| peer.node == node && !peer.removed)
+    }
+
+    /// How many peers it knows. What is left of those that somebody had it forget takes the place of nobody.
+    #[must_use]
+    pub fn peers_known(&self) -> usize {
+        self.peers.values().filter(|peer| !peer.removed).count()
     }
 
     /// The node behind a slot, this one included.
@@ -174,8 +183,12 @@ impl State {
         let newest: BTreeMap<NodeId, PeerSlot> =
             peers.iter().map(|(slot, peer)| (peer.node, *slot)).collect();
         // The last that is known of a node is kept even if it was removed: its secret proves that it is the same one
-        // if it comes back.
-        peers.retain(|slot, peer| !peer.removed || left(*slot) || newest.get(&peer.node) == Some(slot));
+        // if it comes back. Of many that were, those that were met last.
+        let removed =
+            peers.iter().filter(|(slot, peer)| peer.removed && newest.get(&peer.node) == Some(slot));
+        let kept: BTreeSet<PeerSlot> =
+            removed.map(|(slot, _)| *slot).rev().take(PEERS_FORGOTTEN_KEPT).collect();
+        peers.retain(|slot, peer| !peer.removed || left(*slot) || kept.contains(slot));
         lives.retain(|slot, _| peers.contains_key(slot));
     }
 
@@ -224,6 +237,7 @@ impl State {
             let Seen { incarnation, lsn } = *seen;
             out.push(Control::Seen { slot: *slot, incarnation, lsn });
         }
+        out.extend(self.paused.iter().map(|slot| Control::PeerPaused { slot: *slot, paused: true }));
         for (slot, topics) in &self.subscribers {
             let topics: Vec<String> = topics.iter().cloned().collect();
             for part in super::apply::topic_parts(&topics) {

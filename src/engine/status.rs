@@ -17,6 +17,8 @@ pub struct DestinationStatus {
     pub address: String,
     /// Whether a session with it goes on.
     pub connected: bool,
+    /// Whether somebody paused it: what it is owed stays here.
+    pub paused: bool,
     /// Messages owed to it.
     pub owed: u64,
     /// Their bytes, about.
@@ -78,6 +80,7 @@ pub fn status_of(state: &State, connected: impl Fn(NodeId) -> bool) -> EngineSta
             name: peer.name.clone(),
             address,
             connected: connected(peer.node),
+            paused: state.paused.contains(&peer.slot),
             owed: streams().map(|stream| stream.owed()).sum(),
             owed_bytes: streams().map(|stream| stream.owed_bytes()).sum(),
             topics: state.subscribers.get(&peer.slot).into_iter().flatten().cloned().collect(),
@@ -117,6 +120,7 @@ fn unanswered(state: &State) -> Vec<DestinationStatus> {
         name: String::new(),
         address: address.to_owned(),
         connected: false,
+        paused: false,
         owed: 0,
         owed_bytes: 0,
         topics: Vec::new(),

@@ -64,9 +64,9 @@ impl Engine {
             }
             None => {
                 let frame = self.acks_of(id).map(|frame| (Lsn(0), frame));
-                let frame = frame.or_else(|| self.interest_of(id)).or_else(|| self.gap_of(id));
+                let frame = frame.or_else(|| self.interest_of(id));
                 let frame = frame.map(|(after, frame)| (after, vec![frame]));
-                frame.or_else(|| Some((Lsn(0), self.run_of(id)?)))?
+                frame.or_else(|| self.owed_of_session(id))?
             }
         };
         let session = self.sessions.get_mut(id)?;
@@ -123,6 +123,16 @@ impl Engine {
         let topics = topics.into_iter().collect();
         Body::Interest { generation: session.interest_generation, topics }.append_to(&mut frame);
         Some((after, frame.into()))
+    }
+
+    /// What the peer is owed, or was; nothing while it is paused.
+    fn owed_of_session(&mut self, id: SessionId) -> Option<(Lsn, Vec<Bytes>)> {
+        let slot = self.sessions.get(id)?.peer?;
+        if self.state.paused.contains(&slot) {
+            return None;
+        }
+        let gap = self.gap_of(id).map(|(after, frame)| (after, vec![frame]));
+        gap.or_else(|| Some((Lsn(0), self.run_of(id)?)))
     }
 
     /// What was taken out of a stream, where that comes next: the receiver must not wait for it.

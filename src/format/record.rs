@@ -111,11 +111,15 @@ pub enum RecordKind {
     Administered = 28,
     /// The lives of a peer's log before the one of its record.
     PeerLives = 29,
+    /// Somebody decided by hand how another node is treated.
+    Decided = 30,
+    /// A peer is paused, or no longer is.
+    PeerPaused = 31,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [RecordKind; 29] = [
+    pub const ALL: [RecordKind; 31] = [
         RecordKind::Message,
         RecordKind::Accepted,
         RecordKind::Handled,
@@ -145,6 +149,8 @@ impl RecordKind {
         RecordKind::Entry,
         RecordKind::Administered,
         RecordKind::PeerLives,
+        RecordKind::Decided,
+        RecordKind::PeerPaused,
     ];
 
     /// The kind of that number, if it is one.

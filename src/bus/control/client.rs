@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::place::SocketPlace;
-use super::protocol::{Answer, Ask, Hand, Request, VERSION};
+use super::protocol::{Answer, Ask, Decree, Hand, Request, VERSION};
 use crate::bus::inspect::{ChangeByHand, Filter, Found, Passing, Verification};
 use crate::bus::{Envelope, Status};
 use crate::engine::listing::List;
@@ -166,6 +166,15 @@ impl Client {
     ) -> Result<u64, ControlError> {
         match self.ask(Ask::Change { hand, filter: filter.clone(), limit })?.next()? {
             Answer::Changed(count) => Ok(count),
+            other => Err(nonsense(&other)),
+        }
+    }
+
+    /// Has another node treated otherwise. Says whether there is such a node.
+    pub(crate) fn decide(&self, decree: Decree) -> Result<bool, ControlError> {
+        match self.ask(Ask::Decide(decree))?.next()? {
+            Answer::Done => Ok(true),
+            Answer::UnknownPeer => Ok(false),
             other => Err(nonsense(&other)),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::ages::{Ages, OLDEST_LOOKED_AT_MAX};
-use super::protocol::{Hand, VerbName};
+use super::protocol::{Decree, Hand, VerbName};
 use crate::bus::Status;
 use crate::bus::administrator::Place;
 use crate::bus::error::chain as chain_of_errors;
@@ -15,6 +15,7 @@ use crate::bus::inspect::{
     Chain, ChangeByHand, Counter, Damage, Filter, Found, InspectError, Passing, RecordReader, Soundness,
     Verification, changes_in, messages_in,
 };
+use crate::engine::effect::Refusal;
 use crate::engine::listing::{Cursor, List, Listed, Page, Remark};
 use crate::engine::request::Request;
 use crate::ids::{Lsn, LsnRange, StreamId};
@@ -82,6 +83,8 @@ pub(in crate::bus) enum NoAnswer {
     Closing,
     #[error("the log can no longer be written")]
     Storage(#[source] Option<Arc<std::io::Error>>),
+    #[error(transparent)]
+    Refused(Refusal),
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// Whoever asked no longer takes it.
@@ -296,6 +299,17 @@ impl Desk {
         match self.shared.request_blocking(Request::Change { who, verb, place, stream, ranges }) {
             Ok(Ok(count)) => Ok(count),
             Ok(Err(_)) => Err(NoAnswer::Storage(self.shared.failure())),
+            Err(_) => Err(NoAnswer::Closing),
+        }
+    }
+
+    /// Treats another node otherwise. Says whether there is such a node.
+    pub(in crate::bus) fn decide(&self, decree: Decree, who: &str) -> Result<bool, NoAnswer> {
+        match self.shared.request_blocking(Request::Decide { who: who.to_owned(), order: decree.into() }) {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(Refusal::UnknownAddress)) => Ok(false),
+            Ok(Err(Refusal::Storage)) => Err(NoAnswer::Storage(self.shared.failure())),
+            Ok(Err(refusal)) => Err(NoAnswer::Refused(refusal)),
             Err(_) => Err(NoAnswer::Closing),
         }
     }

@@ -14,5 +14,5 @@ mod server;
 pub(super) use client::Client;
 pub use client::ControlError;
 pub(super) use desk::{Caller, Desk, NoAnswer};
-pub(super) use protocol::{Hand, VerbName};
+pub(super) use protocol::{Decree, Hand, VerbName};
 pub(super) use server::Server;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::Status;
 use crate::bus::administrator::Place;
 use crate::bus::inspect::{ChangeByHand, Filter, Said, Verification};
+use crate::engine::deciding::Order;
 use crate::engine::listing::List;
 use crate::format::control::{self, Verb};
 
@@ -45,6 +46,31 @@ pub(in crate::bus) enum Ask {
         filter: Filter,
         limit: Option<u64>,
     },
+    /// To treat another node otherwise.
+    Decide(Decree),
+}
+
+/// How another node is to be treated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::bus) enum Decree {
+    Pause { peer: String },
+    Resume { peer: String },
+    Forget { peer: String },
+    Subscribe { address: String, topics: Vec<String> },
+    Unsubscribe { address: String, topics: Vec<String> },
+}
+
+impl From<Decree> for Order {
+    fn from(decree: Decree) -> Order {
+        match decree {
+            Decree::Pause { peer } => Order::Pause { peer },
+            Decree::Resume { peer } => Order::Resume { peer },
+            Decree::Forget { peer } => Order::Forget { peer },
+            Decree::Subscribe { address, topics } => Order::Subscribe { address, topics },
+            Decree::Unsubscribe { address, topics } => Order::Unsubscribe { address, topics },
+        }
+    }
 }
 
 /// What is done, and where.
@@ -148,6 +174,8 @@ pub(in crate::bus) enum Answer {
     },
     /// So many records were gone before they could be read.
     Missed(u64),
+    /// Nothing is known of that peer, and nothing follows.
+    UnknownPeer,
     /// So many messages were changed, and nothing follows.
     Changed(u64),
     /// Nothing follows.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::found::time_of;
 use crate::bus::administrator::Place;
-use crate::format::control::{self, Change, Control, Verb};
+use crate::format::control::{self, Change, Control, Decided, Decision, Verb};
 use crate::format::record::{RecordKind, Records};
 
 /// A change by hand that a log still holds: see [`Administrator`](crate::Administrator).
@@ -18,23 +18,54 @@ pub struct ChangeByHand {
     pub who: String,
     /// What was done.
     pub deed: Deed,
-    /// Where the messages were.
-    pub place: Place,
-    /// Of those that were owed: on which stream.
-    #[serde(default)]
-    pub stream: Option<u64>,
-    /// Their records: the first and the last of each stretch. Those that had got elsewhere by then were left alone.
-    pub records: Vec<(u64, u64)>,
+    /// With what.
+    pub object: Object,
 }
 
-/// What somebody did with messages.
+/// What somebody did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Deed {
-    /// They were to be handled again.
+    /// Messages were to be handled again.
     Retried,
-    /// They were taken out of the inbox, or of what was owed.
+    /// Messages were taken out of the inbox, or of what was owed.
     Removed,
+    /// A peer was sent nothing any more.
+    Paused,
+    /// It was sent again what it is owed.
+    Resumed,
+    /// It was forgotten.
+    Forgotten,
+    /// Topics of it were wanted.
+    Subscribed,
+    /// They no longer were.
+    Unsubscribed,
+}
+
+/// With what something was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Object {
+    /// With messages.
+    Messages {
+        /// Where they were.
+        place: Place,
+        /// Of those that were owed: on which stream.
+        #[serde(default)]
+        stream: Option<u64>,
+        /// Their records: the first and the last of each stretch. Those that had got elsewhere by then were left alone.
+        records: Vec<(u64, u64)>,
+    },
+    /// With another node.
+    Peer {
+        /// As it was named: an address, or a node id.
+        name: String,
+        /// The topics, where it was about some.
+        #[serde(default)]
+        topics: Vec<String>,
+    },
 }
 
 impl From<Change> for ChangeByHand {
@@ -50,17 +81,34 @@ impl From<Change> for ChangeByHand {
             control::Place::Outgoing => Place::Outgoing,
         };
         let records = change.ranges.iter().map(|range| (range.first.0, range.end().0 - 1)).collect();
-        let (at, stream) = (time_of(change.at), change.stream.map(|stream| stream.0));
-        ChangeByHand { at, who: change.who, deed, place, stream, records }
+        let stream = change.stream.map(|stream| stream.0);
+        let object = Object::Messages { place, stream, records };
+        ChangeByHand { at: time_of(change.at), who: change.who, deed, object }
+    }
+}
+
+impl From<Decision> for ChangeByHand {
+    fn from(decision: Decision) -> ChangeByHand {
+        let deed = match decision.what {
+            Decided::Paused => Deed::Paused,
+            Decided::Resumed => Deed::Resumed,
+            Decided::Forgotten => Deed::Forgotten,
+            Decided::Subscribed => Deed::Subscribed,
+            Decided::Unsubscribed => Deed::Unsubscribed,
+        };
+        let object = Object::Peer { name: decision.about, topics: decision.topics };
+        ChangeByHand { at: time_of(decision.at), who: decision.who, deed, object }
     }
 }
 
 /// Those among the records of a batch, which were verified.
 pub(in crate::bus) fn changes_in(records: &[u8]) -> impl Iterator<Item = ChangeByHand> {
     let records = Records::new(records).filter_map(Result::ok);
-    let of_people = records.filter(|record| record.kind == RecordKind::Administered);
+    let of_people =
+        records.filter(|record| matches!(record.kind, RecordKind::Administered | RecordKind::Decided));
     of_people.filter_map(|record| match Control::decode(record.kind, record.body) {
         Ok(Control::Administered(change)) => Some(change.into()),
+        Ok(Control::Decided(decision)) => Some(decision.into()),
         _ => None,
     })
 }

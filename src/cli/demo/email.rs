@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::TOPIC;
+use super::arguments::DemoNode;
 use super::lines::Appender;
 use super::orders;
 use crate::bus::{Bus, Envelope, HandlerError};
-use crate::cli::arguments::DemoNode;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::runtime::block_on;
 

@@ -15,6 +15,7 @@
 pub mod email;
 pub mod web;
 
+pub mod arguments;
 mod child;
 mod evidence;
 mod lines;
@@ -29,12 +30,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::arguments::Demo;
 use super::exit::{Exit, Failure};
 use super::output::{Output, say};
 use super::runtime::{Stop, block_on};
 use super::table::facts;
 use crate::bus::Stopwatch;
+use arguments::Demo;
 use evidence::Evidence;
 use scenario::Scenario;
 use signups::SignUps;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::TOPIC;
+use super::arguments::DemoNode;
 use super::lines::{Appender, Follower, Numbers, number};
 use super::orders::{self, Orders};
 use super::signups::SignUps;
 use crate::bus::{Bus, Ticket};
-use crate::cli::arguments::DemoNode;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::runtime::block_on;
 

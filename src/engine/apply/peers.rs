@@ -13,6 +13,10 @@ impl State {
             Control::Peer(peer) => {
                 self.last_slot = self.last_slot.max(peer.slot);
                 self.note_life(&peer);
+                // Who takes the place of another is treated as nobody decided otherwise.
+                if self.peers.get(&peer.slot).is_some_and(|known| known.node != peer.node) {
+                    self.paused.remove(&peer.slot);
+                }
                 self.peers.insert(peer.slot, peer);
             }
             Control::PeerLives { slot, lives } => drop(self.lives.insert(slot, lives)),
@@ -42,6 +46,10 @@ impl State {
             }
             Control::Seen { slot, incarnation, lsn } => self.seen(slot, Seen { incarnation, lsn }),
             Control::Subscriber { slot, added, topics } => self.subscriber(slot, added, topics),
+            Control::PeerPaused { slot, paused: true } => drop(self.paused.insert(slot)),
+            Control::PeerPaused { slot, paused: false } => drop(self.paused.remove(&slot)),
+            // What was decided is done by the records behind it.
+            Control::Decided(_) => {}
             Control::Intent { address, topic, state } => {
                 let known = self.addresses.entry(address).or_default();
                 match state {

@@ -2,6 +2,7 @@
 
 use super::Control;
 use super::change::{change, put_change};
+use super::decision::{decision, put_decision};
 use super::intent_state::intent_state;
 use super::list::{cursors, list, put_cursors, put_list, put_ranges, ranges};
 use super::peer::{peer, put_peer};
@@ -42,6 +43,10 @@ impl Control {
                 put_list(&mut out, lives, |out, life| {
                     out.u64(life.0);
                 });
+            }
+            Control::Decided(decision) => put_decision(&mut out, decision),
+            Control::PeerPaused { slot, paused } => {
+                out.u32(slot.0).flag(*paused);
             }
             Control::Stream { id, owner, next, acked, ended } => {
                 out.u64(id.0);
@@ -166,6 +171,8 @@ fn peer_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, Bod
         RecordKind::PeerLives => {
             Control::PeerLives { slot: PeerSlot(r.u32()?), lives: list(r, |r| Ok(Incarnation(r.u64()?)))? }
         }
+        RecordKind::Decided => Control::Decided(decision(r)?),
+        RecordKind::PeerPaused => Control::PeerPaused { slot: PeerSlot(r.u32()?), paused: r.flag("paused")? },
         RecordKind::PeerRemoved => Control::PeerRemoved { slot: PeerSlot(r.u32()?), dropped: r.u64()? },
         RecordKind::Subscriber => Control::Subscriber {
             slot: PeerSlot(r.u32()?),

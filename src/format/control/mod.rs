@@ -8,6 +8,7 @@ mod accepted;
 mod carried;
 mod change;
 mod codec;
+mod decision;
 mod intent_state;
 mod list;
 mod peer;
@@ -16,6 +17,7 @@ mod stream_owner;
 pub use accepted::Accepted;
 pub use carried::Carried;
 pub use change::{Change, Place, Verb};
+pub use decision::{Decided, Decision};
 pub use intent_state::IntentState;
 pub use peer::PeerRecord;
 pub use stream_owner::StreamOwner;
@@ -105,6 +107,15 @@ pub enum Control {
         slot: PeerSlot,
         /// Its earlier lives.
         lives: Vec<Incarnation>,
+    },
+    /// Somebody decided by hand how another node is treated; the records behind it do it.
+    Decided(Decision),
+    /// What a peer is owed stays here for now, or goes out again.
+    PeerPaused {
+        /// The peer.
+        slot: PeerSlot,
+        /// Whether it is paused from here on.
+        paused: bool,
     },
     /// A stream was minted or, in a checkpoint, is described.
     Stream {
@@ -230,6 +241,8 @@ impl Control {
             Control::Openings(_) => RecordKind::Openings,
             Control::Peer(_) => RecordKind::Peer,
             Control::PeerLives { .. } => RecordKind::PeerLives,
+            Control::Decided(_) => RecordKind::Decided,
+            Control::PeerPaused { .. } => RecordKind::PeerPaused,
             Control::Stream { .. } => RecordKind::Stream,
             Control::StreamClosed { .. } => RecordKind::StreamClosed,
             Control::StreamEnded { .. } => RecordKind::StreamEnded,
@@ -303,6 +316,14 @@ mod tests {
             Control::Openings(vec![(Epoch(1), 2, Lsn(3)), (Epoch(2), 3, Lsn(4))]),
             Control::Peer(peer),
             Control::PeerLives { slot: PeerSlot(1), lives: vec![Incarnation(2), Incarnation(3)] },
+            Control::PeerPaused { slot: PeerSlot(1), paused: true },
+            Control::Decided(Decision {
+                at: Wall(1),
+                who: "zoe".into(),
+                what: Decided::Subscribed,
+                about: "tcp://shop:7000".into(),
+                topics: vec!["orders".into()],
+            }),
             Control::Stream {
                 id: StreamId(1),
                 owner: StreamOwner::Peer(PeerSlot(2)),

@@ -1,0 +1,119 @@
+//! What people decide by hand about other nodes.
+
+use resolute::engine::deciding::Order;
+use resolute::engine::effect::RequestId;
+use resolute::engine::request::Request;
+use resolute::format::control::{Control, Decided};
+
+use super::model::Entry;
+use super::net::Weather;
+use super::node::{Mood, Node};
+use super::world::World;
+
+fn decide(world: &mut World, node: usize, order: Order) -> RequestId {
+    world.request(node, Request::Decide { who: "zoe".to_owned(), order })
+}
+
+/// A publisher, and those who subscribe to `a` of it and are waited for.
+fn subscribers(count: usize) -> World {
+    let mut world = World::new(1, 1 + count, Weather::FAIR);
+    world.handler(0, "b", "h", Mood::Fine);
+    for node in 1..=count {
+        world.handler(node, "a", "h", Mood::Fine);
+        world.subscribe(node, "n0", "a");
+    }
+    world.run_ms(500);
+    world
+}
+
+#[test]
+fn nothing_goes_to_a_peer_that_is_paused_until_it_is_resumed() {
+    let mut world = subscribers(2);
+    world.subscribe(0, "n1", "b");
+    world.run_ms(500);
+    let id = decide(&mut world, 0, Order::Pause { peer: "n1".to_owned() });
+    world.run_ms(100);
+    assert!(world.is_done(0, id));
+    for _ in 0..5 {
+        assert!(world.publish(0, &["a"], 10).is_some());
+    }
+    assert!(world.publish(1, &["b"], 10).is_some());
+    world.run_ms(500);
+    let came = |world: &World| [0, 1, 2].map(|node| world.accepted_numbers(node).len());
+    assert_eq!(came(&world), [1, 0, 5], "what comes of it is taken, and others are sent theirs");
+    // It stays so over a crash, and whoever was paused comes back to it.
+    world.crash(0);
+    world.start(0);
+    world.run_ms(15_000);
+    assert_eq!(came(&world), [1, 0, 5]);
+    assert!(world.is_in_session(0, world.nodes[1].identity.unwrap()));
+    // By its node id, which is a name as good as any.
+    let peer = world.nodes[1].identity.unwrap().to_string();
+    let id = decide(&mut world, 0, Order::Resume { peer });
+    world.run_ms(500);
+    assert!(world.is_done(0, id));
+    assert_eq!(came(&world), [1, 5, 5]);
+    world.settle();
+}
+
+#[test]
+fn who_decided_what_is_written_down_and_nothing_of_what_was_refused() {
+    let mut world = subscribers(1);
+    let orders = [
+        Order::Pause { peer: "n1".to_owned() },
+        Order::Pause { peer: "nowhere".to_owned() },
+        Order::Resume { peer: "n0".to_owned() },
+        Order::Subscribe { address: "n1".to_owned(), topics: vec!["b".to_owned()] },
+        Order::Forget { peer: "nobody".to_owned() },
+        Order::Unsubscribe { address: "n1".to_owned(), topics: vec!["b".to_owned()] },
+        Order::Forget { peer: "n1".to_owned() },
+    ];
+    let ids = orders.map(|order| decide(&mut world, 0, order));
+    world.run_ms(100);
+    let up = world.nodes[0].up.as_ref().unwrap();
+    let done = ids.map(|id| (up.done.contains(&id), up.refused.contains(&id)));
+    let (yes, no) = ((true, false), (false, true));
+    assert_eq!(done, [yes, no, no, yes, no, yes, yes]);
+    let log = &world.model.logs[&world.nodes[0].identity.unwrap()];
+    let decided = log.entries.values().filter_map(|entry| match entry {
+        Entry::Control(Control::Decided(decision)) => Some(decision),
+        _ => None,
+    });
+    let decided: Vec<_> =
+        decided.map(|d| (d.what, d.who.as_str(), d.about.as_str(), d.topics.as_slice())).collect();
+    let b = ["b".to_owned()];
+    assert_eq!(
+        decided,
+        [
+            (Decided::Paused, "zoe", "n1", &[][..]),
+            (Decided::Subscribed, "zoe", "n1", &b),
+            (Decided::Unsubscribed, "zoe", "n1", &b),
+            (Decided::Forgotten, "zoe", "n1", &[]),
+        ]
+    );
+    assert!(up.engine.state().paused.is_empty(), "who is forgotten is no longer paused");
+}
+
+// What was left of peers that somebody had a node forget counted as peers that it knows, and gave way to nobody.
+#[test]
+fn those_who_were_forgotten_by_hand_keep_nobody_out() {
+    let mut nodes: Vec<Node> = (0..4).map(|index| Node::new(index, true)).collect();
+    nodes[0].limits.peers = 2;
+    let mut world = World::of(nodes, 1, Weather::FAIR);
+    for node in 1..4 {
+        world.handler(node, "a", "h", Mood::Fine);
+    }
+    for node in [1, 2] {
+        world.subscribe(node, "n0", "a");
+        world.run_ms(500);
+        world.publish(0, &["a"], 10);
+        world.run_ms(500);
+        world.crash(node);
+        world.run_ms(500);
+        decide(&mut world, 0, Order::Forget { peer: format!("n{node}") });
+        world.run_ms(500);
+    }
+    world.subscribe(3, "n0", "a");
+    world.run_ms(5_000);
+    assert!(world.is_in_session(0, world.nodes[3].identity.unwrap()));
+}

@@ -1,0 +1,101 @@
+//! What people decide by hand about other nodes. Who decided it is written down before what it does.
+
+use super::effect::{Event, Refusal, RequestId};
+use super::{Engine, Pending};
+use crate::format::control::{Control, Decided, Decision, PeerRecord};
+use crate::ids::PeerSlot;
+
+/// What somebody wants. A peer is named by an address at which it is known, or by its node id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing that a peer is owed is sent to it, until it is resumed. What comes of it is taken.
+    Pause {
+        /// The peer.
+        peer: String,
+    },
+    /// It is sent again what it is owed.
+    Resume {
+        /// The peer.
+        peer: String,
+    },
+    /// It is forgotten, with all that it is owed and all that is wanted of it.
+    Forget {
+        /// The peer.
+        peer: String,
+    },
+    /// Topics of the node at an address are wanted.
+    Subscribe {
+        /// The address.
+        address: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// They no longer are.
+    Unsubscribe {
+        /// The address.
+        address: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+}
+
+impl Order {
+    /// As it is written down: what, about whom, and about which topics.
+    fn words(&self) -> (Decided, &str, &[String]) {
+        match self {
+            Order::Pause { peer } => (Decided::Paused, peer, &[]),
+            Order::Resume { peer } => (Decided::Resumed, peer, &[]),
+            Order::Forget { peer } => (Decided::Forgotten, peer, &[]),
+            Order::Subscribe { address, topics } => (Decided::Subscribed, address, topics),
+            Order::Unsubscribe { address, topics } => (Decided::Unsubscribed, address, topics),
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn decide(&mut self, id: RequestId, who: String, order: Order) {
+        let (what, about, topics) = order.words();
+        let (about, topics) = (about.to_owned(), topics.to_vec());
+        let decision = Decision { at: self.now.wall, who, what, about, topics };
+        self.pending.push_back(Pending::Control(Control::Decided(decision)));
+        let before = self.pending.len();
+        match order {
+            Order::Pause { peer } => self.pause(id, &peer, true),
+            Order::Resume { peer } => self.pause(id, &peer, false),
+            Order::Forget { peer } => self.remove_destination(id, &peer),
+            Order::Subscribe { address, topics } => self.subscribe(id, &address, topics),
+            Order::Unsubscribe { address, topics } => self.unsubscribe(id, &address, topics),
+        }
+        if self.pending.len() == before {
+            // It was refused, and nothing is done.
+            self.pending.pop_back();
+        }
+    }
+
+    fn pause(&mut self, id: RequestId, peer: &str, paused: bool) {
+        let Some(slot) = self.slot_named(peer).filter(|slot| *slot != PeerSlot::SELF) else {
+            self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
+            return;
+        };
+        let control = Control::PeerPaused { slot, paused };
+        if !self.take_allowance(super::allowance::record_bytes(&control)) {
+            self.events.push_back(Event::Refused(id, Refusal::SegmentsTooSmall));
+            return;
+        }
+        // Whoever is paused is waited for, and gives way to nobody.
+        self.giving_way.strike_off(slot);
+        self.pending.push_back(Pending::Control(control));
+        self.pending.push_back(Pending::Done(id));
+    }
+
+    /// The peer that is known by that address, or has that node id.
+    pub(super) fn slot_named(&self, name: &str) -> Option<PeerSlot> {
+        // A subscriber that nobody ever dialled is known by the address that it gave itself.
+        let is_it = |peer: &&PeerRecord| {
+            let latest = self.known_peer_at(peer.slot);
+            let is_named = peer.address == name || peer.node.to_string() == name;
+            !peer.removed && is_named && latest.is_some_and(|latest| latest.node == peer.node)
+        };
+        self.slot_at(name).or_else(|| self.state.peers.values().find(is_it).map(|peer| peer.slot))
+    }
+}
