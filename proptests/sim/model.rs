@@ -57,6 +57,8 @@ pub struct Log {
     bound_at: BTreeMap<String, Lsn>,
     /// Where each message of another node was accepted.
     pub accepted: BTreeMap<(NodeId, Incarnation, Lsn), Lsn>,
+    /// The same, by the messages themselves.
+    came: BTreeMap<MessageNumber, Lsn>,
     /// The same of nodes that were removed since.
     accepted_before: BTreeMap<(NodeId, Incarnation, Lsn), Lsn>,
     /// Messages of this node and others that its handlers are to see.
@@ -119,6 +121,12 @@ impl Log {
                 assert!(
                     before.is_none(),
                     "{own} has record {theirs} of {from} twice: at {before:?} and {lsn}"
+                );
+                // In another life of its log a publisher may number its records anew, and must send none again.
+                let before = self.came.insert(*number, lsn);
+                assert!(
+                    before.is_none(),
+                    "{own} has message {number} of {from} twice: at {before:?} and {lsn}"
                 );
                 self.inbox.insert(lsn, *number);
                 self.cursors.entry((*slot, *stream)).or_default().push((lsn, *position));
@@ -218,8 +226,9 @@ impl Log {
         let of_node = |key: &&(NodeId, Incarnation, Lsn)| key.0 == node;
         let theirs: Vec<_> = self.accepted.keys().filter(of_node).copied().collect();
         for key in theirs {
-            let lsn = self.accepted.remove(&key);
-            self.accepted_before.insert(key, lsn.unwrap());
+            let lsn = self.accepted.remove(&key).unwrap();
+            self.came.retain(|_, at| *at != lsn);
+            self.accepted_before.insert(key, lsn);
         }
     }
 

@@ -24,6 +24,18 @@ pub fn publish(world: &mut World, count: usize) {
     }
 }
 
+/// Node 0 publishes until a node has freed a segment, and a replay begins with a later checkpoint.
+pub fn roll(world: &mut World, node: usize, topic: &str) {
+    for _ in 0..2_000 {
+        if world.nodes[node].was_freed {
+            return;
+        }
+        world.publish(0, &[topic], 60_000);
+        world.run_ms(5);
+    }
+    panic!("n{node} frees no segment");
+}
+
 // It was taken for an ack of what was published after the copy was made, which was lost.
 #[test]
 fn a_node_that_was_set_back_loses_nothing_in_silence() {
@@ -237,4 +249,28 @@ fn a_publisher_whose_copy_still_owes_what_was_forgotten_is_noticed() {
         world.run_ms(20_000);
         world.settle();
     }
+}
+
+// Nothing looked at what a checkpoint says of the lives of others.
+#[test]
+fn a_life_that_was_left_behind_is_refused_also_when_nothing_but_a_checkpoint_says_so() {
+    let mut world = one_subscriber();
+    world.copy(0);
+    publish(&mut world, 5);
+    world.run_ms(500);
+    world.restore(0);
+    world.nodes[0].begins_life = true;
+    world.start(0);
+    world.run_ms(15_000);
+    let new_life = |(node, note): &(usize, Note)| *node == 1 && matches!(note, Note::NewLife { .. });
+    assert!(world.notes.iter().any(new_life));
+    roll(&mut world, 1, "a");
+    world.crash(1);
+    world.start(1);
+    world.run_ms(500);
+    // The copy is opened once more, as it was.
+    world.restore(0);
+    world.start(0);
+    world.run_ms(20_000);
+    assert!(heard(&world, 1, "the one that speaks is another copy of it"));
 }
