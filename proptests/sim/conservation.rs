@@ -30,8 +30,10 @@ impl World {
         }
         let own = state.identity.id;
         for other in self.originals().filter(|other| other.index != node) {
-            let Some(to) = other.identity.filter(|to| !self.model.is_broken(*to, own)) else { continue };
+            let Some(to) = other.identity else { continue };
+            let Some(first) = self.model.sound_from(to, own) else { continue };
             let missing = self.model.missing_at(own, to, other.durable);
+            let missing: Vec<_> = missing.into_iter().filter(|(lsn, _)| *lsn >= first).collect();
             if missing.is_empty() {
                 continue;
             }

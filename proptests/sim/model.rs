@@ -91,8 +91,13 @@ pub struct Model {
     pub sent: BTreeMap<MessageNumber, (NodeId, Sent)>,
     /// Pairs (receiver, publisher) of which one was set back or removed the other: messages may come twice or not.
     pub broken: BTreeSet<(NodeId, NodeId)>,
+    /// Where the publisher's log was when they met again.
+    met: BTreeMap<(NodeId, NodeId), Lsn>,
     /// Messages that were published together, and whether they were ever in a batch.
     pub atomic: Vec<(Vec<MessageNumber>, bool)>,
+    /// What a log published that was set back and went on under its old name. What lies at the same places in the log that it was
+    /// counts for it, where such a log begins a new life later.
+    pub astray: BTreeSet<MessageNumber>,
     /// Nodes that have a double, which may be met by those that come later, too.
     pub doubled: BTreeSet<NodeId>,
 }
@@ -395,6 +400,7 @@ impl Model {
                 Some(Entry::Control(Control::CheckpointEnd)) => in_checkpoint = false,
                 // A checkpoint says again what is known.
                 Some(entry) if !in_checkpoint => {
+                    self.break_with_removed(own, entry);
                     let log = self.logs.entry(own).or_default();
                     log.learn(own, lsn, entry);
                     log.entries.insert(lsn, entry.clone());
@@ -404,6 +410,38 @@ impl Model {
             lsn = lsn.plus(1);
         }
         self.forgotten(own) - forgotten
+    }
+
+    /// Of two of which one was told to forget the other they do not remember the same.
+    fn break_with_removed(&mut self, own: NodeId, entry: &Entry) {
+        if let Entry::Control(Control::PeerRemoved { slot, .. }) = entry {
+            let peer = self.logs[&own].peers[slot].node;
+            self.set_apart(own, peer);
+        }
+    }
+
+    /// Between these two messages may come twice or not at all, of what was published before they met again.
+    pub fn set_apart(&mut self, one: NodeId, other: NodeId) {
+        for pair in [(one, other), (other, one)] {
+            self.broken.insert(pair);
+            self.met.remove(&pair);
+        }
+    }
+
+    /// A publisher has a session with somebody: from that record of its on they remember the same.
+    pub fn meets(&mut self, own: NodeId, peer: NodeId, next: Lsn) {
+        if self.is_broken(peer, own) {
+            self.met.entry((peer, own)).or_insert(next);
+        }
+    }
+
+    /// From which record of a publisher on a receiver is owed all that it wants, or has it.
+    pub fn sound_from(&self, to: NodeId, from: NodeId) -> Option<Lsn> {
+        let is_doubled = self.doubled.contains(&from) || self.doubled.contains(&to);
+        match self.is_broken(to, from) {
+            false => Some(Lsn(0)),
+            true => self.met.get(&(to, from)).copied().filter(|_| !is_doubled),
+        }
     }
 
     fn forgotten(&self, own: NodeId) -> usize {

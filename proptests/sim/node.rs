@@ -107,6 +107,8 @@ pub struct Node {
     pub disk_bytes_max: u64,
     /// Its directory was restored: the next opening begins a new life of its log.
     pub begins_life: bool,
+    /// An older copy of the log is in its place, and goes on under its old name.
+    pub is_astray: bool,
     /// What others may make it keep; counts from its next opening.
     pub limits: Limits,
 }
@@ -133,6 +135,7 @@ impl Node {
             wall_offset: 0,
             disk_bytes_max: u64::MAX,
             begins_life: false,
+            is_astray: false,
             inbox_bytes_max: 64 << 20,
             limits: Limits::default(),
         }

@@ -178,7 +178,8 @@ impl World {
                 let Some(settled_at) = settled_at else { return true };
                 // What only a double was told, nobody at the original reads.
                 let mut told = self.told.iter().filter(|told| told.is_between(from, to) && !told.is_a_double);
-                told.any(|told| told.speaks_of(*number, settled_at))
+                let is_astray = self.model.astray.contains(number);
+                told.any(|told| told.speaks_of(*number, if is_astray { 0 } else { settled_at }))
                     || !self.have_met_since(from, to, settled_at)
             };
             assert!(

@@ -13,7 +13,7 @@ use resolute::format::checksum::checksum;
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::message::MessageView;
 use resolute::format::record::Records;
-use resolute::ids::LsnRange;
+use resolute::ids::{Lsn, LsnRange};
 use resolute::limits::{FRAME_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX};
 use resolute::log::batch_builder::BatchBuilder;
 use resolute::time::Now;
@@ -87,12 +87,13 @@ impl World {
                     self.nodes[node].was_freed = true;
                 }
                 EngineEvent::Dial(address) => self.after_us(100, 3000, Event::Dialled(node, life, address)),
-                EngineEvent::Note(note) => self.note(node, note),
+                EngineEvent::Note(note) => self.note(node, note, up.builder.next_lsn()),
             }
         }
     }
 
-    fn note(&mut self, node: usize, note: Note) {
+    /// `next` is the record that the node writes next.
+    fn note(&mut self, node: usize, note: Note, next: Lsn) {
         if std::env::var_os("SIM_NOTES").is_some() {
             println!("{:>9} us  n{node}: {note:?}", self.now / 1000);
         }
@@ -106,8 +107,12 @@ impl World {
             |reason: &str| reason.contains("others need the memory") && !reason.contains("said goodbye");
         match &note {
             Note::Ended { reason, .. } if crowded(reason) => self.tally.count(Fault::Crowded),
-            Note::Established { node: peer, .. } if self.has_forgotten(node, *peer) => {
-                self.tally.count(Fault::CameBack);
+            Note::Established { node: peer, .. } => {
+                if self.has_forgotten(node, *peer) {
+                    self.tally.count(Fault::CameBack);
+                }
+                let own = self.nodes[node].identity.filter(|_| !self.nodes[node].is_clone);
+                own.into_iter().for_each(|own| self.model.meets(own, *peer, next));
             }
             _ => {}
         }

@@ -96,7 +96,6 @@ impl World {
         let identities = [node, other].map(|index| self.nodes[index].identity);
         let ([Some(own), Some(theirs)], true) = (identities, self.nodes[node].up.is_some()) else { return };
         if own != theirs {
-            self.model.broken.extend([(own, theirs), (theirs, own)]);
             self.tally.count(Fault::Removed);
             let order = Order::Forget { peer: address.to_owned() };
             self.request(node, Request::Decide { who: "zoe".to_owned(), order });
@@ -241,6 +240,9 @@ impl World {
         up.builder.push_message(&mut up.buffer, &parts, flags | more, route.set);
         let own = up.engine.state().identity.id;
         self.model.sent.insert(number, (own, sent));
+        if self.nodes[node].is_astray {
+            self.model.astray.insert(number);
+        }
         let life = self.nodes[node].life;
         self.at(now, Event::Wake(node, life));
         Some(number)

@@ -216,6 +216,7 @@ impl World {
         self.nodes[node].before = None;
         self.nodes[node].identity = None;
         self.nodes[node].was_freed = false;
+        self.nodes[node].is_astray = false;
     }
 
     pub fn copy(&mut self, node: usize) {
@@ -239,6 +240,7 @@ impl World {
             self.model.goes_back(own, known);
             self.set_apart(own);
         }
+        self.nodes[node].is_astray = true;
     }
 
     /// The same by the command for it half of the time: then the log begins a new life.
@@ -247,6 +249,7 @@ impl World {
         self.restore(node);
         let has_log = is_there && self.nodes[node].identity.is_some();
         self.nodes[node].begins_life |= has_log && self.numbers.is_multiple_of(2);
+        self.nodes[node].is_astray &= !self.nodes[node].begins_life;
     }
 
     /// A copy of a directory is opened beside its original, at another address. Its user publishes and subscribes, and handles
@@ -270,7 +273,7 @@ impl World {
     fn set_apart(&mut self, own: NodeId) {
         let others: Vec<NodeId> = self.model.logs.keys().copied().collect();
         for other in others {
-            self.model.broken.extend([(own, other), (other, own)]);
+            self.model.set_apart(own, other);
         }
     }
 
