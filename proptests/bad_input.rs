@@ -4,6 +4,8 @@
 #[path = "bad_input/stranger.rs"]
 pub mod stranger;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind};
@@ -54,6 +56,28 @@ impl House {
         let before = self.seen.count();
         within("publish", self.web.publish("a", "x")).await.unwrap();
         self.seen.reaches(before + 1).await;
+    }
+
+    /// Honest messages go both ways, one after the other, until this is aborted or one does not arrive; so many did.
+    pub fn goes_on(&self) -> (tokio::task::JoinHandle<()>, Arc<AtomicU64>) {
+        let (web, email) = (self.web.clone(), self.email.clone());
+        let arrived = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&arrived);
+        let task = tokio::spawn(async move {
+            let own = web.address().to_owned();
+            loop {
+                within("publish", web.publish("a", "x")).await.unwrap();
+                within("send", email.send(&own, "kept", "x")).await.unwrap();
+                within("what is honest arrives", async {
+                    while status(&web).await.outgoing + status(&email).await.outgoing > 0 {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                })
+                .await;
+                count.fetch_add(2, Ordering::Relaxed);
+            }
+        });
+        (task, arrived)
     }
 
     pub async fn leave(self) {

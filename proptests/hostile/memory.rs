@@ -49,7 +49,7 @@ async fn crowd(house: &House, of: std::ops::Range<u128>, bytes: &[u8]) -> Vec<St
 }
 
 /// Both ends of each connection are in this process.
-fn allow_descriptors() {
+pub fn allow_descriptors() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }

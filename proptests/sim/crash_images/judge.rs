@@ -48,6 +48,41 @@ impl Counts {
     }
 }
 
+/// What was counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    pub workloads: u64,
+    pub images: u64,
+    pub killed: u64,
+    pub second: u64,
+    pub recovered: u64,
+}
+
+impl Numbers {
+    pub fn with(self, other: &Numbers) -> Numbers {
+        Numbers {
+            workloads: self.workloads + other.workloads,
+            images: self.images + other.images,
+            killed: self.killed + other.killed,
+            second: self.second + other.second,
+            recovered: self.recovered + other.recovered,
+        }
+    }
+}
+
+impl Counts {
+    pub fn numbers(&self) -> Numbers {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Numbers {
+            workloads: of(&self.workloads),
+            images: of(&self.images),
+            killed: of(&self.killed),
+            second: of(&self.second),
+            recovered: of(&self.recovered),
+        }
+    }
+}
+
 fn count(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
