@@ -104,7 +104,7 @@ fn who_owns_something_or_is_connected_or_waited_for_stays() {
         "tcp://b:1".to_owned(),
         Address { bound: Some(PeerSlot(5)), intents: BTreeMap::new() },
     )]);
-    // It is no longer known, but its secret proves that it is who it was.
+    // It is no longer known, but its secret proves that it is who it was. It leaves room for one more.
     state.peers.get_mut(&PeerSlot(6)).unwrap().removed = true;
     // The user dials it, and nobody answered yet.
     state.peers.get_mut(&PeerSlot(7)).unwrap().address = "tcp://c:1".to_owned();
@@ -117,6 +117,7 @@ fn who_owns_something_or_is_connected_or_waited_for_stays() {
     node.replay();
     // These are connected: one comes before it is looked for those who may go, one after.
     enter(&mut node, &hello(8)).unwrap();
+    assert!(enter(&mut node, &newcomer(3)).is_some());
     assert!(enter(&mut node, &newcomer(1)).is_some());
     let tenth = enter(&mut node, &hello(10)).unwrap();
     assert!(enter(&mut node, &newcomer(2)).is_some());

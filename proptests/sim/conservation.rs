@@ -140,11 +140,10 @@ fn plain(request: &Request) -> Request {
 
 fn is_paused(state: &State, peer: &str) -> bool {
     let bound = state.addresses.get(peer).and_then(|known| known.bound);
-    let is_it = |record: &&PeerRecord| {
-        !record.removed
-            && (Some(record.slot) == bound || record.address == peer || record.node.to_string() == peer)
-    };
-    state.peers.values().find(is_it).is_some_and(|record| state.paused.contains(&record.slot))
+    let is_it =
+        |record: &&PeerRecord| !record.removed && (record.address == peer || record.node.to_string() == peer);
+    let named = || state.peers.values().rev().find(is_it).map(|record| record.slot);
+    bound.or_else(named).is_some_and(|slot| state.paused.contains(&slot))
 }
 
 /// Whether one wish leaves nothing, or not all, of another.

@@ -27,7 +27,7 @@ pub fn forget(arguments: &Forget) -> Result<(), Failure> {
         return report(of, "forgotten", peer);
     }
     let destinations = View::open(&of.dir)?.status()?.destinations;
-    let Some(found) = destinations.iter().find(|destination| is_named(destination, peer)) else {
+    let Some(found) = destinations.iter().rev().find(|destination| is_named(destination, peer)) else {
         return Err(Failure::new(Exit::NotFound, format!("nothing is known of {peer}")));
     };
     let (owed, topics) = (found.owed, found.topics.len() + found.wanted.len());

@@ -88,7 +88,8 @@ impl Engine {
         self.pending.push_back(Pending::Done(id));
     }
 
-    /// The peer that is known by that address, or has that node id.
+    /// The peer that is known by that address, or has that node id. Of several that gave themselves the address, the one that was met
+    /// last: one whose directory was deleted leaves another behind.
     pub(super) fn slot_named(&self, name: &str) -> Option<PeerSlot> {
         // A subscriber that nobody ever dialled is known by the address that it gave itself.
         let is_it = |peer: &&PeerRecord| {
@@ -96,6 +97,6 @@ impl Engine {
             let is_named = peer.address == name || peer.node.to_string() == name;
             !peer.removed && is_named && latest.is_some_and(|latest| latest.node == peer.node)
         };
-        self.slot_at(name).or_else(|| self.state.peers.values().find(is_it).map(|peer| peer.slot))
+        self.slot_at(name).or_else(|| self.state.peers.values().rev().find(is_it).map(|peer| peer.slot))
     }
 }
