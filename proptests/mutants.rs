@@ -160,6 +160,8 @@ fn the_table_of_the_manual_has_each_with_its_words() {
         })
         .collect();
     assert_eq!(rows, expected, "\n{}\n", expected.join("\n"));
+    let count = format!("| `scripts/mutants` | {} bugs of our own |", expected.len());
+    assert!(page.contains(&count), "the table of all tests says how many there are: {count}");
 }
 
 const SAMPLE: &str =
