@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use resolute::format::batch::BatchView;
-use resolute::format::control::{Accepted, Change, Control, PeerRecord, Place, Verb};
+use resolute::format::checksum::checksum;
+use resolute::format::control::{Accepted, Carried, Change, Control, PeerRecord, Place, Verb};
 use resolute::format::message::MessageView;
 use resolute::format::record::{RecordKind, RecordView, Records};
 use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId, PeerSlot, Position, StreamId};
@@ -48,6 +49,8 @@ pub enum Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     pub entries: BTreeMap<Lsn, Entry>,
+    /// The checksum of each message, as its record was written.
+    written: BTreeMap<Lsn, u32>,
     peers: BTreeMap<PeerSlot, PeerRecord>,
     /// Nodes that others took the place of.
     pub forgotten: BTreeSet<NodeId>,
@@ -376,8 +379,14 @@ impl Model {
         let mut lsn = view.header.first_lsn();
         let mut run: Option<(Accepted, u32)> = None;
         let mut in_checkpoint = false;
+        let mut rest = view.records;
         for record in Records::new(view.records) {
             let record = record.unwrap();
+            let (whole, behind) = rest.split_at(record.bytes());
+            rest = behind;
+            if record.kind == RecordKind::Message {
+                self.logs.entry(own).or_default().written.insert(lsn, checksum(whole));
+            }
             let entry = match (record.kind, &mut run) {
                 (RecordKind::Message, Some((accepted, done))) => {
                     let entry = self.accepted(own, accepted, *done, &record);
@@ -392,7 +401,10 @@ impl Model {
                     run = Some((Accepted::decode(record.body).unwrap(), 0));
                     None
                 }
-                (RecordKind::Carried, _) => None,
+                (RecordKind::Carried, _) => {
+                    self.check_carried(own, record.body);
+                    None
+                }
                 (kind, _) => Some(Entry::Control(Control::decode(kind, record.body).unwrap())),
             };
             match &entry {
@@ -442,6 +454,18 @@ impl Model {
             false => Some(Lsn(0)),
             true => self.met.get(&(to, from)).copied().filter(|_| !is_doubled),
         }
+    }
+
+    /// What is written again of a segment that is about to go is what was written there.
+    fn check_carried(&self, own: NodeId, body: &[u8]) {
+        let carried = Carried::decode(body).unwrap();
+        let was = self.logs[&own].written.get(&carried.lsn);
+        assert_eq!(
+            was,
+            Some(&checksum(carried.record)),
+            "{} of {own} is carried, and not as it was",
+            carried.lsn
+        );
     }
 
     fn forgotten(&self, own: NodeId) -> usize {
@@ -537,7 +561,9 @@ impl Model {
         let Some(log) = self.logs.get_mut(&own) else { return 0 };
         let kept: BTreeMap<Lsn, Entry> =
             std::mem::take(&mut log.entries).into_iter().filter(|(lsn, _)| *lsn < end).collect();
-        *log = Log::default();
+        let mut written = std::mem::take(&mut log.written);
+        drop(written.split_off(&end));
+        *log = Log { written, ..Log::default() };
         for (lsn, entry) in kept {
             log.learn(own, lsn, &entry);
             log.entries.insert(lsn, entry);

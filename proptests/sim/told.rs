@@ -154,12 +154,18 @@ impl World {
         let (of, what) = match note {
             Note::Established { node, .. } => (*node, What::Met),
             // It lacks what came since it was copied, or has what was lost with the log that went back.
-            Note::NewLife { node } | Note::Ahead { node, .. } => (*node, What::TwoLogs),
+            Note::NewLife { node } | Note::Ahead { node, .. } => {
+                assert!(self.model.is_broken(*node, at), "{at} is told of {node} what is not so: {note:?}");
+                (*node, What::TwoLogs)
+            }
             Note::Ended { node: Some(of), reason } if is_of_two_logs(reason) => (*of, What::TwoLogs),
             Note::Gap { node, is_ours, stream, first, count } => {
                 // What lies at these positions may change, where a publisher is set back.
                 let publisher = if *is_ours { at } else { *node };
                 let positions = (0..*count).map(|index| first.plus(index));
+                if !self.model.is_broken(*node, at) {
+                    self.check_gap(publisher, *stream, positions.clone());
+                }
                 let lost = positions.filter_map(|at| self.model.number_at(publisher, *stream, at));
                 (*node, What::Gap(lost.collect()))
             }
@@ -167,6 +173,16 @@ impl World {
         };
         let is_a_double = self.nodes[node].is_clone;
         self.told.push(Told { when: self.now, at, of, is_a_double, what });
+    }
+
+    /// Between two that remember the same nothing is lost but what somebody took out.
+    fn check_gap(&self, publisher: NodeId, stream: StreamId, mut positions: impl Iterator<Item = Position>) {
+        let (book, log) = (&self.model.books[&publisher], &self.model.logs[&publisher]);
+        // What was taken out while it waited for whoever answers at an address is in no book.
+        let is_there =
+            |at: &Position| book.record(stream, *at).is_some_and(|lsn| !log.withdrawn.contains(&lsn));
+        let found = positions.find(is_there);
+        assert!(found.is_none(), "position {found:?} of stream {stream} of {publisher} is no gap");
     }
 
     /// What a node that was set back, or has a double, lacks or left out is still owed, or one of the two is told of it.

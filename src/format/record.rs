@@ -417,6 +417,6 @@ mod tests {
             assert_eq!(RecordKind::from_number(*kind as u8), Some(*kind));
         }
         assert_eq!(RecordKind::from_number(0), None);
-        assert_eq!(RecordKind::from_number(30), None);
+        assert_eq!(RecordKind::from_number(32), None);
     }
 }
