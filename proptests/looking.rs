@@ -143,6 +143,14 @@ async fn what_is_no_request_is_refused_and_the_next_is_served() {
         ("{\"version\":2,\"ask\":\"status\"}\n", "speaks version 1"),
         ("{\"ask\":\"status\"}\n", "speaks version 1"),
         ("{\"version\":1,\"ask\":\"launch\"}\n", "no request"),
+        (
+            "{\"version\":1,\"ask\":{\"decide\":{\"subscribe\":{\"address\":\"tcp://127.0.0.1:9\",\"topics\":[\"\"]}}}}\n",
+            "topic",
+        ),
+        (
+            "{\"version\":1,\"ask\":{\"decide\":{\"unsubscribe\":{\"address\":\"here\",\"topics\":[\"a\"]}}}}\n",
+            "address",
+        ),
     ] {
         let said = answer(dir.path(), line.as_bytes());
         assert!(said.contains("refused") && said.contains(words), "{line:?}: {said:?}");

@@ -77,6 +77,8 @@ async fn a_peer_is_paused_resumed_and_forgotten() {
             "nobody knows of it"
         );
         assert_eq!(code(&command(&mut shop, is_open, &dir, &["forget", "nobody", "--yes"]).await), 3);
+        let long = "x".repeat(70_000);
+        assert_eq!(code(&command(&mut shop, is_open, &dir, &["pause", &long]).await), 3, "open: {is_open}");
         let shown = command(&mut shop, is_open, &dir, &["forget", &name]).await;
         assert_eq!(code(&shown), 2, "{shown:?}");
         assert!(stderr(&shown).contains("1 subscription") && stderr(&shown).contains("--yes"), "{shown:?}");

@@ -123,3 +123,19 @@ fn those_who_were_forgotten_by_hand_keep_nobody_out() {
     world.run_ms(5_000);
     assert!(world.is_in_session(0, world.nodes[3].identity.unwrap()));
 }
+
+// All of its topics were in one record, which was too long for any batch.
+#[test]
+fn as_many_topics_as_there_may_be_are_decided_about() {
+    let mut world = subscribers(1);
+    let topics: Vec<String> = (0..1_900).map(|number| format!("{number:0>255}")).collect();
+    for order in [
+        Order::Subscribe { address: "n1".to_owned(), topics: topics.clone() },
+        Order::Unsubscribe { address: "n1".to_owned(), topics },
+    ] {
+        let id = decide(&mut world, 0, order);
+        world.run_ms(2_000);
+        assert!(world.is_done(0, id));
+    }
+    world.settle();
+}

@@ -1,5 +1,6 @@
 //! What people decide by hand about other nodes. Who decided it is written down before what it does.
 
+use super::apply::topic_parts;
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
 use crate::format::control::{Control, Decided, Decision, PeerRecord};
@@ -54,10 +55,16 @@ impl Order {
 
 impl Engine {
     pub(super) fn decide(&mut self, id: RequestId, who: String, order: Order) {
+        let first = self.pending.len();
         let (what, about, topics) = order.words();
-        let (about, topics) = (about.to_owned(), topics.to_vec());
-        let decision = Decision { at: self.now.wall, who, what, about, topics };
-        self.pending.push_back(Pending::Control(Control::Decided(decision)));
+        let decision = |part: &[String]| {
+            let (who, about, topics) = (who.clone(), about.to_owned(), part.to_vec());
+            Pending::Control(Control::Decided(Decision { at: self.now.wall, who, what, about, topics }))
+        };
+        // Of many topics there are several records.
+        let parts = topic_parts(topics).map(decision).collect::<Vec<_>>();
+        let parts = if parts.is_empty() { vec![decision(&[])] } else { parts };
+        self.pending.extend(parts);
         let before = self.pending.len();
         match order {
             Order::Pause { peer } => self.pause(id, &peer, true),
@@ -68,7 +75,7 @@ impl Engine {
         }
         if self.pending.len() == before {
             // It was refused, and nothing is done.
-            self.pending.pop_back();
+            self.pending.truncate(first);
         }
     }
 
