@@ -179,12 +179,14 @@ impl Log {
             Control::PeerRemoved { slot, .. } => {
                 self.forget_accepted(self.peers[slot].node);
                 self.topics.remove(slot);
-                self.bound.retain(|_, bound| bound != slot);
                 self.excused.extend(self.entries.keys().map(|lsn| (*lsn, *slot)));
                 self.cursors.retain(|(from, _), _| from != slot);
-                let commands =
-                    self.entries.iter().filter(|(_, e)| matches!(e, Entry::Message { address: Some(_), .. }));
+                // What waits for whoever answers elsewhere goes on to wait.
+                let bound = &self.bound;
+                let is_theirs = |entry: &Entry| matches!(entry, Entry::Message { address: Some(address), .. } if bound.get(address) == Some(slot));
+                let commands = self.entries.iter().filter(|(_, entry)| is_theirs(entry));
                 self.excused_addresses.extend(commands.map(|(lsn, _)| *lsn));
+                self.bound.retain(|_, bound| bound != slot);
             }
             Control::AddressRemoved { address, .. } => {
                 self.bound.remove(address);

@@ -108,8 +108,11 @@ pub fn status_of(state: &State, connected: impl Fn(NodeId) -> bool) -> EngineSta
     }
 }
 
+/// What is on its way to be wanted no longer is no wish any more.
 fn wanted<'a>(intents: impl Iterator<Item = (&'a String, &'a IntentState)>) -> Vec<(String, bool)> {
-    intents.map(|(topic, state)| (topic.clone(), *state == IntentState::Confirmed)).collect()
+    let is_wish = |state: &IntentState| matches!(state, IntentState::Wanted | IntentState::Confirmed);
+    let wishes = intents.filter(|(_, state)| is_wish(state));
+    wishes.map(|(topic, state)| (topic.clone(), *state == IntentState::Confirmed)).collect()
 }
 
 /// Addresses at which nobody has answered yet.
