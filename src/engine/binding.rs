@@ -41,6 +41,7 @@ impl State {
         self.paused.remove(&slot);
         self.lives.remove(&slot);
         if let Some(peer) = self.peers.get_mut(&slot) {
+            self.removed += usize::from(!peer.removed);
             peer.removed = true;
         }
         for address in self.addresses.values_mut().filter(|address| address.bound == Some(slot)) {

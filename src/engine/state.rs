@@ -85,6 +85,8 @@ pub struct State {
     pub openings: Openings,
     /// The peers it met.
     pub peers: BTreeMap<PeerSlot, PeerRecord>,
+    /// How many of them somebody had it forget: each newcomer asks for that.
+    pub(super) removed: usize,
     /// The lives of their logs before those of their records, the oldest first.
     pub lives: BTreeMap<PeerSlot, Vec<Incarnation>>,
     /// The addresses it was told of.
@@ -139,7 +141,15 @@ impl State {
     /// How many peers it knows. What is left of those that somebody had it forget takes the place of nobody.
     #[must_use]
     pub fn peers_known(&self) -> usize {
-        self.peers.values().filter(|peer| !peer.removed).count()
+        self.peers.len() - self.removed
+    }
+
+    /// What is known of a peer takes the place of what was.
+    pub(super) fn put_peer(&mut self, peer: PeerRecord) {
+        self.removed += usize::from(peer.removed);
+        if let Some(before) = self.peers.insert(peer.slot, peer) {
+            self.removed -= usize::from(before.removed);
+        }
     }
 
     /// The node behind a slot, this one included.
@@ -176,7 +186,7 @@ impl State {
 
     /// Forgets removed peers of whom nothing is left in the inbox.
     pub(super) fn prune(&mut self) {
-        let State { peers, inbox, lives, .. } = self;
+        let State { peers, removed: count, inbox, lives, .. } = self;
         let left = |slot| {
             inbox.runs_in(crate::ids::Lsn(0), crate::ids::Lsn(u64::MAX)).any(|run| run.origin.slot == slot)
         };
@@ -189,6 +199,7 @@ impl State {
         let kept: BTreeSet<PeerSlot> =
             removed.map(|(slot, _)| *slot).rev().take(PEERS_FORGOTTEN_KEPT).collect();
         peers.retain(|slot, peer| !peer.removed || left(*slot) || kept.contains(slot));
+        *count = peers.values().filter(|peer| peer.removed).count();
         lives.retain(|slot, _| peers.contains_key(slot));
     }
 

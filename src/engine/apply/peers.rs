@@ -17,7 +17,7 @@ impl State {
                 if self.peers.get(&peer.slot).is_some_and(|known| known.node != peer.node) {
                     self.paused.remove(&peer.slot);
                 }
-                self.peers.insert(peer.slot, peer);
+                self.put_peer(peer);
             }
             Control::PeerLives { slot, lives } => drop(self.lives.insert(slot, lives)),
             Control::Stream { id, owner, next, acked, ended } => {
