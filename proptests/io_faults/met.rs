@@ -66,7 +66,12 @@ fn outcome_of(case: &Case, kind: Kind) -> Outcome {
         // To read the end of the log back at an opening is no write, and may be refused.
         (Kind::LogWrite | Kind::LogFlush, Instead::Eagain) if case.scenario.closes() => Outcome::Any,
         (Kind::LogWrite | Kind::LogFlush, _) => Outcome::Continued,
-        (Kind::LogRead | Kind::LogOther, _) => Outcome::Any,
+        // What was promised can no longer be read: the node must not go on as if it were not there.
+        (Kind::LogRead, Instead::Eio | Instead::Enospc) => Outcome::Final,
+        (Kind::LogRead, _) if is_for_ever => Outcome::Final,
+        (Kind::LogRead, Instead::Eagain) if case.scenario.closes() => Outcome::Any,
+        (Kind::LogRead, _) => Outcome::Continued,
+        (Kind::LogOther, _) => Outcome::Any,
         _ if case.scenario.closes() => Outcome::Any,
         _ => Outcome::Bearable,
     }

@@ -256,6 +256,7 @@ impl World {
                 if from == to || !self.model.logs.contains_key(from) {
                     continue;
                 }
+                self.check_noticed(*from, *to);
                 let missing = self.model.missing(*from, *to);
                 if self.model.is_broken(*to, *from) {
                     self.check_told(*from, *to, &missing);
@@ -288,7 +289,7 @@ impl World {
     }
 
     /// Whether the original of a node has a session with a peer.
-    fn hears(&self, own: NodeId, peer: NodeId) -> bool {
+    pub fn hears(&self, own: NodeId, peer: NodeId) -> bool {
         let mut nodes = self.originals().filter(|node| node.identity == Some(own));
         nodes.any(|node| self.is_in_session(node.index, peer))
     }

@@ -3,7 +3,7 @@
 use resolute::engine::deciding::Order;
 use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
-use resolute::format::control::{Control, Decided};
+use resolute::format::control::{Control, Decided, IntentState};
 
 use super::model::Entry;
 use super::net::Weather;
@@ -122,6 +122,42 @@ fn those_who_were_forgotten_by_hand_keep_nobody_out() {
     world.subscribe(3, "n0", "a");
     world.run_ms(5_000);
     assert!(world.is_in_session(0, world.nodes[3].identity.unwrap()));
+}
+
+// What was wanted of who is being forgotten counted as wanted already, and went with it (seed 332).
+#[test]
+fn who_is_wanted_again_at_once_is_wanted() {
+    for node in ["n1", "alias1"] {
+        let mut world = subscribers(1);
+        world.subscribe(0, "n1", "b");
+        world.subscribe(0, "alias1", "c");
+        world.run_ms(500);
+        let topics = vec!["b".to_owned()];
+        let orders = [
+            Order::Forget { peer: node.to_owned() },
+            Order::Subscribe { address: "n1".to_owned(), topics: topics.clone() },
+        ];
+        let orders = orders.map(|order| Request::Decide { who: "zoe".to_owned(), order });
+        let ids = world.request_at_once(0, orders.into());
+        world.run_ms(5_000);
+        assert!(world.is_done(0, ids[1]));
+        let state = world.nodes[0].up.as_ref().unwrap().engine.state();
+        let wanted = state.addresses.get("n1").and_then(|known| known.intents.get("b"));
+        assert_eq!(wanted, Some(&IntentState::Confirmed));
+        world.settle();
+    }
+}
+
+// Whoever was being forgotten was paused all the same, and its slot stayed so.
+#[test]
+fn who_is_being_forgotten_is_not_paused() {
+    let mut world = subscribers(1);
+    let orders = [Order::Forget { peer: "n1".to_owned() }, Order::Pause { peer: "n1".to_owned() }];
+    let orders = orders.map(|order| Request::Decide { who: "zoe".to_owned(), order });
+    let ids = world.request_at_once(0, orders.into());
+    world.run_ms(100);
+    let up = world.nodes[0].up.as_ref().unwrap();
+    assert!(up.refused.contains(&ids[1]) && up.engine.state().paused.is_empty());
 }
 
 // All of its topics were in one record, which was too long for any batch.

@@ -449,6 +449,23 @@ impl Model {
         }
     }
 
+    /// Messages that a node accepted from a publisher whose log does not hold them, or others in their places.
+    pub fn left_behind(&self, to: NodeId, from: NodeId) -> Vec<(Lsn, MessageNumber)> {
+        let (Some(log), Some(theirs)) = (self.logs.get(&to), self.logs.get(&from)) else { return Vec::new() };
+        let of_publisher = |(publisher, ..): &&(NodeId, Incarnation, Lsn)| *publisher == from;
+        let mut missed = Vec::new();
+        for (key, at) in log.accepted.iter().filter(|(key, _)| of_publisher(key)) {
+            // Invariant: an index of what was accepted names its entries.
+            let Entry::Accepted { number, lsn, .. } = &log.entries[at] else { panic!("{key:?} at {at}") };
+            let is_there =
+                |entry: &Entry| matches!(entry, Entry::Message { number: there, .. } if there == number);
+            if !theirs.entries.get(lsn).is_some_and(is_there) {
+                missed.push((*lsn, *number));
+            }
+        }
+        missed
+    }
+
     /// From which record of a publisher on a receiver is owed all that it wants, or has it.
     pub fn sound_from(&self, to: NodeId, from: NodeId) -> Option<Lsn> {
         let is_doubled = self.doubled.contains(&from) || self.doubled.contains(&to);

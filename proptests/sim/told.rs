@@ -206,6 +206,28 @@ impl World {
         }
     }
 
+    /// Two have no session, or the one lacks nothing of its own log that the other has, or one of them was told since the log went
+    /// back or got a double.
+    pub fn check_noticed(&self, from: NodeId, to: NodeId) {
+        if !(self.hears(from, to) && self.hears(to, from)) {
+            return;
+        }
+        let left_behind = self.model.left_behind(to, from);
+        if left_behind.is_empty() {
+            return;
+        }
+        let since = self.apart_since.get(&from).copied();
+        let since = since.unwrap_or_else(|| {
+            panic!("{from} never was set back, and lacks {left_behind:?}, which {to} has")
+        });
+        let is_of_it =
+            |told: &Told| told.is_between(from, to) && told.what == What::TwoLogs && told.when >= since;
+        assert!(
+            self.told.iter().any(is_of_it),
+            "{from} speaks with {to}, which has {left_behind:?} of it, and it does not, and nobody was told since {since}"
+        );
+    }
+
     /// Who lacks what somebody took out of a stream is told of a gap there, once it has a session.
     pub fn check_told_of_withdrawn(&self, from: NodeId, to: NodeId) {
         let speaks = self.originals().any(|n| n.identity == Some(from) && self.is_in_session(n.index, to));

@@ -53,6 +53,8 @@ pub struct World {
     pub notes: Vec<(usize, resolute::engine::effect::Note)>,
     /// What nodes were told of others, and when.
     pub told: Vec<Told>,
+    /// When a log last took the place of a later one, or got a double.
+    pub apart_since: BTreeMap<NodeId, u64>,
     /// The longest time that a write takes, in microseconds.
     pub write_us: u64,
     pub faults: Faults,
@@ -89,6 +91,7 @@ impl World {
             numbers: 0,
             notes: Vec::new(),
             told: Vec::new(),
+            apart_since: BTreeMap::new(),
             write_us: 2000,
             faults: Faults::FEW,
             tally: Tally::default(),
@@ -271,6 +274,7 @@ impl World {
 
     /// One of that identity is not who the others know: between it and them messages may come twice or not at all.
     fn set_apart(&mut self, own: NodeId) {
+        self.apart_since.insert(own, self.now);
         let others: Vec<NodeId> = self.model.logs.keys().copied().collect();
         for other in others {
             self.model.set_apart(own, other);

@@ -80,7 +80,8 @@ impl Engine {
     }
 
     fn pause(&mut self, id: RequestId, peer: &str, paused: bool) {
-        let Some(slot) = self.slot_named(peer).filter(|slot| *slot != PeerSlot::SELF) else {
+        let may_be = |slot: &PeerSlot| *slot != PeerSlot::SELF && !self.meeting.is_leaving(*slot);
+        let Some(slot) = self.slot_named(peer).filter(may_be) else {
             self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
             return;
         };

@@ -327,7 +327,7 @@ impl Engine {
         let bound = self.state.addresses.get(address).and_then(|known| known.bound);
         if bound.is_none() {
             let control = Control::AddressBound { address: address.to_owned(), slot };
-            self.meeting.binds(slot);
+            self.meeting.binds(address, slot);
             self.pending.push_back(Pending::Control(control));
             if slot == PeerSlot::SELF {
                 self.settle_own_intents(address);

@@ -13,8 +13,8 @@ use crate::limits::SESSIONS_UNESTABLISHED_MAX;
 pub struct Meeting {
     written: BTreeMap<NodeId, PeerRecord>,
     leaving: BTreeSet<PeerSlot>,
-    /// Peers of whom an address is known since.
-    bound: BTreeSet<PeerSlot>,
+    /// Addresses at which it is known who answers.
+    bound: BTreeMap<String, PeerSlot>,
     /// What we proposed to nodes that we never met: the same on every connection, or each side might end up with
     /// another one.
     proposed: BTreeMap<NodeId, [u8; 16]>,
@@ -48,12 +48,22 @@ impl Meeting {
         self.leaving.insert(slot);
     }
 
-    pub(super) fn binds(&mut self, slot: PeerSlot) {
-        self.bound.insert(slot);
+    /// Whether a peer is being forgotten, or its slot given to another.
+    pub(super) fn is_leaving(&self, slot: PeerSlot) -> bool {
+        self.leaving.contains(&slot)
+    }
+
+    pub(super) fn binds(&mut self, address: &str, slot: PeerSlot) {
+        self.bound.insert(address.to_owned(), slot);
     }
 
     pub(super) fn is_bound(&self, slot: PeerSlot) -> bool {
-        self.bound.contains(&slot)
+        self.addresses_of(slot).next().is_some()
+    }
+
+    /// Addresses at which it is known since that this peer answers.
+    pub(super) fn addresses_of(&self, slot: PeerSlot) -> impl Iterator<Item = &String> {
+        self.bound.iter().filter(move |(_, bound)| **bound == slot).map(|(address, _)| address)
     }
 
     /// Everything that was written down is applied.

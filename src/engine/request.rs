@@ -296,6 +296,7 @@ impl Engine {
             self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
             return;
         }
+        self.wish_nothing_of(slot, address);
         if let Some(slot) = slot {
             if let Some(session) = self.sessions.of_peer(slot).map(|session| session.id) {
                 self.end_session(session, GoodbyeCode::Removed, "this node was told to forget the peer");
@@ -309,6 +310,23 @@ impl Engine {
         }
         self.forget_address(address);
         self.pending.push_back(Pending::Done(id));
+    }
+
+    /// What was wanted at an address, and of the peer that answers there, goes with them: who asks for it again before that is
+    /// applied asks for something new.
+    fn wish_nothing_of(&mut self, slot: Option<PeerSlot>, address: &str) {
+        let mut addresses = vec![address.to_owned()];
+        if let Some(slot) = slot {
+            addresses.extend(self.state.addresses_of(slot).map(|(address, _)| address.clone()));
+            addresses.extend(self.meeting.addresses_of(slot).cloned());
+        }
+        for address in addresses {
+            let wishes = self.intents(&address).into_keys().map(|topic| (topic, IntentState::Removed));
+            let wishes: Vec<_> = wishes.collect();
+            if !wishes.is_empty() {
+                self.requests.written.entry(address).or_default().extend(wishes);
+            }
+        }
     }
 
     fn owed_to(&self, owner: &StreamOwner) -> u64 {

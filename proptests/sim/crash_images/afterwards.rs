@@ -117,6 +117,7 @@ fn opened(before: &World, files: &Files) -> World {
         trace: 0,
         numbers: before.numbers,
         told: Vec::new(),
+        apart_since: BTreeMap::new(),
         notes: Vec::new(),
         write_us: before.write_us,
         faults: Faults::NONE,
