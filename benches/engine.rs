@@ -18,6 +18,7 @@ use resolute::engine::routing::Routing;
 use resolute::engine::sealing::SealPermit;
 use resolute::engine::staging::Stager;
 use resolute::engine::state::State;
+use resolute::format::control::Quota;
 use resolute::format::frame::FrameView;
 use resolute::format::message::{MessageHead, MessageParts};
 use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, NodeId, SegmentNumber};
@@ -55,6 +56,8 @@ fn config(id: u128, address: &str) -> Config {
         own_addresses: vec![address.to_owned()],
         retry: Retry::default(),
         inbox_bytes_max: INBOX_BYTES_DEFAULT,
+        sender_bytes_max: u64::MAX,
+        quota: Quota::UNLIMITED,
         limits: Limits::default(),
         seed: [id as u8; 32],
     }
@@ -202,7 +205,7 @@ fn pair() -> (Node, Node) {
 fn publish(node: &mut Node, head: &MessageHead, payload: &[u8]) {
     let parts = MessageParts::new(head, payload).expect("a message");
     let mut records = Vec::new();
-    let route = node.routing.route(std::iter::once("t"), &mut records);
+    let route = node.routing.route(std::iter::once("t"), &mut records).expect("nobody is held back");
     for record in &records {
         node.builder.push_control(&mut node.buffer, record);
     }

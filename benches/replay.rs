@@ -101,8 +101,11 @@ impl Writer {
                 .stage(Control::Subscriber { slot: PeerSlot(slot), added: true, topics }, &mut records);
         }
         let topics = self.story.topics().iter();
-        let sets =
-            topics.map(|topic| self.routing.route(std::iter::once(*topic), &mut records).set).collect();
+        let sets = topics
+            .map(|topic| {
+                self.routing.route(std::iter::once(*topic), &mut records).expect("nobody is held back").set
+            })
+            .collect();
         self.put(&records);
         sets
     }

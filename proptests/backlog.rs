@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use resolute::limits::SEGMENT_BYTES_MIN;
-use resolute::{Bus, Envelope, Error};
+use resolute::limits::{BACKLOG_BYTES_MIN, CREDIT_BYTES, SEGMENT_BYTES_MIN};
+use resolute::{AtLimit, Bus, Envelope, Error, Quota};
 
 use crate::scene::{
     Seen, alone, builder, close, drained, free_port, open, resident_bytes, status, subscribe, until, within,
@@ -253,4 +253,125 @@ async fn at_its_quota_a_node_refuses_what_is_published_until_something_is_delive
     drop(within("serve", serving).await);
     let refused = builder(&web_directory, web_port).disk_bytes(4 * SEGMENT_BYTES_MIN - 1).open().await;
     assert!(matches!(refused, Err(Error::Option { .. })), "{refused:?}");
+}
+
+fn quota(at_limit: AtLimit, lease: Option<Duration>) -> Quota {
+    Quota { backlog_bytes: BACKLOG_BYTES_MIN, at_limit, lease }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn for_who_has_as_much_waiting_as_it_may_nothing_is_published_until_it_took_some() {
+    let (directory, web_port, email_port) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+    let seen = Seen::default();
+    let web = builder(directory.path().join("web"), web_port).quota(quota(AtLimit::Refuse, None));
+    let web = open(web).await;
+    let open_email = || {
+        let email = builder(directory.path().join("email"), email_port).concurrency(1);
+        open(email.every("a", numbers(&seen)))
+    };
+    let email = open_email().await;
+    subscribe(&email, web.address(), "a").await;
+    let audit = open(builder(directory.path().join("audit"), free_port())).await;
+    subscribe(&audit, web.address(), "b").await;
+    let name = email.address().to_owned();
+    close(&email).await;
+    let mut count = 0;
+    let refused = loop {
+        match within("publish", web.publish("a", payload(count))).await {
+            Ok(receipt) => assert_eq!(receipt.routed, 1),
+            Err(error) => break error,
+        }
+        count += 1;
+    };
+    assert!(matches!(&refused, Error::Backlog(whom) if **whom == *name), "{refused:?}");
+    assert!(refused.is_retryable() && refused.to_string().contains(&name), "{refused}");
+    // One write is on its way while the next is filled.
+    let bytes = (count * PAYLOAD_BYTES) as u64;
+    assert!((BACKLOG_BYTES_MIN - 2 * 60_000..BACKLOG_BYTES_MIN + (3 << 20)).contains(&bytes), "{bytes}");
+    let together = web.batch().publish("b", "1").unwrap().publish("a", payload(count)).unwrap();
+    assert!(matches!(within("commit", together.commit()).await, Err(Error::Backlog(_))));
+    assert_eq!(within("publish", web.publish("b", "2")).await.unwrap().routed, 1, "others are not concerned");
+    assert_eq!(within("publish", web.publish("c", "nobody")).await.unwrap().routed, 0);
+    let now = status(&web).await;
+    let of = now.destinations.iter().find(|of| of.address == name).unwrap();
+    assert!(of.refused && !of.parked && of.owed == count as u64, "{of:?}");
+
+    let email = open_email().await;
+    let serving = tokio::spawn(email.serve());
+    until("room", async || web.publish("a", payload(count)).await.is_ok()).await;
+    seen.reaches(count + 1).await;
+    assert_eq!(seen.all(), in_order(count + 1));
+    until("it may have more", async || status(&web).await.destinations.iter().all(|of| !of.refused)).await;
+    close(&email).await;
+    close(&audit).await;
+    close(&web).await;
+    drop(within("serve", serving).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_parked_or_evicted_is_told_how_much_it_missed() {
+    for at_limit in [AtLimit::Park, AtLimit::Evict] {
+        let (directory, web_port, email_port) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+        let web = builder(directory.path().join("web"), web_port);
+        let lease = (at_limit == AtLimit::Evict).then_some(Duration::from_millis(10));
+        let web = open(web.quota(quota(at_limit, lease))).await;
+        let open_email = || open(builder(directory.path().join("email"), email_port));
+        let email = open_email().await;
+        subscribe(&email, web.address(), "a").await;
+        close(&email).await;
+        let (mut routed, most) = (0, 3 * BACKLOG_BYTES_MIN as usize / PAYLOAD_BYTES);
+        for number in 0..most {
+            match within("publish", web.publish("a", payload(number))).await {
+                Ok(receipt) => routed += u64::from(receipt.routed),
+                // Until it is evicted.
+                Err(error) => assert!(lease.is_some() && matches!(error, Error::Backlog(_)), "{error}"),
+            }
+        }
+        let owing = || async { status(&web).await.outgoing };
+        let owed = owing().await;
+        match at_limit {
+            AtLimit::Park => {
+                assert_eq!(routed, most as u64, "nothing is refused");
+                assert!(owed * 2 < routed, "{owed} of {routed}");
+            }
+            _ => until("it is evicted", async || owing().await == 0).await,
+        }
+        let owed = owing().await;
+        let email = open_email().await;
+        until("it knows what it missed", async || {
+            let now = status(&email).await;
+            now.incoming + now.parked == owed && now.destinations[0].lost == routed - owed
+        })
+        .await;
+        until("it gets what comes", async || {
+            web.publish("a", "again").await.unwrap();
+            let now = status(&email).await;
+            now.incoming + now.parked > owed
+        })
+        .await;
+        close(&email).await;
+        close(&web).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_sender_fills_no_more_of_an_inbox_than_it_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = builder(directory.path().join("sink"), free_port()).sender_bytes(CREDIT_BYTES);
+    let sink = open(sink).await;
+    let loud = open(builder(directory.path().join("loud"), free_port())).await;
+    let quiet = open(builder(directory.path().join("quiet"), free_port())).await;
+    for publisher in [&loud, &quiet] {
+        subscribe(&sink, publisher.address(), "a").await;
+    }
+    publish(&loud, "a", 0..1_000).await;
+    publish(&quiet, "a", 0..10).await;
+    let quiet_has = || async { status(&quiet).await.outgoing };
+    until("the quiet one is heard", async || quiet_has().await == 0).await;
+    let now = status(&sink).await;
+    assert!(now.inbox_bytes < 3 * CREDIT_BYTES, "{now:?}");
+    assert!(status(&loud).await.outgoing > 800);
+    close(&sink).await;
+    close(&loud).await;
+    close(&quiet).await;
 }

@@ -2,6 +2,7 @@
 //! make a parser panic.
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
@@ -12,7 +13,8 @@ use resolute::format::batch::{
 use resolute::format::body::BodyDefect;
 use resolute::format::checksum::checksum;
 use resolute::format::control::{
-    Accepted, Carried, Change, Control, Decided, Decision, IntentState, PeerRecord, Place, StreamOwner, Verb,
+    Accepted, AtLimit, Carried, Change, Control, Decided, Decision, IntentState, OwnQuota, PeerRecord, Place,
+    Standing, StreamOwner, Verb,
 };
 use resolute::format::frame::{FRAME_HEADER_BYTES, FrameKind, FrameView, RUN_HEADER_BYTES};
 use resolute::format::frame::{append as append_frame, append_run_headers};
@@ -41,13 +43,21 @@ fn cursors() -> impl Strategy<Value = Vec<(StreamId, Position)>> {
     vec(any::<(u64, u64)>().prop_map(|(stream, position)| (StreamId(stream), Position(position))), 0..20)
 }
 
+fn quota() -> impl Strategy<Value = OwnQuota> {
+    let at_limit = prop_oneof![Just(AtLimit::Refuse), Just(AtLimit::Park), Just(AtLimit::Evict)];
+    let quota = (any::<Option<u64>>(), option::of(at_limit), any::<Option<u64>>());
+    quota.prop_map(|(backlog_bytes, at_limit, lease_ms)| OwnQuota { backlog_bytes, at_limit, lease_ms })
+}
+
 fn decided() -> impl Strategy<Value = Decided> {
     prop_oneof![
         Just(Decided::Paused),
         Just(Decided::Resumed),
         Just(Decided::Forgotten),
         Just(Decided::Subscribed),
-        Just(Decided::Unsubscribed)
+        Just(Decided::Unsubscribed),
+        Just(Decided::Limited),
+        Just(Decided::Evicted)
     ]
 }
 
@@ -155,6 +165,11 @@ fn control_of_peers() -> impl Strategy<Value = Control> {
         peer().prop_map(Control::Peer),
         (any::<u32>(), any::<bool>())
             .prop_map(|(slot, paused)| Control::PeerPaused { slot: PeerSlot(slot), paused }),
+        (any::<u32>(), quota()).prop_map(|(slot, quota)| Control::PeerQuota { slot: PeerSlot(slot), quota }),
+        any::<(u32, u64, bool)>().prop_map(|(slot, since, parked)| Control::PeerStanding {
+            slot: PeerSlot(slot),
+            standing: Standing { unseen_since: Wall(since), parked },
+        }),
         (any::<u64>(), text(), decided(), text(), vec(text(), 0..5)).prop_map(
             |(at, who, what, about, topics)| {
                 Control::Decided(Decision { at: Wall(at), who, what, about, topics })

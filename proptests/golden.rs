@@ -11,7 +11,8 @@ use std::{env, fs};
 
 use resolute::format::batch::{BATCH_HEADER_BYTES, BatchFacts, BatchView, OwedRun, padded, seal};
 use resolute::format::control::{
-    Accepted, Carried, Change, Control, Decided, Decision, IntentState, PeerRecord, StreamOwner, Verb,
+    Accepted, AtLimit, Carried, Change, Control, Decided, Decision, IntentState, OwnQuota, PeerRecord,
+    Standing, StreamOwner, Verb,
 };
 use resolute::format::entry::{Entry, Place, StoreKind};
 use resolute::format::frame::{FrameKind, FrameView, append as append_frame, append_run_headers};
@@ -221,6 +222,14 @@ pub fn control(kind: RecordKind) -> Option<Control> {
             topics: vec!["orders.placed".into(), "à la carte".into()],
         }),
         RecordKind::PeerPaused => Control::PeerPaused { slot: PeerSlot(3), paused: true },
+        RecordKind::PeerQuota => {
+            let (backlog_bytes, lease_ms) = (Some(16 << 30), Some(86_400_000));
+            let quota = OwnQuota { backlog_bytes, at_limit: Some(AtLimit::Park), lease_ms };
+            Control::PeerQuota { slot: PeerSlot(3), quota }
+        }
+        RecordKind::PeerStanding => {
+            Control::PeerStanding { slot: PeerSlot(3), standing: Standing { unseen_since: at, parked: true } }
+        }
         RecordKind::PeerLives => Control::PeerLives {
             slot: PeerSlot(3),
             lives: vec![Incarnation(0x0123_4567_89ab_cdef), Incarnation(11)],

@@ -275,6 +275,13 @@ fn put_log_type(sample: &mut Sample, kind: &str) -> Vec<String> {
             out.u8(1);
             return vec![format!("Address({})", sample.text())];
         }
+        "quota" => {
+            out.u8(1).u64(value).u8(1).u8(1).u8(1).u64(7);
+            let shown = format!(
+                "OwnQuota {{ backlog_bytes: Some({value}), at_limit: Some(Park), lease_ms: Some(7) }}"
+            );
+            return vec![shown];
+        }
         "state" => {
             out.u8(2);
             return vec!["Removing".to_owned()];

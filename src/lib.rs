@@ -26,10 +26,10 @@ pub mod wire;
 
 pub use bus::inspect;
 pub use bus::{
-    AdministerError, Administrator, Batch, Builder, Bus, Commits, Deliveries, Delivery, DestinationStatus,
-    DrainReport, Envelope, Error, ErrorClass, FromEnvelope, Handled, Handler, HandlerError, Header,
-    IntoTopics, Json, Message, NotDecoded, Place, Receipt, Serve, Status, Subscription, Ticket, Traffic,
-    WantedTopic,
+    AdministerError, Administrator, AtLimit, Batch, Builder, Bus, Commits, Deliveries, Delivery,
+    DestinationStatus, DrainReport, Envelope, Error, ErrorClass, FromEnvelope, Handled, Handler,
+    HandlerError, Header, IntoTopics, Json, Message, NotDecoded, OwnQuota, Place, Quota, QuotaChange,
+    Receipt, Serve, Status, Subscription, Ticket, Traffic, WantedTopic,
 };
 pub use engine::config::Retry;
 

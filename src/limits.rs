@@ -329,6 +329,18 @@ pub const LIMIT_GIVES_SEGMENTS: u64 = 2;
 /// Bytes that the inbox may hold before peers get no more credit, unless the options say otherwise.
 pub const INBOX_BYTES_DEFAULT: u64 = 4 << 30;
 
+/// Bytes of the inbox that the messages of one peer may have before it gets no more credit, unless the options say otherwise.
+pub const SENDER_BYTES_DEFAULT: u64 = 2 << 30;
+
+/// Bytes that may wait for one subscriber, unless the options or its own quota say otherwise.
+pub const BACKLOG_BYTES_DEFAULT: u64 = 16 << 30;
+
+/// The smallest backlog that a quota may allow: some batches.
+pub const BACKLOG_BYTES_MIN: u64 = 4 << 20;
+
+/// A subscriber may be seen to be at its quota so many bytes late.
+pub const QUOTA_SLACK_BYTES: u64 = 64 << 10;
+
 const _: () = assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () =
     assert!(RECORD_BYTES_MAX <= BATCH_RECORD_BYTES_MAX / 2, "a record must fit any batch, with others");

@@ -11,6 +11,7 @@ use resolute::engine::routing::Routing;
 use resolute::engine::sealing::SealPermit;
 use resolute::engine::staging::Stager;
 use resolute::engine::state::State;
+use resolute::format::control::Quota;
 use resolute::format::frame::FrameView;
 use resolute::format::message::{MessageHead, MessageParts};
 use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, NodeId, SegmentNumber};
@@ -77,6 +78,8 @@ impl Node {
             own_addresses: vec![ADDRESS.to_owned()],
             retry: Retry::default(),
             inbox_bytes_max: INBOX_BYTES,
+            sender_bytes_max: INBOX_BYTES,
+            quota: Quota::UNLIMITED,
             limits: Limits::default(),
             seed: [1; 32],
         };
@@ -166,7 +169,7 @@ impl Node {
             return;
         }
         let mut records = Vec::new();
-        let route = self.routing.route(std::iter::once(topic), &mut records);
+        let route = self.routing.route(std::iter::once(topic), &mut records).expect("nobody is held back");
         for record in &records {
             self.builder.push_control(&mut self.buffer, record);
         }

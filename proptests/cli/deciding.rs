@@ -99,6 +99,66 @@ async fn a_peer_is_paused_resumed_and_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_is_limited() {
+    for is_open in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path().join("shop");
+        let mut shop = open(&dir).await;
+        let email = open(&directory.path().join("email")).await;
+        email.subscribe(shop.address(), ["a"]).await.unwrap().confirmed().await.unwrap();
+        let name = email.address().to_owned();
+        email.close().await.unwrap();
+        let name = name.as_str();
+        let own = |words: &[&'static str]| [&["limit", name], words].concat();
+        for (words, expected) in [
+            (
+                vec!["--backlog-bytes", "4194304", "--at-limit", "park"],
+                (4_194_304.into(), "park".into(), Value::Null),
+            ),
+            (vec!["--lease", "2h"], (4_194_304.into(), "park".into(), 7_200.0.into())),
+            (vec!["--at-limit", "evict"], (4_194_304.into(), "evict".into(), 7_200.0.into())),
+            (vec!["--reset", "--lease", "30d"], (Value::Null, Value::Null, 2_592_000.0.into())),
+            (vec!["--no-lease"], (Value::Null, Value::Null, 0.0.into())),
+            (vec!["--reset"], (Value::Null, Value::Null, Value::Null)),
+        ] {
+            let output = command(&mut shop, is_open, &dir, &own(&words)).await;
+            assert_eq!((code(&output), stdout(&output)), (0, format!("{name} is limited\n")), "{output:?}");
+            let quota = peer(&dir)["quota"].clone();
+            let found =
+                (quota["backlog_bytes"].clone(), quota["at_limit"].clone(), quota["lease_seconds"].clone());
+            assert_eq!(found, expected, "{words:?}");
+        }
+        for (words, why) in [
+            (vec![], "required"),
+            (vec!["--backlog-bytes", "4194303"], "4194304"),
+            (vec!["--at-limit", "drop"], "refuse, park or evict"),
+            (vec!["--at-limit", "evict"], "it has none"),
+        ] {
+            let output = command(&mut shop, is_open, &dir, &own(&words)).await;
+            assert!(code(&output) != 0 && stderr(&output).contains(why), "{words:?}: {output:?}");
+        }
+        assert_eq!(code(&command(&mut shop, is_open, &dir, &["limit", "nobody", "--no-lease"]).await), 3);
+
+        // It is never seen again.
+        shop.publish("a", "1").await.unwrap();
+        let output = command(&mut shop, is_open, &dir, &own(&["--lease", "1s"])).await;
+        assert_eq!(code(&output), 0);
+        for _ in 0..4_000 {
+            if shop.status().await.unwrap().outgoing == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let changes = json_lines(&with(&["changes", "--json"], &dir));
+        let last = changes.iter().rfind(|change| change["what"] == "evicted").unwrap();
+        assert_eq!((&last["peer"], &last["who"]), (&name.into(), &"the node: its lease is over".into()));
+        assert_eq!(changes.iter().filter(|change| change["what"] == "limited").count(), 7);
+        assert_eq!(peer(&dir)["topics"], Value::Array(Vec::new()));
+        shop.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_subscribed_without_its_program() {
     for is_open in [true, false] {
         let directory = tempfile::tempdir().unwrap();

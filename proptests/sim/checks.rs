@@ -1,8 +1,8 @@
 //! What must hold at every step, and what must hold when all is quiet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use resolute::engine::effect::{Dispatch, Transmit};
+use resolute::engine::effect::{Dispatch, SessionId, Transmit};
 use resolute::engine::inbox::HandlerState;
 use resolute::engine::session::Phase;
 use resolute::engine::state::State;
@@ -58,11 +58,21 @@ pub fn marks(up: &mut Up) {
 /// Whenever a peer may have been granted more: both the inbox and the log have room for what it sends.
 pub fn grants(up: &mut Up) {
     let has_room = up.engine.state().inbox.bytes() < up.inbox_bytes_max && !up.engine.is_disk_full();
+    let has_room_for = |slot: Option<PeerSlot>| {
+        let inbox = &up.engine.state().inbox;
+        slot.map_or(inbox.most_of_one(), |slot| inbox.bytes_of(slot)) < up.sender_bytes_max
+    };
+    let sessions = up.engine.sessions().iter();
+    let room: BTreeMap<SessionId, bool> =
+        sessions.map(|session| (session.id, has_room && has_room_for(session.peer))).collect();
     let granted = up.engine.sessions().iter().map(|session| (session.id, session.granted)).collect();
     let before = std::mem::replace(&mut up.granted, granted);
     for (session, granted) in &up.granted {
         let known = before.get(session).copied().unwrap_or(0);
-        assert!(has_room || *granted <= known, "{granted} bytes are granted, and there is no room for them");
+        assert!(
+            room[session] || *granted <= known,
+            "{granted} bytes are granted, and there is no room for them"
+        );
     }
 }
 
@@ -299,7 +309,7 @@ impl World {
         let mut nodes = self.originals().filter(|node| node.identity == Some(own));
         let is_full = |node: &Node| {
             let bytes = node.up.as_ref().unwrap().engine.state().inbox.bytes();
-            bytes >= node.inbox_bytes_max
+            bytes >= node.inbox_bytes_max || bytes >= node.sender_bytes_max
         };
         nodes.any(is_full)
     }

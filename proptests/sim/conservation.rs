@@ -134,7 +134,7 @@ fn plain(request: &Request) -> Request {
         Order::Forget { peer: address } => Request::RemoveDestination { address },
         Order::Subscribe { address, topics } => Request::Subscribe { address, topics },
         Order::Unsubscribe { address, topics } => Request::Unsubscribe { address, topics },
-        Order::Pause { .. } | Order::Resume { .. } => request.clone(),
+        Order::Pause { .. } | Order::Resume { .. } | Order::Limit { .. } => request.clone(),
     }
 }
 
@@ -148,7 +148,9 @@ fn is_paused(state: &State, peer: &str) -> bool {
 
 /// Whether one wish leaves nothing, or not all, of another.
 fn undoes(later: &Request, wish: &Request) -> bool {
-    let pauses = |request: &Request| matches!(request, Request::Decide { .. });
+    let pauses = |request: &Request| {
+        matches!(request, Request::Decide { order: Order::Pause { .. } | Order::Resume { .. }, .. })
+    };
     // One node has several names.
     if pauses(wish) {
         return pauses(later) || matches!(later, Request::RemoveDestination { .. });

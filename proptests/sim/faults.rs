@@ -73,11 +73,12 @@ pub enum Fault {
     TakenOut,
     Removed,
     Paused,
+    Limited,
     Crowded,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 31] = [
+    pub const ALL: [Fault; 32] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -108,6 +109,7 @@ impl Fault {
         Fault::TakenOut,
         Fault::Removed,
         Fault::Paused,
+        Fault::Limited,
         Fault::Crowded,
     ];
 }

@@ -20,6 +20,7 @@ mod model;
 mod net;
 mod node;
 mod promises;
+mod quotas;
 mod regressions;
 pub mod rng;
 mod rot;

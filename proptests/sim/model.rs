@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use resolute::format::batch::BatchView;
 use resolute::format::checksum::checksum;
-use resolute::format::control::{Accepted, Carried, Change, Control, PeerRecord, Place, Verb};
+use resolute::format::control::{Accepted, Carried, Change, Control, PeerRecord, Place, StreamOwner, Verb};
 use resolute::format::message::MessageView;
 use resolute::format::record::{RecordKind, RecordView, Records};
 use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId, PeerSlot, Position, StreamId};
@@ -84,6 +84,12 @@ pub struct Log {
     pub excused_addresses: BTreeSet<Lsn>,
     /// Messages that somebody took out of what is owed.
     pub withdrawn: BTreeSet<Lsn>,
+    /// Messages that were taken out of one stream, because nobody saw whoever it is owed to.
+    pub taken_from: BTreeSet<(Lsn, StreamId)>,
+    /// Whom each stream is owed to.
+    owners: BTreeMap<StreamId, StreamOwner>,
+    /// Peers that have as much waiting as they may: what is published is not owed to them.
+    withheld: BTreeSet<PeerSlot>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -120,6 +126,13 @@ impl Log {
             Entry::Control(control) => self.learn_control(lsn, control),
             Entry::Message { number, to, address } => {
                 let local = |address: &String| self.bound.get(address) == Some(&PeerSlot::SELF);
+                if address
+                    .as_ref()
+                    .and_then(|a| self.bound.get(a))
+                    .is_some_and(|slot| self.withheld.contains(slot))
+                {
+                    self.excused_addresses.insert(lsn);
+                }
                 if to.contains(&PeerSlot::SELF) || address.as_ref().is_some_and(local) {
                     self.inbox.insert(lsn, *number);
                 }
@@ -148,9 +161,18 @@ impl Log {
                 let before = self.peers.insert(peer.slot, peer.clone());
                 if let Some(before) = before.filter(|before| before.node != peer.node) {
                     self.check_nothing_agreed(&before);
+                    self.withheld.remove(&peer.slot);
                     self.forgotten.insert(before.node);
                 }
             }
+            Control::PeerStanding { slot, standing } => {
+                if standing.parked {
+                    self.withheld.insert(*slot);
+                } else {
+                    self.withheld.remove(slot);
+                }
+            }
+            Control::Stream { id, owner, .. } => drop(self.owners.insert(*id, owner.clone())),
             Control::Subscriber { slot, added, topics } => {
                 let wanted = self.topics.entry(*slot).or_default();
                 for topic in topics {
@@ -164,6 +186,10 @@ impl Log {
             Control::AddressBound { address, slot } => {
                 self.bound.insert(address.clone(), *slot);
                 self.bound_at.insert(address.clone(), at);
+                let queues = self.owners.values_mut();
+                let waits =
+                    |owner: &&mut StreamOwner| matches!(owner, StreamOwner::Address(a) if a == address);
+                queues.filter(waits).for_each(|owner| *owner = StreamOwner::Peer(*slot));
                 if *slot == PeerSlot::SELF {
                     let theirs = |entry: &Entry| match entry {
                         Entry::Message { number, address: Some(a), .. } if a == address => Some(*number),
@@ -179,6 +205,7 @@ impl Log {
             Control::PeerRemoved { slot, .. } => {
                 self.forget_accepted(self.peers[slot].node);
                 self.topics.remove(slot);
+                self.withheld.remove(slot);
                 self.excused.extend(self.entries.keys().map(|lsn| (*lsn, *slot)));
                 self.cursors.retain(|(from, _), _| from != slot);
                 // What waits for whoever answers elsewhere goes on to wait.
@@ -269,9 +296,29 @@ impl Log {
         }
     }
 
+    /// All that is owed on a stream was taken out by the node itself: nobody waits for that.
+    fn learn_evicted(&mut self, stream: StreamId, change: &Change) {
+        let StreamOwner::Peer(slot) = self.owners[&stream] else { panic!("{stream} is owed to no peer") };
+        let range = change.ranges[0];
+        for (lsn, entry) in self.entries.range(range.first..range.end()) {
+            if let Entry::Message { to, address, .. } = entry {
+                if to.contains(&slot) {
+                    self.excused.insert((*lsn, slot));
+                }
+                if address.as_ref().is_some_and(|address| self.bound.get(address) == Some(&slot)) {
+                    self.excused_addresses.insert(*lsn);
+                }
+                self.taken_from.insert((*lsn, stream));
+            }
+        }
+    }
+
     fn learn_change(&mut self, at: Lsn, change: &Change) {
         if change.place == Place::Outgoing {
-            assert!(change.stream.is_none() && change.verb == Verb::Remove);
+            assert_eq!(change.verb, Verb::Remove);
+            if let Some(stream) = change.stream {
+                return self.learn_evicted(stream, change);
+            }
             self.changes.insert(at, None);
             let lsns: Vec<Lsn> =
                 change.ranges.iter().flat_map(|range| range.first.0..range.end().0).map(Lsn).collect();
@@ -504,6 +551,7 @@ impl Model {
                 let to: BTreeSet<PeerSlot> =
                     log.topics.iter().filter(|(_, t)| wants(t)).map(|(slot, _)| *slot).collect();
                 assert!(!to.is_empty(), "a message nobody wants costs no record");
+                let to = to.difference(&log.withheld).copied().collect();
                 Entry::Message { number, to, address: None }
             }
             (_, Sent::Command(address)) => {

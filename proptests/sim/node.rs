@@ -10,6 +10,7 @@ use resolute::engine::request::Request;
 use resolute::engine::routing::Routing;
 use resolute::engine::state::State;
 use resolute::format::batch::OwedRun;
+use resolute::format::control::Quota;
 use resolute::ids::{BatchNumber, Epoch, Incarnation, Lsn, LsnRange, NodeId, SegmentNumber};
 use resolute::limits::BATCH_BYTES_MAX;
 use resolute::log::batch_builder::BatchBuilder;
@@ -62,6 +63,8 @@ pub struct Up {
     pub is_served: bool,
     /// What the inbox may hold in this opening.
     pub inbox_bytes_max: u64,
+    /// What of that the messages of one peer may take in this opening.
+    pub sender_bytes_max: u64,
     /// What each session was granted when that was last looked at.
     pub granted: BTreeMap<SessionId, u64>,
     /// Its disk has failed, and it only waits for its end.
@@ -103,6 +106,10 @@ pub struct Node {
     pub wall_offset: i64,
     /// What its inbox may hold before peers get no more credit; counts from its next opening.
     pub inbox_bytes_max: u64,
+    /// What of that the messages of one peer may take; counts from its next opening.
+    pub sender_bytes_max: u64,
+    /// What its subscribers may have waiting for them; counts from its next opening.
+    pub quota: Quota,
     /// Bytes that its log may take of the disk.
     pub disk_bytes_max: u64,
     /// Its directory was restored: the next opening begins a new life of its log.
@@ -137,6 +144,8 @@ impl Node {
             begins_life: false,
             is_astray: false,
             inbox_bytes_max: 64 << 20,
+            sender_bytes_max: u64::MAX,
+            quota: Quota::UNLIMITED,
             limits: Limits::default(),
         }
     }
@@ -173,6 +182,8 @@ impl Node {
             own_addresses: vec![self.address()],
             retry: RETRY,
             inbox_bytes_max: self.inbox_bytes_max,
+            sender_bytes_max: self.sender_bytes_max,
+            quota: self.quota,
             limits: self.limits,
             seed,
         }
@@ -233,6 +244,7 @@ impl Node {
             serving: 0,
             is_served: false,
             inbox_bytes_max: self.inbox_bytes_max,
+            sender_bytes_max: self.sender_bytes_max,
             granted: BTreeMap::new(),
             failed: false,
         });
@@ -270,6 +282,8 @@ fn flat(state: &State) -> String {
         seen,
         subscribers,
         paused,
+        quotas,
+        standings,
         inbox,
         index,
         last_slot,
@@ -296,5 +310,13 @@ fn flat(state: &State) -> String {
         .collect();
     let small = (identity, opening, openings, peers, lives, addresses, streams, sets, inbound);
     let inbox = (runs, inbox.parked(), inbox.progress(), inbox.messages());
-    format!("{:#?}", (small, (seen, subscribers, paused), inbox, (index, last_slot, last_stream, dropped)))
+    format!(
+        "{:#?}",
+        (
+            small,
+            (seen, subscribers, (paused, quotas, standings)),
+            inbox,
+            (index, last_slot, last_stream, dropped)
+        )
+    )
 }

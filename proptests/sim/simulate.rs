@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use resolute::format::control::{AtLimit, OwnQuota, Quota};
 use resolute::limits::{READ_BYTES_MIN, RUN_BYTES_MAX};
 
 use super::faults::{Fault, Faults};
@@ -48,6 +49,9 @@ const SALT_OF_WAITS: u64 = 0x0d0a_0e5f_0f11_77ed;
 
 /// And for batches that are kept whole or not at all.
 const SALT_OF_BATCHES: u64 = 0x0b0a_7c4e_0a11_0e55;
+
+/// And for quotas that histories come to.
+const SALT_OF_QUOTAS: u64 = 0x0a0e_5ba1_1e0f_f1ce;
 
 /// And for handlers that take few messages at once.
 const SALT_OF_HANDLERS: u64 = 0x0f3a_7a1e_57e5_0ac1;
@@ -105,14 +109,34 @@ impl Plan {
     }
 }
 
+/// So little that histories come to it.
+fn small_quota(rng: &mut Rng) -> Quota {
+    let (at_limit, lease_ms) = match rng.below(5) {
+        0 | 1 => (AtLimit::Refuse, 0),
+        2 => (AtLimit::Park, 0),
+        3 => (AtLimit::Park, rng.between(1_000, 10_000)),
+        _ => (AtLimit::Evict, rng.between(1_000, 10_000)),
+    };
+    Quota { backlog_bytes: rng.between(500, 50_000), at_limit, lease_ms }
+}
+
 /// One history, and what happened in it.
 fn history(seed: u64) -> World {
     let mut rng = Rng::new(seed ^ SALT);
     let plan = Plan::draw(&mut rng);
+    let mut quotas = Rng::new(seed ^ SALT_OF_QUOTAS);
+    // Subscribers may have little waiting for them, and peers little in an inbox.
+    let (small_quotas, small_senders) = (quotas.chance(25), quotas.chance(10));
     let mut nodes: Vec<Node> = (0..3).map(|index| Node::new(index, true)).collect();
     for node in &mut nodes {
         if plan.small_inboxes {
             node.inbox_bytes_max = 50_000;
+        }
+        if small_senders {
+            node.sender_bytes_max = 30_000;
+        }
+        if small_quotas {
+            node.quota = small_quota(&mut quotas);
         }
         if plan.small_tables {
             node.limits.peers = PEERS_FEW;
@@ -161,6 +185,9 @@ fn history(seed: u64) -> World {
             let (node, address) = (pauses.below(3) as usize, ["n0", "n1", "n2"][pauses.below(3) as usize]);
             world.pause(node, address, pauses.chance(60));
         }
+        if small_quotas && quotas.chance(5) {
+            limit(&mut world, &mut quotas);
+        }
         if waits.chance(3) {
             let (node, address) = (waits.below(3) as usize, ["n0", "n1", "n2"][waits.below(3) as usize]);
             world.wait_for(node, address, steps::TOPICS[waits.below(3) as usize], &mut waits);
@@ -171,6 +198,15 @@ fn history(seed: u64) -> World {
     }
     world.settle();
     world
+}
+
+/// A subscriber is given a quota of its own, or parts of one.
+fn limit(world: &mut World, rng: &mut Rng) {
+    let (node, address) = (rng.below(3) as usize, ["n0", "n1", "n2"][rng.below(3) as usize]);
+    let Quota { backlog_bytes, at_limit, lease_ms } = small_quota(rng);
+    let at_limit = Some(at_limit).filter(|_| rng.chance(70));
+    let lease_ms = Some(lease_ms).filter(|_| rng.chance(70));
+    world.limit(node, address, OwnQuota { backlog_bytes: Some(backlog_bytes), at_limit, lease_ms });
 }
 
 /// One node forgets another, and most of the time that one is told the same.

@@ -30,10 +30,13 @@ pub enum Reached {
     NewLife,
     Mismatch,
     Redundant,
+    Refused,
+    Withheld,
+    Evicted,
 }
 
 impl Reached {
-    pub const ALL: [Reached; 16] = [
+    pub const ALL: [Reached; 19] = [
         Reached::SegmentFreed,
         Reached::Carried,
         Reached::CarriedAgain,
@@ -50,6 +53,9 @@ impl Reached {
         Reached::NewLife,
         Reached::Mismatch,
         Reached::Redundant,
+        Reached::Refused,
+        Reached::Withheld,
+        Reached::Evicted,
     ];
 
     /// What a node reports.
@@ -61,6 +67,8 @@ impl Reached {
             Note::Ahead { .. } => Some(Reached::Ahead),
             Note::NewLife { .. } => Some(Reached::NewLife),
             Note::Mismatch { .. } => Some(Reached::Mismatch),
+            Note::BacklogFull { parks: true, .. } => Some(Reached::Withheld),
+            Note::Evicted { .. } => Some(Reached::Evicted),
             Note::Redundant { .. } => Some(Reached::Redundant),
             _ => None,
         }

@@ -179,8 +179,10 @@ impl World {
     fn check_gap(&self, publisher: NodeId, stream: StreamId, mut positions: impl Iterator<Item = Position>) {
         let (book, log) = (&self.model.books[&publisher], &self.model.logs[&publisher]);
         // What was taken out while it waited for whoever answers at an address is in no book.
-        let is_there =
-            |at: &Position| book.record(stream, *at).is_some_and(|lsn| !log.withdrawn.contains(&lsn));
+        let is_there = |at: &Position| {
+            book.record(stream, *at)
+                .is_some_and(|lsn| !log.withdrawn.contains(&lsn) && !log.taken_from.contains(&(lsn, stream)))
+        };
         let found = positions.find(is_there);
         assert!(found.is_none(), "position {found:?} of stream {stream} of {publisher} is no gap");
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use resolute::engine::deciding::Order;
 use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
-use resolute::format::control::{Place, Verb};
+use resolute::format::control::{OwnQuota, Place, Verb};
 use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{FLAG_ATOMIC_MORE, FLAG_COMMAND};
 use resolute::ids::{Lsn, LsnRange};
@@ -16,6 +16,7 @@ use super::conservation::owed;
 use super::faults::Fault;
 use super::model::{MessageNumber, Sent};
 use super::rng::Rng;
+use super::tally::Reached;
 use super::world::{Event, MS, World};
 
 /// What publishers leave free of a batch, so that the records of a new route find room.
@@ -110,6 +111,15 @@ impl World {
             }
             let peer = address.to_owned();
             let order = if paused { Order::Pause { peer } } else { Order::Resume { peer } };
+            self.request(node, Request::Decide { who: "zoe".to_owned(), order });
+        }
+    }
+
+    /// Somebody gives a subscriber another quota.
+    pub fn limit(&mut self, node: usize, address: &str, quota: OwnQuota) {
+        if self.nodes[node].up.is_some() {
+            self.tally.count(Fault::Limited);
+            let order = Order::Limit { peer: address.to_owned(), resets: true, quota };
             self.request(node, Request::Decide { who: "zoe".to_owned(), order });
         }
     }
@@ -214,13 +224,18 @@ impl World {
             return None;
         }
         let mut records = Vec::new();
-        let (route, names, flags) = match &sent {
+        let (routed, names, flags) = match &sent {
             Sent::Event(topics) => {
                 (up.routing.route(topics.iter().map(String::as_str), &mut records), topics.clone(), 0)
             }
             Sent::Command(address) => {
                 (up.routing.route_address(address, &mut records), vec!["cmd".to_owned()], FLAG_COMMAND)
             }
+        };
+        // Whoever is to get it has as much waiting as it may.
+        let Ok(route) = routed else {
+            self.tally.count(Reached::Refused);
+            return None;
         };
         if route.routed == 0 {
             // What is staged and not sealed the model does not know yet.

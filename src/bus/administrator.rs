@@ -8,8 +8,9 @@ use super::control::{Caller, Client, ControlError, Decree, Desk, Hand, NoAnswer,
 use super::error::{Error, chain};
 use super::inspect::{Filter, Holder, InspectError, holder};
 use super::message::checked_topics;
-use super::{IntoTopics, checked_address};
+use super::{IntoTopics, QuotaChange, checked_address};
 use crate::engine::config::Retry;
+use crate::format::control::Quota;
 use crate::format::segment::segment_name;
 use crate::io::address::Address;
 use crate::io::credentials;
@@ -135,6 +136,16 @@ impl Administrator {
         self.decide(peer, |peer| Decree::Resume { peer })
     }
 
+    /// Gives a peer another quota: how much it may have waiting for it, what happens then, and for how long it may be unseen. The
+    /// peer is named by an address or its node id.
+    ///
+    /// # Errors
+    /// [`Error::Option`] in [`AdministerError::Open`], and as [`Administrator::pause`].
+    pub fn limit(&self, peer: &str, change: &QuotaChange) -> Result<(), AdministerError> {
+        change.check().map_err(Error::from)?;
+        self.decide(peer, |peer| Decree::Limit { peer, change: *change })
+    }
+
     /// Forgets a peer, or an address where nobody has answered yet, with all that it is owed and all that is wanted of it. Messages
     /// that were accepted from it stay in the inbox. One that still wants something here comes back as a stranger.
     ///
@@ -202,6 +213,8 @@ pub(super) fn alone(opened: &Directory) -> Result<NodeOptions, InspectError> {
         inbox_bytes_max: INBOX_BYTES_DEFAULT,
         // Whoever makes room is not kept from it.
         disk_bytes_max: u64::MAX,
+        sender_bytes_max: u64::MAX,
+        quota: Quota::UNLIMITED,
         is_alone: true,
         begins_life: false,
     })

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::handler::{Handler, HandlerError, erase, erase_all};
 use super::registry::{Kind, Registration, Registry};
-use super::{Bus, Envelope, Error, IntoTopics, OptionOutOfRange, message};
+use super::{Bus, Envelope, Error, IntoTopics, OptionOutOfRange, Quota, message};
 use crate::engine::config::Retry;
 use crate::io::address::Address;
 use crate::io::node::{NodeOptions, open};
 use crate::limits::{
     ADDRESS_BYTES_MAX, BLOCK_BYTES, CONCURRENCY_DEFAULT, CREDIT_BYTES, DISK_BYTES_DEFAULT, DISK_SEGMENTS_MIN,
     INBOX_BYTES_DEFAULT, NAME_BYTES_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    SENDER_BYTES_DEFAULT,
 };
 
 /// A node that is being configured. Everything has a default; [`Builder::open`] checks it all.
@@ -30,6 +31,8 @@ pub struct Builder {
     segment_bytes: u64,
     inbox_bytes_max: u64,
     disk_bytes_max: u64,
+    sender_bytes_max: u64,
+    quota: Quota,
     handlers: Vec<(Registration, bool)>,
 }
 
@@ -46,6 +49,8 @@ impl Builder {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             inbox_bytes_max: INBOX_BYTES_DEFAULT,
             disk_bytes_max: DISK_BYTES_DEFAULT,
+            sender_bytes_max: SENDER_BYTES_DEFAULT,
+            quota: Quota::default(),
             handlers: Vec::new(),
         }
     }
@@ -111,6 +116,20 @@ impl Builder {
     /// must wait; what is there is delivered and handled, and when a segment is free, all goes on.
     pub fn disk_bytes(mut self, bytes: u64) -> Builder {
         self.disk_bytes_max = bytes;
+        self
+    }
+
+    /// Bytes of the inbox that the messages of one peer may have: above it that peer must wait, and no other. At least 4 MiB.
+    /// Default: 2 GiB.
+    pub fn sender_bytes(mut self, bytes: u64) -> Builder {
+        self.sender_bytes_max = bytes;
+        self
+    }
+
+    /// What each subscriber may have waiting for it that has no quota of its own, which
+    /// [`Administrator::limit`](crate::Administrator::limit) gives it. Default: [`Quota::default`].
+    pub fn quota(mut self, quota: Quota) -> Builder {
+        self.quota = quota;
         self
     }
 
@@ -190,6 +209,8 @@ impl Builder {
             segment_bytes: self.segment_bytes,
             inbox_bytes_max: self.inbox_bytes_max,
             disk_bytes_max: self.disk_bytes_max,
+            sender_bytes_max: self.sender_bytes_max,
+            quota: self.quota.into(),
             is_alone: false,
             begins_life: false,
         };
@@ -222,6 +243,7 @@ impl Builder {
             ("concurrency", self.concurrency as u64, 1, 65_536),
             ("segment_bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             ("inbox_bytes", self.inbox_bytes_max, CREDIT_BYTES, u64::MAX),
+            ("sender_bytes", self.sender_bytes_max, CREDIT_BYTES, u64::MAX),
             ("disk_bytes", self.disk_bytes_max, DISK_SEGMENTS_MIN * self.segment_bytes, u64::MAX),
             ("retry.initial_ms", self.retry.initial_ms, 1, 86_400_000),
             ("retry.max_ms", self.retry.max_ms, self.retry.initial_ms, 30 * 86_400_000),
@@ -246,6 +268,7 @@ impl Builder {
         if self.timeout.is_some_and(|timeout| timeout < Duration::from_millis(1)) {
             return odd("handler_timeout", format!("{:?}", self.timeout), "at least 1 ms, or none");
         }
+        self.quota.check()?;
         self.check_handlers()
     }
 

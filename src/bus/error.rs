@@ -88,6 +88,13 @@ pub enum Error {
         "the log has as much of the disk as it may take: wait until messages are delivered, or allow it more"
     )]
     DiskQuota,
+    /// Somebody who would get the message has as much waiting as it may: see [`Quota`](crate::Quota). Nothing was stored; when it has
+    /// taken some of that, publishing goes on.
+    #[error("{0} has as much waiting for it as it may: nothing is published that it would get")]
+    Backlog(Box<str>),
+    /// A subscriber is evicted after its lease, and it has none.
+    #[error("a subscriber is evicted after its lease, and it has none: give it one")]
+    NoLease,
     /// Nothing is known of that address.
     #[error("nothing is known of that address")]
     UnknownAddress,
@@ -165,6 +172,7 @@ impl Error {
             | Error::TooManyTopics
             | Error::EntryTooLarge { .. }
             | Error::NoRoomBetween
+            | Error::NoLease
             | Error::SegmentsTooSmall => ErrorClass::Invalid,
             Error::UnknownAddress => ErrorClass::NotFound,
             Error::DiskFull | Error::DiskQuota => ErrorClass::DiskFull,
@@ -176,7 +184,7 @@ impl Error {
     /// Whether the same call may succeed later without anyone changing it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Full | Error::DiskFull | Error::DiskQuota)
+        matches!(self, Error::Full | Error::DiskFull | Error::DiskQuota | Error::Backlog(_))
     }
 
     pub(super) fn of_refusal(refusal: Refusal, shared: &Shared) -> Error {
@@ -184,6 +192,7 @@ impl Error {
             Refusal::UnknownAddress => Error::UnknownAddress,
             Refusal::TooManyTopics => Error::TooManyTopics,
             Refusal::SegmentsTooSmall => Error::SegmentsTooSmall,
+            Refusal::NoLease => Error::NoLease,
             Refusal::Storage => Error::ended(shared),
         }
     }

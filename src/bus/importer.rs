@@ -12,6 +12,7 @@ use super::{AdministerError, Bus, Envelope, Error, Message, checked_address};
 use crate::bus::inspect::{Filter, Said};
 use crate::engine::config::Retry;
 use crate::engine::listing::List;
+use crate::format::control::Quota;
 use crate::format::record::RECORD_HEADER_BYTES;
 use crate::io::address::Address;
 use crate::io::clock;
@@ -82,6 +83,8 @@ impl Importer {
             segment_bytes: segment_bytes_in(directory)?.unwrap_or(SEGMENT_BYTES_DEFAULT),
             inbox_bytes_max: INBOX_BYTES_DEFAULT,
             disk_bytes_max: u64::MAX,
+            sender_bytes_max: u64::MAX,
+            quota: Quota::UNLIMITED,
             is_alone: true,
             begins_life: false,
         };

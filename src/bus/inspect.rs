@@ -21,7 +21,7 @@ pub use entries::{
 };
 pub use error::InspectError;
 pub use found::Filter;
-pub(super) use found::{Found, Said};
+pub(super) use found::{Found, Said, time_of};
 pub use passing::Passing;
 pub(super) use passing::messages_in;
 pub(super) use records::RecordReader;
@@ -164,7 +164,7 @@ fn status(directory: &Directory, state: &State, recovered: &Recovered) -> Status
     Status::from(NodeStatus {
         flushes: recovered.tail.next_batch.0 - 1,
         written_bytes: 0,
-        engine: status_of(state, |_| false),
+        engine: status_of(state, |_| false, |_| false),
         traffic: Traffic::default(),
         commits: CommitSums::default(),
         durable: Lsn(recovered.tail.next_lsn.0 - 1),

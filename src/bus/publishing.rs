@@ -24,7 +24,7 @@ impl Bus {
     /// whole in any case.
     ///
     /// # Errors
-    /// [`Error::InvalidMessage`], [`Error::DiskFull`], [`Error::Storage`], [`Error::Closed`].
+    /// [`Error::InvalidMessage`], [`Error::DiskFull`], [`Error::DiskQuota`], [`Error::Backlog`], [`Error::Storage`], [`Error::Closed`].
     pub async fn publish(
         &self,
         topics: impl IntoTopics,
@@ -145,6 +145,9 @@ impl Bus {
             NotStaged::Full => Error::Full,
             NotStaged::TooMany(messages) => Error::BatchTooLong { messages, max: ATOMIC_MESSAGES_MAX },
             NotStaged::TooLarge(bytes) => Error::BatchTooLarge { bytes, max: ATOMIC_BYTES_MAX },
+            NotStaged::Held(held) => {
+                Error::Backlog(self.shared().staging.lock().name_of_held(held).into_boxed_str())
+            }
             NotStaged::Gate(gate) => Error::of_gate(gate, self.shared()),
         }
     }

@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::OwnQuota;
+use super::inspect::time_of;
 use crate::engine::status::EngineStatus;
 use crate::io::commits::CommitSums;
 use crate::io::node_status::NodeStatus;
@@ -31,6 +33,19 @@ pub struct DestinationStatus {
     /// Whether somebody paused it: what it is owed stays here. See [`Administrator::pause`](crate::Administrator::pause).
     #[serde(default)]
     pub paused: bool,
+    /// What it may have waiting for it, where that is not as with all others. See [`Administrator::limit`](crate::Administrator::limit).
+    #[serde(default)]
+    pub quota: OwnQuota,
+    /// Since when it is not connected, if it has a lease.
+    #[serde(default)]
+    pub unseen_since: Option<SystemTime>,
+    /// Whether it has as much waiting for it as it may, so that nothing is published that it would get: only of a node that is
+    /// open.
+    #[serde(default)]
+    pub refused: bool,
+    /// Whether it has as much waiting for it as it may, and what is published is not kept for it.
+    #[serde(default)]
+    pub parked: bool,
     /// Messages owed to it.
     pub owed: u64,
     /// Their bytes, about.
@@ -199,6 +214,10 @@ impl From<crate::engine::status::DestinationStatus> for DestinationStatus {
             address: of.address,
             connected: of.connected,
             paused: of.paused,
+            quota: of.quota.into(),
+            unseen_since: of.unseen_since.map(time_of),
+            refused: of.refused,
+            parked: of.parked,
             owed: of.owed,
             owed_bytes: of.owed_bytes,
             topics: of.topics,

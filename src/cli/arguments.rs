@@ -12,7 +12,8 @@ use super::config::arguments::ConfigCommand;
 use super::demo::arguments::{Demo, DemoNode};
 use super::exit::CODES;
 use super::list_arguments::{ListArguments, OutgoingArguments, SubscriberArguments};
-use super::peer_arguments::{Forget, Peer, Subscriptions};
+use super::opening_arguments::Opening;
+use super::peer_arguments::{Forget, Limit, Peer, Subscriptions};
 use super::store_arguments::{MapCommand, QueueCommand};
 use super::top::arguments::Top;
 use super::transfer_arguments::{Export, Import, ImportLegacy};
@@ -123,6 +124,13 @@ pub enum Command {
     /// Sends a peer again what it is owed.
     #[command(after_help = CODES)]
     Resume(Peer),
+    /// Says how much a subscriber may have waiting for it, what happens then, and for how long it may be not connected.
+    ///
+    /// What is not said stays as it was; what was never said of a subscriber is as the node was opened with. An evicted subscriber is
+    /// owed nothing more; if it comes back it is told how many messages it missed, and subscribes anew by itself. Who asked for
+    /// it is written to the log.
+    #[command(after_help = CODES)]
+    Limit(Limit),
     /// Forgets a peer, or an address where nobody has answered yet, with all that it is owed and all that is wanted of it.
     ///
     /// Without --yes it says what that would be, and the code is 2. Messages that were accepted from it stay. One that still wants
@@ -133,7 +141,7 @@ pub enum Command {
     /// Lists or changes what a node wants of others, without its program.
     #[command(subcommand, after_help = CODES)]
     Subscriptions(Subscriptions),
-    /// Lists what people changed by hand, with retry, remove, pause, resume, forget and subscriptions: when, who, and with what.
+    /// Lists what people changed by hand, with retry, remove, pause, resume, limit, forget and subscriptions, and whom the node itself evicted: when, who, and with what.
     ///
     /// As far as the log still holds it: a segment that is no longer needed takes its records with it. A message that had got elsewhere
     /// by then was left alone, though its record is named.
@@ -233,7 +241,7 @@ pub enum Command {
     /// While a process holds it, its pid is named and the code is 4.
     #[command(after_help = CODES)]
     Unlock(Inspect),
-    /// Checks or shows the settings of a node: dir, bind, advertise, name, segment_bytes, inbox_bytes and disk_bytes.
+    /// Checks or shows the settings of a node: dir, bind, advertise, name, segment_bytes, inbox_bytes, disk_bytes, sender_bytes, backlog_bytes, at_limit and lease.
     ///
     /// Each is a key of a file, a variable of the environment (RESOLUTE_DIR and so on; an empty one counts for nothing) and a flag.
     /// A variable wins over the file, and a flag over both. The file is the one that --config names, else RESOLUTE_CONFIG, else
@@ -268,26 +276,6 @@ pub struct NodeArguments {
     pub dir: PathBuf,
     #[command(flatten)]
     pub opening: Opening,
-}
-
-/// How it is opened.
-#[derive(Debug, Args)]
-pub struct Opening {
-    /// Where peers can reach the node, if that is not where it listens.
-    #[arg(long, value_name = "ADDR")]
-    pub advertise: Option<String>,
-    /// What the node calls itself; the name of its directory if not given.
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Bytes of a new segment of the log: 8 MiB to 1 GiB, a multiple of 4 KiB; 64 MiB if not given.
-    #[arg(long, value_name = "BYTES")]
-    pub segment_bytes: Option<u64>,
-    /// Bytes of messages accepted and not yet handled, above which peers must wait: at least 4 MiB; 4 GiB if not given.
-    #[arg(long, value_name = "BYTES")]
-    pub inbox_bytes: Option<u64>,
-    /// Bytes of the disk that the segments of the log may take: at least four of them; 64 GiB if not given.
-    #[arg(long, value_name = "BYTES")]
-    pub disk_bytes: Option<u64>,
 }
 
 /// What is published or sent.

@@ -50,6 +50,8 @@ fn deed(change: &ChangeByHand) -> &'static str {
         Deed::Forgotten => "forgotten",
         Deed::Subscribed => "subscribed",
         Deed::Unsubscribed => "unsubscribed",
+        Deed::Limited => "limited",
+        Deed::Evicted => "evicted",
     }
 }
 

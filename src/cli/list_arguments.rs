@@ -64,7 +64,7 @@ pub struct SubscriberArguments {
 }
 
 /// A number and its unit.
-fn age(text: &str) -> Result<Duration, String> {
+pub fn age(text: &str) -> Result<Duration, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
     let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
     let seconds = found.and_then(|(number, unit)| number.parse::<u64>().ok()?.checked_mul(unit));

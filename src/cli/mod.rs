@@ -22,6 +22,7 @@ mod import_legacy;
 mod json;
 mod list_arguments;
 mod lists;
+mod opening_arguments;
 mod output;
 mod peer_arguments;
 mod peers;
@@ -95,6 +96,7 @@ fn dispatch(command: Command, config: Option<&Path>) -> Result<(), Failure> {
         Command::Remove(arguments) => administer::remove(&arguments),
         Command::Pause(arguments) => peers::pause(&arguments),
         Command::Resume(arguments) => peers::resume(&arguments),
+        Command::Limit(arguments) => peers::limit(&arguments),
         Command::Forget(arguments) => peers::forget(&arguments),
         Command::Subscriptions(command) => peers::subscriptions(&command),
         Command::Verify(arguments) => verify::run(&arguments),

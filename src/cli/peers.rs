@@ -5,7 +5,7 @@ use serde_json::json;
 use super::arguments::Inspect;
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::peer_arguments::{Forget, Peer, Subscriptions, Wish};
+use super::peer_arguments::{Forget, Limit, Peer, Subscriptions, Wish};
 use super::table::Rows;
 use crate::bus::inspect::View;
 use crate::bus::{Administrator, DestinationStatus};
@@ -18,6 +18,12 @@ pub fn pause(arguments: &Peer) -> Result<(), Failure> {
 pub fn resume(arguments: &Peer) -> Result<(), Failure> {
     Administrator::open(&arguments.of.dir)?.resume(&arguments.peer)?;
     report(&arguments.of, "resumed", &arguments.peer)
+}
+
+pub fn limit(arguments: &Limit) -> Result<(), Failure> {
+    let Peer { peer, of } = &arguments.peer;
+    Administrator::open(&of.dir)?.limit(peer, &arguments.change())?;
+    report(of, "limited", peer)
 }
 
 pub fn forget(arguments: &Forget) -> Result<(), Failure> {

@@ -77,7 +77,10 @@ pub async fn open(node: &NodeArguments, bind: &str) -> Result<Bus, Failure> {
     if let Some(bytes) = node.opening.disk_bytes {
         builder = builder.disk_bytes(bytes);
     }
-    Ok(builder.open().await?)
+    if let Some(bytes) = node.opening.sender_bytes {
+        builder = builder.sender_bytes(bytes);
+    }
+    Ok(builder.quota(node.opening.quota()).open().await?)
 }
 
 async fn run(

@@ -73,6 +73,14 @@ fn destination(of: &DestinationStatus, is_running: bool) -> Value {
         "address": of.address,
         "connected": is_running.then_some(of.connected),
         "paused": of.paused,
+        "refused": is_running.then_some(of.refused),
+        "parked": of.parked,
+        "quota": json!({
+            "backlog_bytes": of.quota.backlog_bytes,
+            "at_limit": of.quota.at_limit,
+            "lease_seconds": of.quota.lease.map(|lease| lease.as_secs_f64()),
+        }),
+        "unseen_since": of.unseen_since.map(time),
         "owed": of.owed,
         "owed_bytes": of.owed_bytes,
         "topics": of.topics,
@@ -99,13 +107,7 @@ fn tables(status: &Status, is_running: bool, out: &mut Output) -> Result<(), Fai
             of.node.clone().unwrap_or_else(|| "nobody yet".to_owned()),
             of.name.clone(),
             of.address.clone(),
-            match (of.connected, of.paused) {
-                (true, false) => "yes",
-                (false, false) => "no",
-                (true, true) => "yes, paused",
-                (false, true) => "no, paused",
-            }
-            .to_owned(),
+            connected(of),
             of.owed.to_string(),
             of.lost.to_string(),
             of.topics.join(", "),
@@ -114,6 +116,14 @@ fn tables(status: &Status, is_running: bool, out: &mut Output) -> Result<(), Fai
         table.push(out, row)?;
     }
     table.finish(out, "").map(drop)
+}
+
+/// Whether a destination is connected, and what keeps it from what it would get.
+fn connected(of: &DestinationStatus) -> String {
+    let words = [(of.paused, "paused"), (of.refused, "refused more"), (of.parked, "parked")];
+    let words = words.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word);
+    let is_there = if of.connected { "yes" } else { "no" };
+    std::iter::once(is_there).chain(words).collect::<Vec<_>>().join(", ")
 }
 
 fn rows(status: &Status, is_running: bool) -> Vec<(&'static str, String)> {

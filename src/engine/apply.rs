@@ -2,10 +2,12 @@
 
 mod peers;
 
+use std::collections::BTreeSet;
+
 use super::inbox::{HandlerState, Origin};
 use super::state::{Identity, InCheckpoint, Opening, Seen, State};
 use crate::format::body::BodyDefect;
-use crate::format::control::{Accepted, Carried, Control};
+use crate::format::control::{Accepted, Carried, Control, StreamOwner};
 use crate::format::entry::Entry;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordDefect, RecordKind, RecordView, Records};
 use crate::ids::{Lsn, LsnRange, PeerSlot, Position, SetId, StreamId};
@@ -15,6 +17,11 @@ use crate::log::place::BatchPlace;
 
 /// Bytes of topics in one record.
 const TOPICS_BYTES_PER_RECORD: usize = 64 << 10;
+
+/// Whether what is published is not owed to that owner of a stream.
+fn is_parked(parked: &BTreeSet<PeerSlot>, owner: &StreamOwner) -> bool {
+    !parked.is_empty() && matches!(owner, StreamOwner::Peer(slot) if parked.contains(slot))
+}
 
 /// Cuts a list of topics into parts that fit a record each.
 pub fn topic_parts(topics: &[String]) -> impl Iterator<Item = &[String]> {
@@ -104,6 +111,10 @@ pub enum Applied {
     Retried(LsnRange),
     /// A change by hand met so many messages.
     Administered(u64),
+    /// Receivers have more of what was owed.
+    Acked,
+    /// A peer has another quota.
+    Quotas,
 }
 
 impl State {
@@ -144,7 +155,12 @@ impl State {
                 self.inbox.add(LsnRange { first: extent.first, count }, bytes, origin);
             } else {
                 let stream = self.streams.get_mut(id).ok_or(ApplyDefect::UnknownSet(extent.first))?;
-                stream.extend(extent.first, count, bytes);
+                if is_parked(&self.parked_peers, &stream.owner) {
+                    stream.pass_over(extent.first, count);
+                    self.dropped += count;
+                } else {
+                    stream.extend(extent.first, count, bytes);
+                }
             }
         }
         Ok(())
@@ -262,7 +278,8 @@ impl State {
             Control::Parked(ranges) => ranges.into_iter().for_each(|range| self.inbox.park(range)),
             Control::Administered(change) => self.administered(lsn, &change, applied),
             Control::Acked(cursors) => {
-                cursors.into_iter().for_each(|(id, position)| self.acked(id, position))
+                cursors.into_iter().for_each(|(id, position)| self.acked(id, position));
+                applied.push(Applied::Acked);
             }
             Control::Attempt { lsn, attempts, next_at, handler, reason } => {
                 self.inbox.set_progress(lsn, &handler, HandlerState::Failing { attempts, next_at, reason });

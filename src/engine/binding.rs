@@ -38,7 +38,7 @@ impl State {
         self.subscribers.remove(&slot);
         self.inbound.retain(|(from, _), _| *from != slot);
         self.seen.remove(&slot);
-        self.paused.remove(&slot);
+        self.forget_treatment(slot);
         self.lives.remove(&slot);
         if let Some(peer) = self.peers.get_mut(&slot) {
             self.removed += usize::from(!peer.removed);

@@ -1,5 +1,6 @@
 //! What the engine is told once, when the log is opened.
 
+use crate::format::control::Quota;
 use crate::ids::{Epoch, Incarnation, NodeId};
 use crate::limits::{KEPT_BYTES_MAX, PEERS_MAX};
 
@@ -62,6 +63,10 @@ pub struct Config {
     pub retry: Retry,
     /// Bytes the inbox may hold before peers get no more credit.
     pub inbox_bytes_max: u64,
+    /// Bytes the messages of one peer may have of that.
+    pub sender_bytes_max: u64,
+    /// The quota of subscribers that have none of their own.
+    pub quota: Quota,
     /// What others may make this node keep.
     pub limits: Limits,
     /// From which secrets, challenges and jitter are drawn: random.

@@ -3,7 +3,7 @@
 use super::apply::topic_parts;
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
-use crate::format::control::{Control, Decided, Decision, PeerRecord};
+use crate::format::control::{Control, Decided, Decision, OwnQuota, PeerRecord};
 use crate::ids::PeerSlot;
 
 /// What somebody wants. A peer is named by an address at which it is known, or by its node id.
@@ -18,6 +18,15 @@ pub enum Order {
     Resume {
         /// The peer.
         peer: String,
+    },
+    /// It may have so much waiting for it, and for so long.
+    Limit {
+        /// The peer.
+        peer: String,
+        /// Whether what is not set here is as the node was opened with, and not as it was.
+        resets: bool,
+        /// What is set.
+        quota: OwnQuota,
     },
     /// It is forgotten, with all that it is owed and all that is wanted of it.
     Forget {
@@ -46,6 +55,7 @@ impl Order {
         match self {
             Order::Pause { peer } => (Decided::Paused, peer, &[]),
             Order::Resume { peer } => (Decided::Resumed, peer, &[]),
+            Order::Limit { peer, .. } => (Decided::Limited, peer, &[]),
             Order::Forget { peer } => (Decided::Forgotten, peer, &[]),
             Order::Subscribe { address, topics } => (Decided::Subscribed, address, topics),
             Order::Unsubscribe { address, topics } => (Decided::Unsubscribed, address, topics),
@@ -69,6 +79,7 @@ impl Engine {
         match order {
             Order::Pause { peer } => self.pause(id, &peer, true),
             Order::Resume { peer } => self.pause(id, &peer, false),
+            Order::Limit { peer, resets, quota } => self.limit(id, &peer, resets, quota),
             Order::Forget { peer } => self.remove_destination(id, &peer),
             Order::Subscribe { address, topics } => self.subscribe(id, &address, topics),
             Order::Unsubscribe { address, topics } => self.unsubscribe(id, &address, topics),

@@ -120,6 +120,9 @@ pub enum Refusal {
     /// What this node knows of peers and their wishes would no longer fit a segment of its log.
     #[error("the segments of the log are too small for more subscriptions")]
     SegmentsTooSmall,
+    /// A subscriber is evicted after its lease, and it has none.
+    #[error("a subscriber is evicted after its lease, and it has none: give it one")]
+    NoLease,
     /// The log can no longer be written.
     #[error("the log can no longer be written")]
     Storage,
@@ -164,6 +167,25 @@ pub enum Note {
         first: Position,
         /// Messages that were taken out.
         count: u64,
+    },
+    /// A subscriber, or an address where nobody has answered yet, has as much waiting for it as it may.
+    BacklogFull {
+        /// What people call it.
+        name: String,
+        /// Whether what is published is not owed to it, instead of being refused.
+        parks: bool,
+    },
+    /// It has room for more again.
+    BacklogHasRoom {
+        /// What people call it.
+        name: String,
+    },
+    /// A subscriber was unseen for its lease: it is owed nothing more, and wants nothing until it comes back.
+    Evicted {
+        /// Which peer.
+        node: NodeId,
+        /// Messages that it was owed.
+        owed: u64,
     },
     /// A peer's log began a new life: it was restored from a backup.
     NewLife {

@@ -128,6 +128,7 @@ impl Engine {
             && !self.meeting.is_bound(slot)
             && !state.subscribers.contains_key(&slot)
             && !state.paused.contains(&slot)
+            && !state.quotas.contains_key(&slot)
             && self.agreed_nothing(slot)
             && self.sessions.iter().all(|session| session.peer != Some(slot))
             && state.addresses_of(slot).next().is_none()

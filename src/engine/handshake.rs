@@ -25,7 +25,7 @@ pub(super) fn refused<T>(code: GoodbyeCode, reason: impl Into<String>) -> Result
 impl Engine {
     /// Queues our hello.
     pub(super) fn say_hello(&mut self, id: SessionId) {
-        let credit_bytes = self.credit_after(0).unwrap_or(0);
+        let credit_bytes = self.credit_after(None, 0).unwrap_or(0);
         let met = self.tell_met(id);
         let (identity, config) = (self.state.identity, &self.config);
         let Some(session) = self.sessions.get_mut(id) else { return };

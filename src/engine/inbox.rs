@@ -70,6 +70,8 @@ pub struct Inbox {
     progress: BTreeMap<Lsn, Progress>,
     messages: u64,
     bytes: u64,
+    /// The same of each publisher.
+    bytes_of: BTreeMap<PeerSlot, u64>,
 }
 
 /// Whether a message with that progress is given up: one handler failed for the last time, and none is to be tried
@@ -91,6 +93,18 @@ impl Inbox {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of the messages of one publisher.
+    #[must_use]
+    pub fn bytes_of(&self, slot: PeerSlot) -> u64 {
+        self.bytes_of.get(&slot).copied().unwrap_or(0)
+    }
+
+    /// Bytes of the messages of the peer that has most.
+    #[must_use]
+    pub fn most_of_one(&self) -> u64 {
+        self.bytes_of.iter().filter(|(slot, _)| **slot != PeerSlot::SELF).map(|(_, b)| *b).max().unwrap_or(0)
     }
 
     /// Messages for which there was no handler.
@@ -151,6 +165,7 @@ impl Inbox {
     pub fn add(&mut self, range: LsnRange, bytes: u64, origin: Origin) {
         self.messages += range.count;
         self.bytes += bytes;
+        *self.bytes_of.entry(origin.slot).or_default() += bytes;
         if let Some((first, last)) = self.runs.range_mut(..range.first).next_back()
             && first.plus(last.count) == range.first
             && last.origin == origin
@@ -188,10 +203,20 @@ impl Inbox {
             }
             self.messages -= to.since(from);
             self.bytes -= run.bytes - kept;
+            self.gone(run.origin.slot, run.bytes - kept);
         }
         self.parked.remove(range);
         while let Some(lsn) = self.progress.range(range.first..end).next().map(|(lsn, _)| *lsn) {
             self.progress.remove(&lsn);
+        }
+    }
+
+    fn gone(&mut self, slot: PeerSlot, bytes: u64) {
+        if let Some(held) = self.bytes_of.get_mut(&slot) {
+            *held -= bytes;
+            if *held == 0 {
+                self.bytes_of.remove(&slot);
+            }
         }
     }
 
@@ -253,7 +278,12 @@ mod tests {
         inbox.remove(range(8, 15));
         assert_eq!(flat(&inbox), [1, 2, 3, 4, 5, 6, 7, 23, 24, 25, 26, 27, 28, 29]);
         assert_eq!((inbox.messages(), inbox.bytes()), (14, 140));
+        assert_eq!(
+            (inbox.bytes_of(PeerSlot(1)), inbox.bytes_of(PeerSlot(2)), inbox.most_of_one()),
+            (140, 0, 140)
+        );
         inbox.remove(range(0, 1000));
+        assert_eq!(inbox, Inbox::default());
         assert_eq!((inbox.messages(), inbox.bytes()), (0, 0));
     }
 

@@ -34,6 +34,7 @@ pub mod listing;
 mod lives;
 pub mod meeting;
 pub mod openings;
+pub mod quotas;
 pub mod ranges;
 pub mod reads;
 pub mod reason;
@@ -163,6 +164,7 @@ pub struct Engine {
     dials: dialing::Dials,
     dispatch: dispatch::Dispatching,
     freeing: freeing::Freeing,
+    quotas: quotas::Quotas,
     requests: request::Requests,
     events: VecDeque<Event>,
     applied: Vec<Applied>,
@@ -237,6 +239,7 @@ impl Engine {
             dials: dialing::Dials::default(),
             dispatch: dispatch::Dispatching::default(),
             freeing: freeing::Freeing::default(),
+            quotas: quotas::Quotas::new(),
             requests: request::Requests::default(),
             events: VecDeque::new(),
             applied: Vec::new(),
@@ -305,6 +308,7 @@ impl Engine {
         self.check_sessions();
         self.poll_dials();
         self.check_drains();
+        self.check_leases();
         self.consider_freeing();
     }
 
@@ -318,6 +322,7 @@ impl Engine {
             self.dispatch.next_at(self.now.monotonic),
             self.requests.next_at(),
             self.freeing.next_at(),
+            self.next_lease(),
         ];
         sessions.chain(others.into_iter().flatten()).min()
     }

@@ -92,7 +92,7 @@ pub struct Requests {
     drains: BTreeMap<RequestId, Drain>,
     subscribers: Vec<(RequestId, String, usize)>,
     /// Changes by hand that are written down and not applied yet, in their order.
-    changes: VecDeque<RequestId>,
+    changes: VecDeque<Option<RequestId>>,
     /// Those that are applied and not durable yet, and how many messages each met.
     changed: BTreeMap<RequestId, u64>,
     /// Wishes at addresses that were written down and are not applied yet.
@@ -109,11 +109,18 @@ impl Requests {
         self.written.contains_key(address)
     }
 
+    /// The node makes a change for which nobody waits.
+    pub(super) fn changes_by_itself(&mut self) {
+        self.changes.push_back(None);
+    }
+
     /// The oldest change by hand is applied, and met so many messages.
     pub(super) fn administered(&mut self, messages: u64) {
         // Invariant: all that are applied after the opening were asked for in it.
-        let request = self.changes.pop_front().expect("a change by hand that nobody asked for");
-        self.changed.insert(request, messages);
+        let request = self.changes.pop_front().expect("a change that nobody asked for");
+        if let Some(request) = request {
+            self.changed.insert(request, messages);
+        }
     }
 
     /// How many messages a request met that is done.
@@ -147,7 +154,7 @@ impl Engine {
                 let dropped = if is_owed { self.state.owed_of(stream, &ranges) } else { 0 };
                 let change = Change { at: now.wall, who, verb, place, stream, dropped, ranges };
                 self.pending.push_back(Pending::Control(Control::Administered(change)));
-                self.requests.changes.push_back(id);
+                self.requests.changes.push_back(Some(id));
                 self.pending.push_back(Pending::Done(id));
             }
             Request::RemoveDestination { address } => self.remove_destination(id, &address),

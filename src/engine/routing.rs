@@ -60,7 +60,16 @@ pub struct Routing {
     sets: Sets,
     last_stream: StreamId,
     changes: Changes,
+    /// Streams to which nothing more may be owed, with what people call those it would be owed to. It says nothing of the log.
+    held: BTreeMap<StreamId, String>,
 }
+
+/// A message that may not be published: somebody to whom it would be owed has as much waiting as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held(
+    /// What would be owed to it.
+    pub StreamId,
+);
 
 impl Routing {
     /// The routing that a log's records left behind. It knows of no set: the first message of each topic mints it.
@@ -197,6 +206,26 @@ impl Routing {
         }
     }
 
+    /// To these streams nothing more may be owed, and to all others again.
+    pub fn hold(&mut self, held: BTreeMap<StreamId, String>) {
+        self.held = held;
+        self.changes.all_routes = true;
+    }
+
+    /// What people call whoever a stream is owed to, if nothing more may be.
+    #[must_use]
+    pub fn name_of_held(&self, held: Held) -> Option<&str> {
+        self.held.get(&held.0).map(String::as_str)
+    }
+
+    fn check_held(&self, mut slots: impl Iterator<Item = PeerSlot>) -> Result<(), Held> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let held = slots.find_map(|slot| self.peers.get(&slot).filter(|id| self.held.contains_key(id)));
+        held.map_or(Ok(()), |id| Err(Held(*id)))
+    }
+
     fn mint(&mut self, owner: StreamOwner, out: &mut Vec<Control>) -> StreamId {
         self.last_stream = self.last_stream.plus(1);
         let id = self.last_stream;
@@ -221,17 +250,27 @@ impl Routing {
 
     /// Where a message of these topics goes: once to each subscriber, whatever the number of its topics. Records
     /// that must be staged before the message come out in `out`.
-    pub fn route<'t>(&mut self, topics: impl Iterator<Item = &'t str>, out: &mut Vec<Control>) -> Route {
+    ///
+    /// # Errors
+    /// It may not be owed to one of them.
+    pub fn route<'t>(
+        &mut self,
+        topics: impl Iterator<Item = &'t str>,
+        out: &mut Vec<Control>,
+    ) -> Result<Route, Held> {
         let mut wanted: Vec<&str> = topics.filter(|topic| self.topics.contains_key(*topic)).collect();
         wanted.dedup();
+        let wanting =
+            wanted.iter().filter_map(|topic| self.topics.get(*topic)).flat_map(|topic| &topic.slots);
+        self.check_held(wanting.copied())?;
         if let [topic] = wanted[..] {
-            return self.route_topic(topic, out);
+            return Ok(self.route_topic(topic, out));
         }
         let slots =
             wanted.into_iter().filter_map(|topic| self.topics.get(topic)).flat_map(|topic| &topic.slots);
         let slots = slots.copied().collect();
         let streams = self.streams_of(&slots, out);
-        self.sets.of(streams, out)
+        Ok(self.sets.of(streams, out))
     }
 
     fn route_topic(&mut self, name: &str, out: &mut Vec<Control>) -> Route {
@@ -250,7 +289,10 @@ impl Routing {
     }
 
     /// Where a command to that address goes. An address nobody has answered at has a queue of its own.
-    pub fn route_address(&mut self, address: &str, out: &mut Vec<Control>) -> Route {
+    ///
+    /// # Errors
+    /// It may not be owed to whoever is there.
+    pub fn route_address(&mut self, address: &str, out: &mut Vec<Control>) -> Result<Route, Held> {
         let stream = match (self.bound.get(address).copied(), self.queues.get(address)) {
             (Some(slot), _) => self.stream_of(slot, out),
             (None, Some(queue)) => *queue,
@@ -260,7 +302,10 @@ impl Routing {
                 queue
             }
         };
-        self.sets.of(vec![stream], out)
+        if self.held.contains_key(&stream) {
+            return Err(Held(stream));
+        }
+        Ok(self.sets.of(vec![stream], out))
     }
 
     /// A checkpoint begins: it holds no sets, so no message behind it may use one whose record lies before it.
@@ -320,10 +365,10 @@ mod tests {
         subscribe(&mut routing, 1, "b");
         subscribe(&mut routing, 2, "b");
         let mut out = Vec::new();
-        assert_eq!(routing.route(["a", "b"].into_iter(), &mut out).routed, 2);
-        assert_eq!(routing.route(["b"].into_iter(), &mut out).routed, 2);
+        assert_eq!(routing.route(["a", "b"].into_iter(), &mut out).unwrap().routed, 2);
+        assert_eq!(routing.route(["b"].into_iter(), &mut out).unwrap().routed, 2);
         assert_eq!(out.len(), 1, "one set serves both");
-        assert_eq!(routing.route(["nobody"].into_iter(), &mut out), Route::default());
+        assert_eq!(routing.route(["nobody"].into_iter(), &mut out).unwrap(), Route::default());
     }
 
     #[test]
@@ -342,14 +387,14 @@ mod tests {
     fn the_queue_of_an_address_becomes_the_stream_of_who_answers_there() {
         let mut routing = Routing::of(&State::default());
         let mut out = Vec::new();
-        let before = routing.route_address("tcp://x:1", &mut out);
+        let before = routing.route_address("tcp://x:1", &mut out).unwrap();
         routing.stage(Control::AddressBound { address: "tcp://x:1".into(), slot: PeerSlot(1) }, &mut out);
-        assert_eq!(routing.route_address("tcp://x:1", &mut out), before);
-        routing.route_address("tcp://x:2", &mut out);
+        assert_eq!(routing.route_address("tcp://x:1", &mut out).unwrap(), before);
+        routing.route_address("tcp://x:2", &mut out).unwrap();
         out.clear();
         routing.stage(Control::AddressBound { address: "tcp://x:2".into(), slot: PeerSlot(1) }, &mut out);
         assert_eq!(out[1], Control::StreamEnded { id: StreamId(2) }, "a second queue drains and ends");
-        assert_eq!(routing.route_address("tcp://x:2", &mut out), before);
+        assert_eq!(routing.route_address("tcp://x:2", &mut out).unwrap(), before);
     }
 
     fn apply(state: &mut State, record: Control) {
@@ -364,7 +409,7 @@ mod tests {
         for slot in 1..=50 {
             let mut records = subscribe(&mut routing, slot, "shared");
             assert_eq!(records.len(), 2, "a set is minted for a message and not before");
-            let route = routing.route(["shared"].into_iter(), &mut records);
+            let route = routing.route(["shared"].into_iter(), &mut records).unwrap();
             assert_eq!(route.routed, slot);
             records.into_iter().for_each(|record| apply(&mut state, record));
             assert_eq!(state.sets[&route.set].len(), slot as usize);
@@ -395,11 +440,11 @@ mod tests {
         let mut routing = Routing::of(&State::default());
         subscribe(&mut routing, 1, "a");
         let mut out = Vec::new();
-        let before = routing.route(["a"].into_iter(), &mut out);
-        assert_eq!(routing.route(["a"].into_iter(), &mut out), before);
+        let before = routing.route(["a"].into_iter(), &mut out).unwrap();
+        assert_eq!(routing.route(["a"].into_iter(), &mut out).unwrap(), before);
         assert_eq!(out.len(), 1);
         routing.forget_sets();
-        routing.route(["a"].into_iter(), &mut out);
+        routing.route(["a"].into_iter(), &mut out).unwrap();
         assert_eq!(out.len(), 2);
     }
 }

@@ -70,6 +70,7 @@ impl Engine {
         let applied = self.state.apply_batch(sealed.place, &chunk, &mut self.applied);
         applied.expect("a record of our own making makes no sense");
         self.traffic.sealed(&chunk);
+        let logged = chunk.bytes().len() as u64;
         self.resident.sealed(chunk);
         self.has_unapplied = false;
         if self.pending.is_empty() {
@@ -78,10 +79,12 @@ impl Engine {
             self.staged_seen.clear();
             self.ended.clear();
             self.meeting.all_applied();
+            self.quotas.all_applied();
             self.requests.all_applied();
             self.look_who_may_go_if_full();
         }
         self.take_in_applied();
+        self.check_backlogs(logged);
     }
 
     /// The next batch is the first of a new segment: it begins with a checkpoint of all that was applied.
@@ -126,7 +129,7 @@ impl Engine {
 
     fn take_in_applied(&mut self) {
         let applied = std::mem::take(&mut self.applied);
-        let mut refresh = false;
+        let (mut refresh, mut is_less_owed) = (false, false);
         for one in &applied {
             match *one {
                 Applied::Run { slot, stream, last, lsn, bytes } => {
@@ -147,12 +150,24 @@ impl Engine {
                 }
                 Applied::Inbox(range) => self.dispatch.came_late(range),
                 Applied::Retried(range) => self.dispatch.retried(range),
-                Applied::Administered(count) => self.requests.administered(count),
+                Applied::Administered(count) => {
+                    self.requests.administered(count);
+                    is_less_owed = true;
+                }
+                Applied::Acked => is_less_owed = true,
+                Applied::Quotas => {
+                    self.quotas.look_again();
+                    is_less_owed = true;
+                }
             }
         }
         if refresh {
             self.dials.refresh(&self.state, &self.config, self.now.monotonic);
             self.check_confirmed();
+            self.quotas.look_again();
+        }
+        if refresh || is_less_owed {
+            self.release_backlogs();
         }
         self.check_subscribers();
         self.applied = applied;

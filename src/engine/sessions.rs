@@ -25,6 +25,8 @@ pub struct Sessions {
     table: Slab<Session>,
     by_peer: BTreeMap<PeerSlot, SessionId>,
     serial: u64,
+    /// Whether a peer came or went since this was last asked.
+    pub(super) has_moved: bool,
     /// What is kept of all that are not over.
     kept: usize,
     /// Where the next round over the sessions begins.
@@ -72,6 +74,7 @@ impl Sessions {
 
     pub(super) fn set_peer(&mut self, slot: PeerSlot, id: SessionId) {
         self.by_peer.insert(slot, id);
+        self.has_moved = true;
     }
 
     /// The serial of the newest of them all.
@@ -95,6 +98,7 @@ impl Sessions {
             && self.by_peer.get(&slot) == Some(&id)
         {
             self.by_peer.remove(&slot);
+            self.has_moved = true;
         }
         Some(session)
     }

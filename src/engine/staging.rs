@@ -68,6 +68,7 @@ impl Engine {
     }
 
     fn stage_decided(&mut self, stager: &mut Stager<'_>) {
+        self.stage_backlogs(stager);
         let before = stager.builder.next_lsn();
         self.stage_pending(stager);
         self.has_unapplied |= stager.builder.next_lsn() > before;
@@ -105,7 +106,7 @@ impl Engine {
     /// Whether [`Engine::stage_decisions`] has something to put in.
     #[must_use]
     pub fn has_decided(&self) -> bool {
-        !self.checkpoint.is_empty() || !self.pending.is_empty()
+        !self.checkpoint.is_empty() || !self.pending.is_empty() || self.quotas.has_news()
     }
 
     /// Whether [`Engine::stage`] has something to put in.

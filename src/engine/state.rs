@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::inbox::Inbox;
 use super::openings::Openings;
 use super::stream::Stream;
-use crate::format::control::{Control, IntentState, PeerRecord};
+use crate::format::control::{Control, IntentState, OwnQuota, PeerRecord, Standing};
 use crate::ids::{Epoch, Incarnation, Lsn, NodeId, PeerSlot, Position, SetId, StreamId};
 use crate::limits::PEERS_FORGOTTEN_KEPT;
 use crate::log::index::LogIndex;
@@ -103,6 +103,12 @@ pub struct State {
     pub subscribers: BTreeMap<PeerSlot, BTreeSet<String>>,
     /// Peers to whom nothing is sent for now.
     pub paused: BTreeSet<PeerSlot>,
+    /// What peers may have waiting for them that have a quota of their own.
+    pub quotas: BTreeMap<PeerSlot, OwnQuota>,
+    /// How peers stand that are not just connected, or in want of nothing.
+    pub standings: BTreeMap<PeerSlot, Standing>,
+    /// Those of them to whom nothing more is owed of what is published.
+    pub(super) parked_peers: BTreeSet<PeerSlot>,
     /// What is not yet handled.
     pub inbox: Inbox,
     /// Where records lie.
@@ -249,6 +255,12 @@ impl State {
             out.push(Control::Seen { slot: *slot, incarnation, lsn });
         }
         out.extend(self.paused.iter().map(|slot| Control::PeerPaused { slot: *slot, paused: true }));
+        let quotas = self.quotas.iter();
+        out.extend(quotas.map(|(slot, quota)| Control::PeerQuota { slot: *slot, quota: *quota }));
+        let standings = self.standings.iter();
+        out.extend(
+            standings.map(|(slot, standing)| Control::PeerStanding { slot: *slot, standing: *standing }),
+        );
         for (slot, topics) in &self.subscribers {
             let topics: Vec<String> = topics.iter().cloned().collect();
             for part in super::apply::topic_parts(&topics) {

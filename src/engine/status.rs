@@ -3,8 +3,9 @@
 use super::Engine;
 use super::session::Phase;
 use super::state::State;
-use crate::format::control::{IntentState, StreamOwner};
+use crate::format::control::{IntentState, OwnQuota, StreamOwner};
 use crate::ids::{Epoch, Incarnation, Lsn, NodeId};
+use crate::time::Wall;
 
 /// One peer or address, and what is owed to it and wanted of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,14 @@ pub struct DestinationStatus {
     pub connected: bool,
     /// Whether somebody paused it: what it is owed stays here.
     pub paused: bool,
+    /// What it may have waiting for it, where that is not as with all others.
+    pub quota: OwnQuota,
+    /// Since when it is unseen, if that is counted.
+    pub unseen_since: Option<Wall>,
+    /// Whether it has as much waiting for it as it may, and what is published is not owed to it.
+    pub parked: bool,
+    /// The same, and it is refused; only of a node that is open.
+    pub refused: bool,
     /// Messages owed to it.
     pub owed: u64,
     /// Their bytes, about.
@@ -65,15 +74,20 @@ pub struct EngineStatus {
     pub last_lsn: Lsn,
 }
 
-/// The status of a durable state; `connected` says with whom a session goes on.
+/// The status of a durable state; `connected` says with whom a session goes on, and `refused` to whom nothing more may be owed.
 #[must_use]
-pub fn status_of(state: &State, connected: impl Fn(NodeId) -> bool) -> EngineStatus {
+pub fn status_of(
+    state: &State,
+    connected: impl Fn(NodeId) -> bool,
+    refused: impl Fn(&StreamOwner) -> bool,
+) -> EngineStatus {
     let mut destinations = Vec::new();
     for peer in state.peers.values().filter(|peer| !peer.removed) {
         let theirs = |owner: &StreamOwner| matches!(owner, StreamOwner::Peer(slot) if *slot == peer.slot);
         let streams = || state.streams.values().filter(|stream| theirs(&stream.owner));
         let dialled: Vec<&str> = state.addresses_of(peer.slot).map(|(address, _)| address.as_str()).collect();
         let address = if dialled.is_empty() { peer.address.clone() } else { dialled.join(" ") };
+        let standing = state.standings.get(&peer.slot);
         let intents = state.addresses_of(peer.slot).flat_map(|(_, known)| &known.intents);
         destinations.push(DestinationStatus {
             node: Some(peer.node),
@@ -81,6 +95,10 @@ pub fn status_of(state: &State, connected: impl Fn(NodeId) -> bool) -> EngineSta
             address,
             connected: connected(peer.node),
             paused: state.paused.contains(&peer.slot),
+            quota: state.quotas.get(&peer.slot).copied().unwrap_or_default(),
+            unseen_since: standing.map(|standing| standing.unseen_since).filter(|since| *since != Wall(0)),
+            parked: standing.is_some_and(|standing| standing.parked),
+            refused: refused(&StreamOwner::Peer(peer.slot)),
             owed: streams().map(|stream| stream.owed()).sum(),
             owed_bytes: streams().map(|stream| stream.owed_bytes()).sum(),
             topics: state.subscribers.get(&peer.slot).into_iter().flatten().cloned().collect(),
@@ -88,7 +106,7 @@ pub fn status_of(state: &State, connected: impl Fn(NodeId) -> bool) -> EngineSta
             lost: state.inbound.iter().filter(|((slot, _), _)| *slot == peer.slot).map(|(_, i)| i.lost).sum(),
         });
     }
-    destinations.extend(unanswered(state));
+    destinations.extend(unanswered(state, &refused));
     let local = state.subscribers.get(&crate::ids::PeerSlot::SELF);
     EngineStatus {
         node: state.identity.id,
@@ -116,7 +134,7 @@ fn wanted<'a>(intents: impl Iterator<Item = (&'a String, &'a IntentState)>) -> V
 }
 
 /// Addresses at which nobody has answered yet.
-fn unanswered(state: &State) -> Vec<DestinationStatus> {
+fn unanswered(state: &State, refused: &dyn Fn(&StreamOwner) -> bool) -> Vec<DestinationStatus> {
     let mut found: std::collections::BTreeMap<&str, DestinationStatus> = std::collections::BTreeMap::new();
     let blank = |address: &str| DestinationStatus {
         node: None,
@@ -124,6 +142,10 @@ fn unanswered(state: &State) -> Vec<DestinationStatus> {
         address: address.to_owned(),
         connected: false,
         paused: false,
+        quota: OwnQuota::default(),
+        unseen_since: None,
+        parked: false,
+        refused: refused(&StreamOwner::Address(address.to_owned())),
         owed: 0,
         owed_bytes: 0,
         topics: Vec::new(),
@@ -147,10 +169,10 @@ impl Engine {
     /// The node at this moment.
     #[must_use]
     pub fn status(&self) -> EngineStatus {
-        status_of(&self.state, |node| {
-            self.sessions
-                .iter()
-                .any(|session| session.node() == Some(node) && session.phase == Phase::Established)
-        })
+        let connected = |node| {
+            let mut sessions = self.sessions.iter();
+            sessions.any(|session| session.node() == Some(node) && session.phase == Phase::Established)
+        };
+        status_of(&self.state, connected, |owner| self.is_refused(owner))
     }
 }

@@ -100,6 +100,13 @@ impl Stream {
         self.next = self.next.plus(count);
     }
 
+    /// Messages that were just logged would be owed here, and are not: they leave a gap.
+    pub fn pass_over(&mut self, lsn: Lsn, count: u64) {
+        assert!(!self.ended, "nothing is owed to a stream that ended");
+        self.next = self.next.plus(count);
+        self.cut_at = self.cut_at.max(lsn.plus(count - 1));
+    }
+
     /// A message that was carried forward. Live it is owed already; at replay it comes when all that stood after it
     /// may have come.
     pub fn carried(&mut self, position: Position, lsn: Lsn, bytes: u64) {

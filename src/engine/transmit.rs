@@ -7,7 +7,7 @@ use super::effect::{Event, Note, SessionId, Transmit};
 use super::session::{Phase, SendCursor};
 use crate::format::control::IntentState;
 use crate::format::frame::{FRAME_HEADER_BYTES, RUN_HEADER_BYTES, append_run_headers};
-use crate::ids::{Lsn, StreamId};
+use crate::ids::{Lsn, PeerSlot, StreamId};
 use crate::limits::{CREDIT_BYTES, RUN_BYTES_MAX, SEND_BYTES_IN_FLIGHT_MAX};
 use crate::time::Now;
 use crate::wire::bodies::Body;
@@ -78,7 +78,7 @@ impl Engine {
     /// What is durable here and was not yet said so, and how much more the peer may send.
     fn acks_of(&mut self, id: SessionId) -> Option<Bytes> {
         let session = self.sessions.get(id).filter(|s| s.phase == Phase::Established && s.opened)?;
-        let credit = self.credit_after(session.accepted_bytes).unwrap_or(session.granted);
+        let credit = self.credit_after(session.peer, session.accepted_bytes).unwrap_or(session.granted);
         let durable = self.commit.durable();
         let session = self.sessions.get_mut(id)?;
         let grants = credit >= session.granted + CREDIT_BYTES / 4;
@@ -97,8 +97,14 @@ impl Engine {
 
     /// Bytes of runs that a peer may have sent in all, where so many need no room any more; `None` while the inbox is
     /// full, or the disk: what comes then has to be set aside.
-    pub(super) fn credit_after(&self, accepted_bytes: u64) -> Option<u64> {
-        let has_room = self.state.inbox.bytes() < self.config.inbox_bytes_max && !self.is_disk_full();
+    pub(super) fn credit_after(&self, peer: Option<PeerSlot>, accepted_bytes: u64) -> Option<u64> {
+        let (inbox, most) = (&self.state.inbox, self.config.sender_bytes_max);
+        // As long as it is not known who it is, it may be one of whom there is too much already.
+        let has_room_for = match peer {
+            Some(slot) => inbox.bytes_of(slot) < most,
+            None => inbox.most_of_one() < most,
+        };
+        let has_room = inbox.bytes() < self.config.inbox_bytes_max && has_room_for && !self.is_disk_full();
         has_room.then_some(accepted_bytes + CREDIT_BYTES)
     }
 

@@ -115,11 +115,15 @@ pub enum RecordKind {
     Decided = 30,
     /// A peer is paused, or no longer is.
     PeerPaused = 31,
+    /// How much a peer may have waiting for it, and for how long.
+    PeerQuota = 32,
+    /// How a peer stands that has a quota.
+    PeerStanding = 33,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [RecordKind; 31] = [
+    pub const ALL: [RecordKind; 33] = [
         RecordKind::Message,
         RecordKind::Accepted,
         RecordKind::Handled,
@@ -151,6 +155,8 @@ impl RecordKind {
         RecordKind::PeerLives,
         RecordKind::Decided,
         RecordKind::PeerPaused,
+        RecordKind::PeerQuota,
+        RecordKind::PeerStanding,
     ];
 
     /// The kind of that number, if it is one.
@@ -417,6 +423,6 @@ mod tests {
             assert_eq!(RecordKind::from_number(*kind as u8), Some(*kind));
         }
         assert_eq!(RecordKind::from_number(0), None);
-        assert_eq!(RecordKind::from_number(32), None);
+        assert_eq!(RecordKind::from_number(34), None);
     }
 }

@@ -34,6 +34,7 @@ use crate::engine::apply::ApplyDefect;
 use crate::engine::config::{Config, Limits, Retry};
 use crate::engine::routing::Routing;
 use crate::engine::state::State;
+use crate::format::control::Quota;
 use crate::ids::{Incarnation, Lsn, NodeId};
 use crate::limits::{BIND_PAUSE_MS, BIND_WAIT_MS};
 use crate::log::chunk::{Chunk, ChunkDefect};
@@ -60,6 +61,10 @@ pub struct NodeOptions {
     pub inbox_bytes_max: u64,
     /// Bytes that the segments of the log may take of the disk.
     pub disk_bytes_max: u64,
+    /// Bytes of the inbox that the messages of one peer may have.
+    pub sender_bytes_max: u64,
+    /// What subscribers may have waiting for them that have no quota of their own.
+    pub quota: Quota,
     /// It speaks to no peer and keeps its name and address: somebody changes something in it, and closes it again.
     pub is_alone: bool,
     /// Its log went back to an older state, and begins a new life.
@@ -375,6 +380,8 @@ fn engine(
         own_addresses: vec![bound.to_owned(), advertised.to_owned()],
         retry: options.retry,
         inbox_bytes_max: options.inbox_bytes_max,
+        sender_bytes_max: options.sender_bytes_max,
+        quota: options.quota,
         limits: Limits::default(),
         seed: random()?,
     };

@@ -10,7 +10,7 @@ use super::buffer::Buffer;
 use super::clock;
 use super::route_table::RouteTable;
 use super::wake::Wake;
-use crate::engine::routing::{Route, Routing};
+use crate::engine::routing::{Held, Route, Routing};
 use crate::engine::staging::Stager;
 use crate::format::control::Control;
 use crate::format::message::{MessageParts, topics_in};
@@ -80,6 +80,8 @@ pub enum NotStaged {
     TooLarge(usize),
     /// An atomic batch of more messages than one batch of the log can tell apart.
     TooMany(usize),
+    /// Somebody to whom it would be owed has as much waiting as it may.
+    Held(Held),
     /// The gate is shut for good, or until the disk has room.
     Gate(Gate),
 }
@@ -184,7 +186,7 @@ impl Staging {
             Some(route) => route,
             None => {
                 locked.check_room(bytes + ROUTE_RECORD_BYTES_MAX)?;
-                locked.route(&message.target)
+                locked.route(&message.target)?
             }
         };
         Ok(locked.push(message, route, 0))
@@ -205,7 +207,7 @@ impl Staging {
         for message in messages {
             // A new route is staged at once. If the rest finds no room now, the next attempt finds the route.
             locked.check_room(ROUTE_RECORD_BYTES_MAX)?;
-            routes.push(locked.route(&message.target));
+            routes.push(locked.route(&message.target)?);
         }
         locked.check_room(bytes)?;
         if !locked.inner.builder.has_room_for_extents(messages.len()) {
@@ -243,7 +245,7 @@ impl Locked<'_> {
         }
     }
 
-    fn route(&mut self, target: &Target<'_>) -> Route {
+    fn route(&mut self, target: &Target<'_>) -> Result<Route, NotStaged> {
         let mut records = Vec::new();
         let Shelf { buffer, builder, routing, .. } = &mut *self.inner;
         let route = match target {
@@ -251,6 +253,7 @@ impl Locked<'_> {
             Target::Address(address) => routing.route_address(address, &mut records),
         };
         records.iter().for_each(|record: &Control| drop_lsn(builder.push_control(buffer, record)));
+        let route = route.map_err(NotStaged::Held)?;
         if let Target::Subscribers(topics) = target
             && let Some(topic) = only(topics)
         {
@@ -260,7 +263,13 @@ impl Locked<'_> {
         if !records.is_empty() {
             self.ring();
         }
-        route
+        Ok(route)
+    }
+
+    /// What people call whoever has as much waiting as it may.
+    #[must_use]
+    pub fn name_of_held(&self, held: Held) -> String {
+        self.inner.routing.name_of_held(held).unwrap_or_default().to_owned()
     }
 
     #[inline]

@@ -14,8 +14,7 @@ use crate::bus::inspect::{
     Chain, ChangeByHand, Counter, Damage, Filter, Found, InspectError, Passing, RecordReader, Soundness,
     Verification, changes_in, messages_in,
 };
-use crate::bus::message::checked_topics;
-use crate::bus::{Error, Status, checked_address};
+use crate::bus::{Error, Status};
 use crate::engine::effect::Refusal;
 use crate::engine::listing::{Cursor, List, Listed, Page, Remark};
 use crate::engine::request::Request;
@@ -24,7 +23,7 @@ use crate::io::directory::Directory;
 use crate::io::mailbox::Mail;
 use crate::io::pin::Pin;
 use crate::io::shared::Shared;
-use crate::limits::{ADDRESS_BYTES_MAX, CONTROL_LOOKS_AGAIN_MAX, LIST_MESSAGES_PER_PAGE};
+use crate::limits::{CONTROL_LOOKS_AGAIN_MAX, LIST_MESSAGES_PER_PAGE};
 use crate::log::chunk::Chunk;
 use crate::log::extent::ExtentKind;
 
@@ -309,16 +308,8 @@ impl Desk {
     /// Treats another node otherwise. Says whether there is such a node.
     pub(in crate::bus) fn decide(&self, decree: Decree, who: &str) -> Result<bool, NoAnswer> {
         // Whoever asks through the socket may say anything.
-        match &decree {
-            Decree::Pause { peer } | Decree::Resume { peer } | Decree::Forget { peer } => {
-                if peer.len() > ADDRESS_BYTES_MAX {
-                    return Ok(false);
-                }
-            }
-            Decree::Subscribe { address, topics } | Decree::Unsubscribe { address, topics } => {
-                let checked = checked_topics(topics.as_slice()).and_then(|_| checked_address(address));
-                checked.map_err(|error| NoAnswer::Invalid(Box::new(error)))?;
-            }
+        if !decree.check().map_err(|error| NoAnswer::Invalid(Box::new(error)))? {
+            return Ok(false);
         }
         match self.shared.request_blocking(Request::Decide { who: who.to_owned(), order: decree.into() }) {
             Ok(Ok(_)) => Ok(true),

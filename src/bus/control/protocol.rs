@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bus::Status;
 use crate::bus::administrator::Place;
 use crate::bus::inspect::{ChangeByHand, Filter, Said, Verification};
+use crate::bus::message::checked_topics;
+use crate::bus::{Error, QuotaChange, Status, checked_address};
 use crate::engine::deciding::Order;
 use crate::engine::listing::List;
 use crate::format::control::{self, Verb};
+use crate::limits::ADDRESS_BYTES_MAX;
 
 /// The version of all this. A request of another one is refused.
 pub(in crate::bus) const VERSION: u32 = 1;
@@ -56,9 +58,29 @@ pub(in crate::bus) enum Ask {
 pub(in crate::bus) enum Decree {
     Pause { peer: String },
     Resume { peer: String },
+    Limit { peer: String, change: QuotaChange },
     Forget { peer: String },
     Subscribe { address: String, topics: Vec<String> },
     Unsubscribe { address: String, topics: Vec<String> },
+}
+
+impl Decree {
+    /// Whether there can be such a peer.
+    pub fn check(&self) -> Result<bool, Error> {
+        let peer = match self {
+            Decree::Pause { peer } | Decree::Resume { peer } | Decree::Forget { peer } => peer,
+            Decree::Limit { peer, change } => {
+                change.check()?;
+                peer
+            }
+            Decree::Subscribe { address, topics } | Decree::Unsubscribe { address, topics } => {
+                checked_topics(topics.as_slice())?;
+                checked_address(address)?;
+                return Ok(true);
+            }
+        };
+        Ok(peer.len() <= ADDRESS_BYTES_MAX)
+    }
 }
 
 impl From<Decree> for Order {
@@ -66,6 +88,9 @@ impl From<Decree> for Order {
         match decree {
             Decree::Pause { peer } => Order::Pause { peer },
             Decree::Resume { peer } => Order::Resume { peer },
+            Decree::Limit { peer, change } => {
+                Order::Limit { peer, resets: change.resets, quota: change.into() }
+            }
             Decree::Forget { peer } => Order::Forget { peer },
             Decree::Subscribe { address, topics } => Order::Subscribe { address, topics },
             Decree::Unsubscribe { address, topics } => Order::Unsubscribe { address, topics },

@@ -41,6 +41,10 @@ pub enum Deed {
     Subscribed,
     /// They no longer were.
     Unsubscribed,
+    /// It was given another quota.
+    Limited,
+    /// It was unseen for its lease, and the node itself evicted it.
+    Evicted,
 }
 
 /// With what something was done.
@@ -95,6 +99,8 @@ impl From<Decision> for ChangeByHand {
             Decided::Forgotten => Deed::Forgotten,
             Decided::Subscribed => Deed::Subscribed,
             Decided::Unsubscribed => Deed::Unsubscribed,
+            Decided::Limited => Deed::Limited,
+            Decided::Evicted => Deed::Evicted,
         };
         let object = Object::Peer { name: decision.about, topics: decision.topics };
         ChangeByHand { at: time_of(decision.at), who: decision.who, deed, object }

@@ -114,7 +114,7 @@ fn attempts(progress: &Progress) -> Vec<Attempts> {
     progress.iter().map(of).collect()
 }
 
-pub(super) fn time_of(wall: Wall) -> SystemTime {
+pub(in crate::bus) fn time_of(wall: Wall) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(wall.0)
 }
 

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 
 use super::key::{Key, find};
 use super::settings::{Given, Origin};
-use crate::cli::arguments::Opening;
 use crate::cli::exit::CODES;
+use crate::cli::opening_arguments::Opening;
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -19,7 +19,7 @@ pub enum ConfigCommand {
     ///
     /// With flags as publish, send and subscribe have them: so they would have the node.
     #[command(after_help = CODES)]
-    Show(Show),
+    Show(Box<Show>),
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +67,10 @@ impl Flags {
             ("segment_bytes", number(self.opening.segment_bytes)),
             ("inbox_bytes", number(self.opening.inbox_bytes)),
             ("disk_bytes", number(self.opening.disk_bytes)),
+            ("sender_bytes", number(self.opening.sender_bytes)),
+            ("backlog_bytes", number(self.opening.backlog_bytes)),
+            ("at_limit", self.opening.at_limit.map(|at_limit| at_limit.to_string().into())),
+            ("lease", self.opening.lease.map(|lease| format!("{}s", lease.as_secs()).into())),
         ];
         all.into_iter().filter_map(|(name, value)| {
             let key = find(name)?;

@@ -112,7 +112,10 @@ mod tests {
         };
         has(1, "did you mean `bind`?");
         has(2, "dir: invalid type: integer `5`");
-        has(3, "the keys are dir, bind, advertise, name, segment_bytes, inbox_bytes, disk_bytes");
+        has(
+            3,
+            "the keys are dir, bind, advertise, name, segment_bytes, inbox_bytes, disk_bytes, sender_bytes",
+        );
         has(4, "segment_bytes: invalid type: string \"many\", expected u64");
         has(5, "name: invalid type");
         has(6, "inbox_bytes: invalid value: integer `-1`");

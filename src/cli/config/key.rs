@@ -45,7 +45,7 @@ pub const PREFIX: &str = "RESOLUTE_";
 pub const FILE_VARIABLE: &str = "RESOLUTE_CONFIG";
 
 /// All of them.
-pub const KEYS: [Key; 7] = [
+pub const KEYS: [Key; 11] = [
     Key {
         name: "dir",
         kind: Kind::Directory,
@@ -95,6 +95,34 @@ pub const KEYS: [Key; 7] = [
         default: "68719476736 (64 GiB)",
         example: "68_719_476_736",
     },
+    Key {
+        name: "sender_bytes",
+        kind: Kind::Bytes,
+        about: "Bytes of the inbox that the messages of one peer may have, above which it must wait: at least 4 MiB.",
+        default: "2147483648 (2 GiB)",
+        example: "2_147_483_648",
+    },
+    Key {
+        name: "backlog_bytes",
+        kind: Kind::Bytes,
+        about: "Bytes that may wait for one subscriber: at least 4 MiB.",
+        default: "17179869184 (16 GiB)",
+        example: "17_179_869_184",
+    },
+    Key {
+        name: "at_limit",
+        kind: Kind::Text,
+        about: "What happens then: refuse what would be published to it, park it, or evict it after its lease.",
+        default: "refuse",
+        example: "\"refuse\"",
+    },
+    Key {
+        name: "lease",
+        kind: Kind::Text,
+        about: "For how long a subscriber may be not connected before it is evicted: 90s, 15m, 12h or 7d.",
+        default: "for ever",
+        example: "\"30d\"",
+    },
 ];
 
 /// The setting of that name.
@@ -105,7 +133,10 @@ pub fn find(name: &str) -> Option<&'static Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{DISK_BYTES_DEFAULT, INBOX_BYTES_DEFAULT, NAME_BYTES_MAX, SEGMENT_BYTES_DEFAULT};
+    use crate::limits::{
+        BACKLOG_BYTES_DEFAULT, DISK_BYTES_DEFAULT, INBOX_BYTES_DEFAULT, NAME_BYTES_MAX,
+        SEGMENT_BYTES_DEFAULT, SENDER_BYTES_DEFAULT,
+    };
 
     #[test]
     fn what_is_said_of_defaults_is_so() {
@@ -113,6 +144,8 @@ mod tests {
         assert_eq!(default("segment_bytes"), format!("{SEGMENT_BYTES_DEFAULT} (64 MiB)"));
         assert_eq!(default("inbox_bytes"), format!("{INBOX_BYTES_DEFAULT} (4 GiB)"));
         assert_eq!(default("disk_bytes"), format!("{DISK_BYTES_DEFAULT} (64 GiB)"));
+        assert_eq!(default("sender_bytes"), format!("{SENDER_BYTES_DEFAULT} (2 GiB)"));
+        assert_eq!(default("backlog_bytes"), format!("{BACKLOG_BYTES_DEFAULT} (16 GiB)"));
         assert!(find("name").unwrap().about.contains(&format!("{NAME_BYTES_MAX} bytes")));
     }
 }

@@ -9,7 +9,8 @@ use super::environment::Environment;
 use super::file;
 use super::key::{KEYS, Key, Kind};
 use super::problem::Problem;
-use crate::bus::{Bus, chain};
+use crate::bus::{AtLimit, Bus, Quota, chain};
+use crate::cli::list_arguments::age;
 use crate::limits::SEGMENT_BYTES_MIN;
 
 /// Where a value comes from.
@@ -130,6 +131,14 @@ fn refusal(key: &Key, value: &OsString) -> Option<String> {
         "name" => node.name(text),
         "segment_bytes" => node.segment_bytes(bytes),
         "inbox_bytes" => node.inbox_bytes(bytes),
+        "sender_bytes" => node.sender_bytes(bytes),
+        "backlog_bytes" => node.quota(Quota { backlog_bytes: bytes, ..Quota::default() }),
+        // Whether one that evicts has a lease, which is a setting of its own, is seen when the node is opened.
+        "at_limit" => return text.parse::<AtLimit>().err().map(|error| error.to_string()),
+        "lease" => match age(text) {
+            Ok(lease) => node.quota(Quota { lease: Some(lease), ..Quota::default() }),
+            Err(what) => return Some(format!("lease is {text:?}: {what}")),
+        },
         // Whether they are four segments is seen when the node is opened: the size of those is a setting of its own.
         "disk_bytes" => node.segment_bytes(SEGMENT_BYTES_MIN).disk_bytes(bytes),
         // Invariant: a test goes through all keys.
@@ -158,6 +167,11 @@ mod tests {
             ("segment_bytes", "-1"),
             ("inbox_bytes", "1"),
             ("disk_bytes", "33554431"),
+            ("sender_bytes", "4194303"),
+            ("backlog_bytes", "4194303"),
+            ("at_limit", "drop"),
+            ("lease", "0s"),
+            ("lease", "7"),
             ("name", &"x".repeat(129)),
         ] {
             let key = super::super::key::find(name).unwrap();

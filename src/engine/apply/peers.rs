@@ -3,7 +3,7 @@
 use super::Applied;
 use crate::engine::state::{Address, Inbound, Seen, State};
 use crate::engine::stream::Stream;
-use crate::format::control::{Control, IntentState};
+use crate::format::control::{Control, IntentState, OwnQuota, Standing};
 use crate::ids::{Lsn, PeerSlot, StreamId};
 
 impl State {
@@ -15,7 +15,7 @@ impl State {
                 self.note_life(&peer);
                 // Who takes the place of another is treated as nobody decided otherwise.
                 if self.peers.get(&peer.slot).is_some_and(|known| known.node != peer.node) {
-                    self.paused.remove(&peer.slot);
+                    self.forget_treatment(peer.slot);
                 }
                 self.put_peer(peer);
             }
@@ -48,6 +48,15 @@ impl State {
             Control::Subscriber { slot, added, topics } => self.subscriber(slot, added, topics),
             Control::PeerPaused { slot, paused: true } => drop(self.paused.insert(slot)),
             Control::PeerPaused { slot, paused: false } => drop(self.paused.remove(&slot)),
+            Control::PeerQuota { slot, quota } => {
+                if quota == OwnQuota::default() {
+                    self.quotas.remove(&slot);
+                } else {
+                    self.quotas.insert(slot, quota);
+                }
+                applied.push(Applied::Quotas);
+            }
+            Control::PeerStanding { slot, standing } => self.put_standing(slot, standing),
             // What was decided is done by the records behind it.
             Control::Decided(_) => {}
             Control::Intent { address, topic, state } => {
@@ -81,6 +90,26 @@ impl State {
             // Invariant: `apply_control` keeps all others for itself.
             _ => unreachable!("not about another node"),
         }
+    }
+
+    fn put_standing(&mut self, slot: PeerSlot, standing: Standing) {
+        if standing == Standing::default() {
+            self.standings.remove(&slot);
+        } else {
+            self.standings.insert(slot, standing);
+        }
+        if standing.parked {
+            self.parked_peers.insert(slot);
+        } else {
+            self.parked_peers.remove(&slot);
+        }
+    }
+
+    /// A peer is treated as nobody decided otherwise.
+    pub(in crate::engine) fn forget_treatment(&mut self, slot: PeerSlot) {
+        self.paused.remove(&slot);
+        self.quotas.remove(&slot);
+        self.put_standing(slot, Standing::default());
     }
 
     pub(in crate::engine) fn close_if_done(&mut self, id: StreamId) {

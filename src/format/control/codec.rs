@@ -1,12 +1,13 @@
 //! The bodies of control records: field by field, in the order in which the variants name them.
 
-use super::Control;
 use super::change::{change, put_change};
 use super::decision::{decision, put_decision};
 use super::intent_state::intent_state;
 use super::list::{cursors, list, put_cursors, put_list, put_ranges, ranges};
 use super::peer::{peer, put_peer};
+use super::quota::{put_quota, quota};
 use super::stream_owner::{owner, put_owner};
+use super::{Control, Standing};
 use crate::format::body::{BodyDefect, BodyReader, BodyWriter};
 use crate::format::record::RecordKind;
 use crate::ids::{Epoch, Incarnation, Lsn, PeerSlot, Position, SetId, StreamId};
@@ -47,6 +48,10 @@ impl Control {
             Control::Decided(decision) => put_decision(&mut out, decision),
             Control::PeerPaused { slot, paused } => {
                 out.u32(slot.0).flag(*paused);
+            }
+            Control::PeerQuota { slot, quota } => put_quota(out.u32(slot.0), *quota),
+            Control::PeerStanding { slot, standing } => {
+                out.u32(slot.0).u64(standing.unseen_since.0).flag(standing.parked);
             }
             Control::Stream { id, owner, next, acked, ended } => {
                 out.u64(id.0);
@@ -173,6 +178,11 @@ fn peer_control(kind: RecordKind, r: &mut BodyReader<'_>) -> Result<Control, Bod
         }
         RecordKind::Decided => Control::Decided(decision(r)?),
         RecordKind::PeerPaused => Control::PeerPaused { slot: PeerSlot(r.u32()?), paused: r.flag("paused")? },
+        RecordKind::PeerQuota => Control::PeerQuota { slot: PeerSlot(r.u32()?), quota: quota(r)? },
+        RecordKind::PeerStanding => {
+            let (slot, unseen_since) = (PeerSlot(r.u32()?), Wall(r.u64()?));
+            Control::PeerStanding { slot, standing: Standing { unseen_since, parked: r.flag("parked")? } }
+        }
         RecordKind::PeerRemoved => Control::PeerRemoved { slot: PeerSlot(r.u32()?), dropped: r.u64()? },
         RecordKind::Subscriber => Control::Subscriber {
             slot: PeerSlot(r.u32()?),

@@ -17,6 +17,10 @@ pub enum Decided {
     Subscribed = 3,
     /// They no longer are.
     Unsubscribed = 4,
+    /// It may have so much waiting for it, and for so long.
+    Limited = 5,
+    /// It was unseen for its lease: it is owed nothing more, and wants nothing until it comes back.
+    Evicted = 6,
 }
 
 /// Who decided it, and when. What it does is in the records behind it.
@@ -50,6 +54,8 @@ pub(super) fn decision(r: &mut BodyReader<'_>) -> Result<Decision, BodyDefect> {
         2 => Decided::Forgotten,
         3 => Decided::Subscribed,
         4 => Decided::Unsubscribed,
+        5 => Decided::Limited,
+        6 => Decided::Evicted,
         _ => return Err(BodyDefect::Value("decided")),
     };
     Ok(Decision {

@@ -12,6 +12,7 @@ mod decision;
 mod intent_state;
 mod list;
 mod peer;
+mod quota;
 mod stream_owner;
 
 pub use accepted::Accepted;
@@ -20,6 +21,7 @@ pub use change::{Change, Place, Verb};
 pub use decision::{Decided, Decision};
 pub use intent_state::IntentState;
 pub use peer::PeerRecord;
+pub use quota::{AtLimit, OwnQuota, Quota, Standing};
 pub use stream_owner::StreamOwner;
 
 use super::record::RecordKind;
@@ -116,6 +118,20 @@ pub enum Control {
         slot: PeerSlot,
         /// Whether it is paused from here on.
         paused: bool,
+    },
+    /// How much a peer may have waiting for it, and for how long, if it is not as with all others.
+    PeerQuota {
+        /// The peer.
+        slot: PeerSlot,
+        /// From here on.
+        quota: OwnQuota,
+    },
+    /// How a peer stands that may not have more waiting for it than that.
+    PeerStanding {
+        /// The peer.
+        slot: PeerSlot,
+        /// From here on.
+        standing: Standing,
     },
     /// A stream was minted or, in a checkpoint, is described.
     Stream {
@@ -243,6 +259,8 @@ impl Control {
             Control::PeerLives { .. } => RecordKind::PeerLives,
             Control::Decided(_) => RecordKind::Decided,
             Control::PeerPaused { .. } => RecordKind::PeerPaused,
+            Control::PeerQuota { .. } => RecordKind::PeerQuota,
+            Control::PeerStanding { .. } => RecordKind::PeerStanding,
             Control::Stream { .. } => RecordKind::Stream,
             Control::StreamClosed { .. } => RecordKind::StreamClosed,
             Control::StreamEnded { .. } => RecordKind::StreamEnded,
@@ -317,6 +335,15 @@ mod tests {
             Control::Peer(peer),
             Control::PeerLives { slot: PeerSlot(1), lives: vec![Incarnation(2), Incarnation(3)] },
             Control::PeerPaused { slot: PeerSlot(1), paused: true },
+            Control::PeerQuota { slot: PeerSlot(1), quota: OwnQuota::default() },
+            Control::PeerQuota {
+                slot: PeerSlot(1),
+                quota: OwnQuota { backlog_bytes: Some(1), at_limit: Some(AtLimit::Evict), lease_ms: Some(3) },
+            },
+            Control::PeerStanding {
+                slot: PeerSlot(1),
+                standing: Standing { unseen_since: Wall(2), parked: true },
+            },
             Control::Decided(Decision {
                 at: Wall(1),
                 who: "zoe".into(),

@@ -126,6 +126,20 @@ fn tell(note: &Note) {
             };
             tracing::error!(%node, %stream, %first, count, "{what}");
         }
+        Note::BacklogFull { name, parks } => {
+            let what = if *parks {
+                "a subscriber has as much waiting for it as it may: what is published is not kept for it"
+            } else {
+                "a subscriber has as much waiting for it as it may: nothing is published that it would get"
+            };
+            tracing::warn!(name, "{what}");
+        }
+        Note::BacklogHasRoom { name } => {
+            tracing::info!(name, "the subscriber may have more waiting for it again")
+        }
+        Note::Evicted { node, owed } => {
+            tracing::warn!(%node, owed, "the subscriber was unseen for its lease, and is evicted");
+        }
         Note::TakenOut { node, stream, first, count } => {
             tracing::warn!(%node, %stream, %first, count, "the peer is told that messages were taken out");
         }
