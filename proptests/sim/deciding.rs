@@ -175,3 +175,27 @@ fn as_many_topics_as_there_may_be_are_decided_about() {
     }
     world.settle();
 }
+
+// Who was being dialled then was known at its address again (seeds 3962, 4100).
+#[test]
+fn an_address_that_is_forgotten_stays_so_though_it_is_being_dialled() {
+    for us in (0..6_000).step_by(150) {
+        let mut world = World::new(1, 2, Weather::FAIR);
+        world.subscribe(0, "n1", "b");
+        world.run_ms(500);
+        world.break_between(0, 1);
+        let shakes_hands = |world: &World| {
+            let mut sessions = world.nodes[0].up.as_ref().unwrap().engine.sessions().iter();
+            sessions.any(|session| session.dialled.is_some() && session.peer.is_none())
+        };
+        while !shakes_hands(&world) {
+            world.run_us(100);
+        }
+        world.run_us(us);
+        let id = decide(&mut world, 0, Order::Forget { peer: "n1".to_owned() });
+        world.run_ms(10_000);
+        assert!(world.is_done(0, id));
+        let state = world.nodes[0].up.as_ref().unwrap().engine.state();
+        assert!(!state.addresses.contains_key("n1"), "after {us} us: {:?}", state.addresses);
+    }
+}

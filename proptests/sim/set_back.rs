@@ -274,3 +274,26 @@ fn a_life_that_was_left_behind_is_refused_also_when_nothing_but_a_checkpoint_say
     world.run_ms(20_000);
     assert!(heard(&world, 1, "the one that speaks is another copy of it"));
 }
+
+// With each opening of a node the simulator took what was over for settled only then, and what was said of it before for said of
+// something else (seed 2741).
+#[test]
+fn what_was_said_of_a_new_life_counts_when_who_was_told_is_opened_again() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(500);
+    world.copy(1);
+    world.send(0, "n1", 10);
+    world.run_ms(500);
+    assert_eq!(world.accepted_numbers(1).len(), 1);
+    world.restore(1);
+    world.nodes[1].begins_life = true;
+    world.start(1);
+    world.run_ms(15_000);
+    let new_life = |(node, note): &(usize, Note)| *node == 0 && matches!(note, Note::NewLife { .. });
+    assert!(world.notes.iter().any(new_life));
+    world.crash(0);
+    world.start(0);
+    world.settle();
+    assert_eq!(world.accepted_numbers(1).len(), 0);
+}

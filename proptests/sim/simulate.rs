@@ -21,7 +21,7 @@ use super::tally::Tally;
 use super::world::World;
 
 /// Seeds of a run that is not asked for more: so many are enough for every kind of fault to happen.
-const SEEDS: std::ops::Range<u64> = 0..120;
+const SEEDS: std::ops::Range<u64> = 120..240;
 
 /// Peers that a node of a small table knows: the two others, one that stays, and one more.
 const PEERS_FEW: usize = 4;

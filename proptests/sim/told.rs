@@ -19,14 +19,14 @@ struct Account {
     owed_to: NodeId,
     /// Records of each stretch of positions.
     runs: BTreeMap<Position, (Lsn, u64)>,
-    /// When everything up to there was settled, where that rose.
-    settled: Vec<(u64, Position)>,
+    /// When everything up to there was settled, where that rose, and where the log ended that says so.
+    settled: Vec<(u64, Lsn, Position)>,
 }
 
 impl Account {
-    fn settle(&mut self, now: u64, position: Position) {
-        if self.settled.last().is_none_or(|(_, last)| *last < position) {
-            self.settled.push((now, position));
+    fn settle(&mut self, now: u64, end: Lsn, position: Position) {
+        if self.settled.last().is_none_or(|(.., last)| *last < position) {
+            self.settled.push((now, end, position));
         }
     }
 
@@ -48,23 +48,24 @@ impl Account {
     }
 
     fn settled_at(&self, position: Position) -> Option<u64> {
-        self.settled.iter().find(|(_, last)| *last >= position).map(|(at, _)| *at)
+        self.settled.iter().find(|(.., last)| *last >= position).map(|(at, ..)| *at)
     }
 }
 
 impl Book {
     pub fn write(&mut self, now: u64, state: &State) {
+        let end = state.index.end();
         for (id, stream) in &state.streams {
             let StreamOwner::Peer(slot) = stream.owner else { continue };
             let new = Account { owed_to: state.node_of(slot), runs: BTreeMap::new(), settled: Vec::new() };
             let account = self.0.entry(*id).or_insert(new);
             account.owed_to = state.node_of(slot);
             account.runs.extend(stream.runs().iter().map(|run| (run.position, (run.lsn, run.count))));
-            account.settle(now, stream.acked);
+            account.settle(now, end, stream.acked);
         }
         // What had an end is settled.
         for (_, account) in self.0.iter_mut().filter(|(id, _)| !state.streams.contains_key(id)) {
-            account.settle(now, account.end());
+            account.settle(now, end, account.end());
         }
     }
 
@@ -75,8 +76,7 @@ impl Book {
             for (first, count) in account.runs.values_mut() {
                 *count = (*count).min(end.since(*first));
             }
-            let last = account.end();
-            account.settled.retain(|(_, position)| *position < last);
+            account.settled.retain(|(_, log, _)| *log <= end);
         }
     }
 
@@ -218,16 +218,17 @@ impl World {
         if left_behind.is_empty() {
             return;
         }
-        let since = self.apart_since.get(&from).copied();
-        let since = since.unwrap_or_else(|| {
-            panic!("{from} never was set back, and lacks {left_behind:?}, which {to} has")
-        });
-        let is_of_it =
-            |told: &Told| told.is_between(from, to) && told.what == What::TwoLogs && told.when >= since;
-        assert!(
-            self.told.iter().any(is_of_it),
-            "{from} speaks with {to}, which has {left_behind:?} of it, and it does not, and nobody was told since {since}"
-        );
+        let told = self.told.iter().filter(|told| told.is_between(from, to) && told.what == What::TwoLogs);
+        let told = told.map(|told| told.when).max();
+        for (lsn, number) in left_behind {
+            // What came from a double since is lost as long as there is one.
+            let since = self.lost_since.get(&number).or_else(|| self.apart_since.get(&from));
+            let is_told = told >= since.copied() && since.is_some();
+            assert!(
+                is_told,
+                "{from} speaks with {to}, and lacks {number}, its record {lsn}, since {since:?}; they were told at {told:?}"
+            );
+        }
     }
 
     /// Who lacks what somebody took out of a stream is told of a gap there, once it has a session.
@@ -286,6 +287,23 @@ mod tests {
         assert!(!told(What::Met).speaks_of(5, 0));
         let gap = told(What::Gap(BTreeSet::from([5, 6])));
         assert!(gap.speaks_of(5, u64::MAX) && !gap.speaks_of(4, 0));
+    }
+
+    #[test]
+    fn a_crash_takes_from_a_book_what_it_took_from_the_log_and_nothing_else() {
+        let runs = BTreeMap::from([(Position(1), (Lsn(10), 2)), (Position(3), (Lsn(21), 1))]);
+        // All of it was settled, and the stream was over.
+        let settled =
+            vec![(100, Lsn(14), Position(1)), (200, Lsn(30), Position(3)), (300, Lsn(31), Position(4))];
+        let account = Account { owed_to: NodeId(1), runs, settled };
+        let mut book = Book(BTreeMap::from([(StreamId(7), account)]));
+        let mut settled_at = |end| {
+            book.crashed(Lsn(end));
+            [1, 3].map(|position| book.0[&StreamId(7)].settled_at(Position(position)))
+        };
+        assert_eq!(settled_at(31), [Some(100), Some(200)]);
+        assert_eq!(settled_at(29), [Some(100), None]);
+        assert_eq!(settled_at(13), [None, None]);
     }
 
     #[test]

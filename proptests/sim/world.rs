@@ -11,7 +11,7 @@ use resolute::time::Now;
 
 use super::disk::{Death, Disk};
 use super::faults::{Fault, Faults};
-use super::model::Model;
+use super::model::{MessageNumber, Model};
 use super::net::{Connection, ConnectionId, End, Net, Weather};
 use super::node::{Mood, Node};
 use super::rng::Rng;
@@ -55,6 +55,8 @@ pub struct World {
     pub told: Vec<Told>,
     /// When a log last took the place of a later one, or got a double.
     pub apart_since: BTreeMap<NodeId, u64>,
+    /// Since when the logs of their publishers lack messages that somebody has.
+    pub lost_since: BTreeMap<MessageNumber, u64>,
     /// The longest time that a write takes, in microseconds.
     pub write_us: u64,
     pub faults: Faults,
@@ -92,6 +94,7 @@ impl World {
             notes: Vec::new(),
             told: Vec::new(),
             apart_since: BTreeMap::new(),
+            lost_since: BTreeMap::new(),
             write_us: 2000,
             faults: Faults::FEW,
             tally: Tally::default(),
@@ -277,6 +280,9 @@ impl World {
         self.apart_since.insert(own, self.now);
         let others: Vec<NodeId> = self.model.logs.keys().copied().collect();
         for other in others {
+            for (_, number) in self.model.left_behind(other, own) {
+                self.lost_since.entry(number).or_insert(self.now);
+            }
             self.model.set_apart(own, other);
         }
     }

@@ -11,6 +11,7 @@ use super::state::State;
 use crate::format::control::StreamOwner;
 use crate::ids::PeerSlot;
 use crate::time::{Monotonic, Now};
+use crate::wire::goodbye::GoodbyeCode;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Try {
@@ -166,6 +167,25 @@ impl Engine {
         let Engine { dials, entropy, .. } = self;
         for dial in dials.by_address.values_mut().filter(|dial| dial.state == LEFT_ALONE) {
             dial.state = Try::At(now.plus_millis(dial_pause_ms(0, entropy)));
+        }
+    }
+
+    /// Whether something is known, wanted or owed at an address that makes it worth to be dialled.
+    pub(super) fn is_worth_dialling(&self, address: &str) -> bool {
+        wanted(&self.state, &self.config).contains(address)
+    }
+
+    /// These addresses are forgotten: whoever was being dialled there must not be known at them again because of that.
+    pub(super) fn end_dials_to(&mut self, left: &BTreeSet<String>) {
+        if left.is_empty() {
+            return;
+        }
+        let wanted = wanted(&self.state, &self.config);
+        let is_left = |address: &String| left.contains(address) && !wanted.contains(address);
+        let sessions = self.sessions.iter().filter(|session| session.dialled.as_ref().is_some_and(is_left));
+        let sessions: Vec<SessionId> = sessions.map(|session| session.id).collect();
+        for id in sessions {
+            self.end_session(id, GoodbyeCode::Removed, "this node was told to forget the address");
         }
     }
 

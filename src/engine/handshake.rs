@@ -325,7 +325,8 @@ impl Engine {
     /// The node that answers at `address` is known, unless another one was before.
     pub(super) fn bind(&mut self, address: &str, slot: PeerSlot) {
         let bound = self.state.addresses.get(address).and_then(|known| known.bound);
-        if bound.is_none() {
+        let is_forgotten = self.meeting.has_left(address) && self.intents(address).is_empty();
+        if bound.is_none() && !is_forgotten {
             let control = Control::AddressBound { address: address.to_owned(), slot };
             self.meeting.binds(address, slot);
             self.pending.push_back(Pending::Control(control));

@@ -15,6 +15,8 @@ pub struct Meeting {
     leaving: BTreeSet<PeerSlot>,
     /// Addresses at which it is known who answers.
     bound: BTreeMap<String, PeerSlot>,
+    /// Addresses that are being forgotten.
+    left: BTreeSet<String>,
     /// What we proposed to nodes that we never met: the same on every connection, or each side might end up with
     /// another one.
     proposed: BTreeMap<NodeId, [u8; 16]>,
@@ -53,6 +55,15 @@ impl Meeting {
         self.leaving.contains(&slot)
     }
 
+    pub(super) fn leaves_address(&mut self, address: &str) {
+        self.left.insert(address.to_owned());
+    }
+
+    /// Whether an address is being forgotten.
+    pub(super) fn has_left(&self, address: &str) -> bool {
+        self.left.contains(address)
+    }
+
     pub(super) fn binds(&mut self, address: &str, slot: PeerSlot) {
         self.bound.insert(address.to_owned(), slot);
     }
@@ -66,11 +77,12 @@ impl Meeting {
         self.bound.iter().filter(move |(_, bound)| **bound == slot).map(|(address, _)| address)
     }
 
-    /// Everything that was written down is applied.
-    pub(super) fn all_applied(&mut self) {
+    /// Everything that was written down is applied. Gives back the addresses that are forgotten now.
+    pub(super) fn all_applied(&mut self) -> BTreeSet<String> {
         self.written.clear();
         self.leaving.clear();
         self.bound.clear();
+        std::mem::take(&mut self.left)
     }
 
     /// Secrets that were proposed and are not known to both sides yet.

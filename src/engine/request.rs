@@ -328,6 +328,7 @@ impl Engine {
             addresses.extend(self.meeting.addresses_of(slot).cloned());
         }
         for address in addresses {
+            self.meeting.leaves_address(&address);
             let wishes = self.intents(&address).into_keys().map(|topic| (topic, IntentState::Removed));
             let wishes: Vec<_> = wishes.collect();
             if !wishes.is_empty() {

@@ -78,7 +78,8 @@ impl Engine {
             self.staged.clear();
             self.staged_seen.clear();
             self.ended.clear();
-            self.meeting.all_applied();
+            let left = self.meeting.all_applied();
+            self.end_dials_to(&left);
             self.quotas.all_applied();
             self.requests.all_applied();
             self.look_who_may_go_if_full();

@@ -171,7 +171,11 @@ impl Engine {
         let challenge = self.entropy.key();
         let id = self.sessions.add(Some(address.to_owned()), challenge, now.monotonic);
         self.dials.connected(address, id);
-        self.say_hello(id);
+        if self.is_worth_dialling(address) {
+            self.say_hello(id);
+        } else {
+            self.end_session(id, GoodbyeCode::Removed, "nothing is wanted at this address any more");
+        }
         id
     }
 

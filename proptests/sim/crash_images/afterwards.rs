@@ -118,6 +118,7 @@ fn opened(before: &World, files: &Files) -> World {
         numbers: before.numbers,
         told: Vec::new(),
         apart_since: BTreeMap::new(),
+        lost_since: BTreeMap::new(),
         notes: Vec::new(),
         write_us: before.write_us,
         faults: Faults::NONE,
