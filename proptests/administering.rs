@@ -24,8 +24,11 @@ struct Service {
 
 impl Service {
     async fn open(&self, directory: &Path) -> Bus {
+        self.open_with(directory, Retry { attempts_max: 2, initial_ms: 1, ..Retry::default() }).await
+    }
+
+    async fn open_with(&self, directory: &Path, retry: Retry) -> Bus {
         let (breaks, fine) = (self.clone(), self.clone());
-        let retry = Retry { attempts_max: 2, initial_ms: 1, ..Retry::default() };
         let bus = Bus::builder(directory).bind("tcp://127.0.0.1:0").name("clerk").retry(retry);
         let bus = bus.every_named("breaks", "work", move |message: Envelope| {
             breaks.called("breaks", &message);
@@ -107,6 +110,56 @@ fn payloads(directory: &Path, place: Place) -> Vec<String> {
         }
         Place::Outgoing => view.outgoing(&all, None).unwrap().map(|one| text(one.unwrap().message)).collect(),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_and_waits_is_called_at_once_and_its_attempts_go_on_to_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::default();
+    service.is_broken.store(true, Ordering::Relaxed);
+    let an_hour = 3_600_000;
+    let retry = Retry { attempts_max: 1_000, initial_ms: an_hour, max_ms: an_hour, ..Retry::default() };
+    let bus = service.open_with(dir.path(), retry).await;
+    let own = bus.address().to_owned();
+    bus.subscribe(&own, "work").await.unwrap();
+    let serving = tokio::spawn(bus.serve());
+    for payload in ["one", "two"] {
+        bus.publish("work", payload).await.unwrap();
+    }
+    let calls = || ["one", "two"].map(|payload| service.calls_of("breaks", payload));
+    let retried =
+        || by_hand(dir.path(), |hand| hand.retry(Place::Incoming, &Filter::default(), None).unwrap());
+    for times in 1..4 {
+        scene::until("they are called", async || calls() == [times; 2]).await;
+        // That they failed may not be written down yet, and then there is nothing to hurry.
+        let mut hurried = 0;
+        while hurried < 2 {
+            hurried += retried().await;
+        }
+    }
+    scene::until("they are called", async || calls() == [4; 2]).await;
+    scene::until("and it is written down", async || {
+        let view = View::open(dir.path()).unwrap();
+        let failed = view.incoming(&Filter::default(), None).unwrap();
+        let attempts = failed.map(|one| one.unwrap().handlers.iter().map(|of| of.failed).max());
+        attempts.collect::<Vec<_>>() == [Some(4); 2]
+    })
+    .await;
+    serving.abort();
+    drop(serving.await);
+    bus.close().await.unwrap();
+
+    // The same of one that is not open: it is called at the next opening.
+    assert_eq!(retried().await, 2);
+    service.is_broken.store(false, Ordering::Relaxed);
+    let bus = service.open_with(dir.path(), retry).await;
+    let serving = tokio::spawn(bus.serve());
+    until(&bus, "their end", |now| (now.incoming, now.dead_letters) == (0, 0)).await;
+    assert_eq!(calls(), [5; 2]);
+    assert_eq!(service.calls_of("fine", "one"), 1, "who succeeded is not called again");
+    serving.abort();
+    drop(serving.await);
+    bus.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -529,6 +529,7 @@ fn constants() -> Vec<(&'static str, f64)> {
         BACKLOG_BYTES_DEFAULT,
         BACKLOG_BYTES_MIN,
         QUOTA_SLACK_BYTES,
+        LEASE_GRACE_MS,
         SENDER_BYTES_DEFAULT,
         LIMIT_GIVES_SEGMENTS,
         PREWRITE_PIECE_BYTES,

@@ -338,6 +338,13 @@ pub const BACKLOG_BYTES_DEFAULT: u64 = 16 << 30;
 /// The smallest backlog that a quota may allow: some batches.
 pub const BACKLOG_BYTES_MIN: u64 = 4 << 20;
 
+/// No lease is over earlier than so many milliseconds after an opening, or its own length: whoever was absent before, or seemed to
+/// be, has time to come back.
+pub const LEASE_GRACE_MS: u64 = 60_000;
+
+/// How often it is looked again at those whose lease is over and who are owed nothing, or less than they may.
+pub const LEASE_LOOK_MS: u64 = 1_000;
+
 /// A subscriber may be seen to be at its quota so many bytes late.
 pub const QUOTA_SLACK_BYTES: u64 = 64 << 10;
 

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use resolute::engine::deciding::Order;
 use resolute::engine::effect::{Dispatch, SessionId, Transmit};
 use resolute::engine::inbox::HandlerState;
+use resolute::engine::request::Request;
 use resolute::engine::session::Phase;
 use resolute::engine::state::State;
+use resolute::format::batch::BatchView;
 use resolute::format::control::{IntentState, Place, StreamOwner};
 use resolute::format::frame::{FrameKind, FrameView};
-use resolute::format::record::Records;
+use resolute::format::record::{RecordKind, Records};
 use resolute::ids::{Lsn, NodeId, PeerSlot, StreamId};
 use resolute::wire::bodies::Body;
 
@@ -81,9 +84,26 @@ pub fn durable(up: &Up) -> &State {
     up.snapshots.first_key_value().unwrap().1
 }
 
+/// Nobody is forgotten by hand whom nobody wanted to be.
+pub fn removals(up: &Up, view: &BatchView<'_>) {
+    let is_asked = |request: &Request| {
+        matches!(
+            request,
+            Request::RemoveDestination { .. } | Request::Decide { order: Order::Forget { .. }, .. }
+        )
+    };
+    let mut records = Records::new(view.records).map(Result::unwrap);
+    let is_any = records.any(|record| record.kind == RecordKind::PeerRemoved);
+    assert!(!is_any || up.asked.values().any(is_asked), "a peer is removed, and nobody asked for that");
+}
+
 /// A segment goes only when nothing in it is wanted in the state that a crash would bring back.
 pub fn freed(up: &Up) {
-    let (state, end) = (durable(up), up.engine.segments().head().first_lsn);
+    let end = up.engine.segments().head().first_lsn;
+    up.snapshots.values().for_each(|state| freed_in(state, end));
+}
+
+fn freed_in(state: &State, end: Lsn) {
     let inbox = state.inbox.runs_in(Lsn(0), end).map(|run| (run.range.first, run.range.count));
     let owed = state.streams.values().flat_map(|stream| stream.owed_in(Lsn(0), end));
     for (first, count) in inbox.chain(owed.map(|run| (run.lsn, run.count))) {
@@ -308,8 +328,8 @@ impl World {
     pub fn is_full(&self, own: NodeId) -> bool {
         let mut nodes = self.originals().filter(|node| node.identity == Some(own));
         let is_full = |node: &Node| {
-            let bytes = node.up.as_ref().unwrap().engine.state().inbox.bytes();
-            bytes >= node.inbox_bytes_max || bytes >= node.sender_bytes_max
+            let inbox = &node.up.as_ref().unwrap().engine.state().inbox;
+            inbox.bytes() >= node.inbox_bytes_max || inbox.most_of_one() >= node.sender_bytes_max
         };
         nodes.any(is_full)
     }

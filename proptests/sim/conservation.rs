@@ -82,6 +82,11 @@ impl World {
             Request::Decide { order: Order::Pause { peer }, .. } if !is_undone => {
                 assert!(is_paused(state, peer), "n{node} has paused {peer}: {:?}", state.paused);
             }
+            Request::Decide { order: Order::Limit { peer, quota, .. }, .. } if !is_undone => {
+                let slot = slot_of(state, peer);
+                let found = slot.map(|slot| state.quotas.get(&slot).copied().unwrap_or_default());
+                assert_eq!(found, Some(*quota), "n{node} has limited {peer}");
+            }
             Request::Decide { order: Order::Resume { peer }, .. } if !is_undone => {
                 assert!(!is_paused(state, peer), "n{node} has resumed {peer}: {:?}", state.paused);
             }
@@ -139,11 +144,15 @@ fn plain(request: &Request) -> Request {
 }
 
 fn is_paused(state: &State, peer: &str) -> bool {
+    slot_of(state, peer).is_some_and(|slot| state.paused.contains(&slot))
+}
+
+fn slot_of(state: &State, peer: &str) -> Option<PeerSlot> {
     let bound = state.addresses.get(peer).and_then(|known| known.bound);
     let is_it =
         |record: &&PeerRecord| !record.removed && (record.address == peer || record.node.to_string() == peer);
     let named = || state.peers.values().rev().find(is_it).map(|record| record.slot);
-    bound.or_else(named).is_some_and(|slot| state.paused.contains(&slot))
+    bound.or_else(named)
 }
 
 /// Whether one wish leaves nothing, or not all, of another.
@@ -151,6 +160,10 @@ fn undoes(later: &Request, wish: &Request) -> bool {
     let pauses = |request: &Request| {
         matches!(request, Request::Decide { order: Order::Pause { .. } | Order::Resume { .. }, .. })
     };
+    let limits = |request: &Request| matches!(request, Request::Decide { order: Order::Limit { .. }, .. });
+    if limits(wish) {
+        return limits(later) || matches!(later, Request::RemoveDestination { .. });
+    }
     // One node has several names.
     if pauses(wish) {
         return pauses(later) || matches!(later, Request::RemoveDestination { .. });

@@ -199,3 +199,32 @@ fn an_address_that_is_forgotten_stays_so_though_it_is_being_dialled() {
         assert!(!state.addresses.contains_key("n1"), "after {us} us: {:?}", state.addresses);
     }
 }
+
+// A replay that came by a later checkpoint before the copy of its message forgot whose message that was (seed 5590).
+#[test]
+fn whose_a_message_is_stays_known_though_its_publisher_was_forgotten_and_came_back() {
+    let mut world = World::new(1, 3, Weather::FAIR);
+    world.handler(2, "a", "h", Mood::Fine);
+    world.subscribe(2, "n0", "a");
+    // Nobody handles it there.
+    world.subscribe(0, "n1", "b");
+    world.run_ms(1_000);
+    world.publish(1, &["b"], 10);
+    world.run_ms(500);
+    decide(&mut world, 0, Order::Forget { peer: "n1".to_owned() });
+    decide(&mut world, 1, Order::Forget { peer: "n0".to_owned() });
+    world.run_ms(1_000);
+    world.subscribe(0, "n1", "b");
+    world.run_ms(5_000);
+    // One message stays in the second segment, so that it is there when the first is freed.
+    while world.nodes[0].up.as_ref().unwrap().engine.segments().count() < 2 {
+        world.publish(0, &["a"], 60_000);
+        world.run_ms(5);
+    }
+    world.publish(1, &["b"], 10);
+    world.run_ms(500);
+    roll(&mut world, 0, "a");
+    world.crash(0);
+    world.start(0);
+    world.settle();
+}

@@ -32,7 +32,8 @@
 //!
 //! **Somebody interferes**: messages that are parked or given up are tried again, or any are taken out of the inbox, at any moment.
 //! A node is told to forget another, which goes on to owe it what it owed until it is told the same; or to send it nothing for a
-//! while.
+//! while; or how much may wait for it, what happens then, and for how long it may be absent. In some histories that is little for all
+//! from the beginning, and so is what one sender may have in an inbox.
 //!
 //! Which of these may happen is drawn for each seed, so that rare combinations are not drowned by common ones. How often each did
 //! happen is counted (see `tally`): one that never does is a failure of the simulation.

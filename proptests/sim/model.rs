@@ -284,6 +284,14 @@ impl Log {
         }
     }
 
+    /// Whether a handler failed with a message and is to be called again.
+    fn is_failing(&self, lsn: Lsn) -> bool {
+        let of = (lsn, String::new())..(lsn.plus(1), String::new());
+        let is_over =
+            |handler: &(Lsn, String)| self.dead.contains(handler) || self.done.contains_key(handler);
+        self.failures.range(of).any(|(handler, _)| !is_over(handler))
+    }
+
     /// Of all destinations, some of which may have had them by then.
     fn learn_withdrawn(&mut self, lsns: impl Iterator<Item = Lsn>) {
         for lsn in lsns {
@@ -327,7 +335,11 @@ impl Log {
         }
         let all = change.ranges.iter().flat_map(|range| range.first.0..range.end().0).map(Lsn);
         let is_here = |lsn: &Lsn| self.inbox.contains_key(lsn) && !self.handled.contains_key(lsn);
-        let all: Vec<Lsn> = all.filter(|lsn| is_here(lsn) && self.place_of(*lsn) == change.place).collect();
+        let fits = |lsn: &Lsn| {
+            let hurries = (change.verb, change.place) == (Verb::Retry, Place::Incoming);
+            self.place_of(*lsn) == change.place && (!hurries || self.is_failing(*lsn))
+        };
+        let all: Vec<Lsn> = all.filter(|lsn| is_here(lsn) && fits(lsn)).collect();
         self.changes.insert(at, Some(all.len() as u64));
         for lsn in all {
             self.parked.remove(&lsn);

@@ -198,12 +198,11 @@ impl Node {
         let found = self.disk.recover(rng, tally, &mut dies);
         if let Some((snapshots, durable)) = self.before.take() {
             assert!(found.last_batch >= durable, "a durable batch is gone");
-            if let Some(before) = snapshots.get(&found.last_batch) {
-                let mut before = before.clone();
-                // Segments that were freed since are no part of what is there.
-                before.index.free_through(SegmentNumber(found.segments.head().number.0 - 1));
-                assert_same(&before, &found.state, self.was_freed);
-            }
+            let before = snapshots.get(&found.last_batch);
+            let mut before = before.expect("the log ends behind a batch that was sealed").clone();
+            // Segments that were freed since are no part of what is there.
+            before.index.free_through(SegmentNumber(found.segments.head().number.0 - 1));
+            assert_same(&before, &found.state, self.was_freed);
         }
         let Recovered { state, mut segments, last_batch, previous_header_crc, next_lsn } = found;
         segments.limit_to(self.disk_bytes_max);

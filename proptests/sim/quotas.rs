@@ -5,6 +5,7 @@ use resolute::engine::effect::{Note, RequestId};
 use resolute::engine::request::Request;
 use resolute::format::control::{AtLimit, Control, Decided, OwnQuota, Quota};
 
+use super::faults::Fault;
 use super::model::Entry;
 use super::net::Weather;
 use super::node::{Mood, Node};
@@ -12,7 +13,7 @@ use super::set_back::roll;
 use super::world::World;
 
 const BACKLOG: u64 = 1 << 20;
-const LEASE_MS: u64 = 60_000;
+const LEASE_MS: u64 = 600_000;
 
 /// Node 0 publishes; node 1 wants `a`, and 2 wants `a` and `b`.
 fn world(quota: Quota) -> World {
@@ -42,6 +43,7 @@ fn publish(world: &mut World, topic: &str, count: usize) -> usize {
 }
 
 fn limit(world: &mut World, peer: &str, quota: OwnQuota) -> RequestId {
+    world.tally.count(Fault::Limited);
     let order = Order::Limit { peer: peer.to_owned(), resets: false, quota };
     world.request(0, Request::Decide { who: "zoe".to_owned(), order })
 }
@@ -219,4 +221,76 @@ fn one_sender_does_not_take_the_room_of_others() {
     }
     world.run_ms(5_000);
     assert_eq!(held(&world), of_the_first + 50);
+}
+
+// Only an acknowledgement let go of who was parked, and none came.
+#[test]
+fn who_was_parked_is_not_once_its_quota_is_larger_though_nobody_acknowledges_anything() {
+    let mut world = World::new(1, 2, Weather::FAIR);
+    world.crash(0);
+    world.nodes[0].quota = quota(AtLimit::Park, 0);
+    world.start(0);
+    world.handler(1, "a", "h", Mood::Fine);
+    world.subscribe(1, "n0", "a");
+    world.run_ms(1_000);
+    world.crash(1);
+    assert_eq!(publish(&mut world, "a", 200), 200);
+    world.crash(0);
+    world.nodes[0].quota = Quota::UNLIMITED;
+    world.start(0);
+    world.run_ms(1_000);
+    let owed_before = owed(&world);
+    assert_eq!(publish(&mut world, "a", 10), 10);
+    assert_eq!(owed(&world), owed_before + 10);
+    world.start(1);
+    world.settle();
+}
+
+// Its absence was counted on, and what holds for all is no lease.
+#[test]
+fn who_is_forgotten_is_not_evicted_afterwards() {
+    let mut world = world(Quota::UNLIMITED);
+    limit(&mut world, "n1", OwnQuota { lease_ms: Some(LEASE_MS), ..OwnQuota::default() });
+    world.run_ms(1_000);
+    world.crash(1);
+    world.run_ms(1_000);
+    world.forget(0, 1, "n1");
+    world.run_ms(2 * LEASE_MS);
+    assert_eq!(evictions(&world), 0);
+}
+
+// Its stream goes on, and it was evicted once more whenever somebody came or went.
+#[test]
+fn who_is_known_at_an_address_is_evicted_once() {
+    let mut world = world(quota(AtLimit::Refuse, LEASE_MS));
+    world.subscribe(0, "n1", "c");
+    world.run_ms(1_000);
+    world.crash(1);
+    assert_eq!(publish(&mut world, "a", 5), 5);
+    for _ in 0..4 {
+        world.run_ms(LEASE_MS);
+        world.break_between(0, 2);
+    }
+    assert_eq!(evictions(&world), 1);
+    // What is sent to it from then on has a lease of its own.
+    assert!(world.send(0, "n1", 10).is_some());
+    world.run_ms(3 * LEASE_MS);
+    assert_eq!((evictions(&world), owed(&world)), (2, 0));
+    world.start(1);
+    world.settle();
+    assert_eq!(lost(&world), 6);
+}
+
+#[test]
+fn a_command_to_who_is_parked_is_refused_and_not_lost() {
+    let mut world = world(quota(AtLimit::Park, 0));
+    world.subscribe(0, "n1", "c");
+    world.run_ms(1_000);
+    world.crash(1);
+    publish(&mut world, "a", 200);
+    assert!(world.send(0, "n1", 10).is_none());
+    world.start(1);
+    world.run_ms(10_000);
+    assert!(world.send(0, "n1", 10).is_some());
+    world.settle();
 }

@@ -275,6 +275,22 @@ fn a_life_that_was_left_behind_is_refused_also_when_nothing_but_a_checkpoint_say
     assert!(heard(&world, 1, "the one that speaks is another copy of it"));
 }
 
+/// The checker itself: nobody was told.
+#[test]
+#[should_panic(expected = "and lacks")]
+fn a_log_that_went_back_in_silence_is_noticed_by_the_simulator() {
+    let mut world = one_subscriber();
+    world.copy(0);
+    publish(&mut world, 5);
+    world.run_ms(500);
+    world.restore(0);
+    world.nodes[0].begins_life = true;
+    world.start(0);
+    world.run_ms(5_000);
+    world.told.clear();
+    world.settle();
+}
+
 // With each opening of a node the simulator took what was over for settled only then, and what was said of it before for said of
 // something else (seed 2741).
 #[test]

@@ -33,10 +33,11 @@ pub enum Reached {
     Refused,
     Withheld,
     Evicted,
+    LeftBehind,
 }
 
 impl Reached {
-    pub const ALL: [Reached; 19] = [
+    pub const ALL: [Reached; 20] = [
         Reached::SegmentFreed,
         Reached::Carried,
         Reached::CarriedAgain,
@@ -56,6 +57,7 @@ impl Reached {
         Reached::Refused,
         Reached::Withheld,
         Reached::Evicted,
+        Reached::LeftBehind,
     ];
 
     /// What a node reports.

@@ -208,17 +208,21 @@ impl World {
         }
     }
 
-    /// Two have no session, or the one lacks nothing of its own log that the other has, or one of them was told since the log went
+    /// Two have no session and want none, or the one lacks nothing of its own log that the other has, or one of them was told since the log went
     /// back or got a double.
     pub fn check_noticed(&self, from: NodeId, to: NodeId) {
-        if !(self.hears(from, to) && self.hears(to, from)) {
+        let have_occasion = self.hears(from, to) && self.hears(to, from);
+        if !have_occasion && !self.wants(from, to) && !self.wants(to, from) {
             return;
         }
         let left_behind = self.model.left_behind(to, from);
         if left_behind.is_empty() {
             return;
         }
-        let told = self.told.iter().filter(|told| told.is_between(from, to) && told.what == What::TwoLogs);
+        let told = self
+            .told
+            .iter()
+            .filter(|told| told.is_between(from, to) && !told.is_a_double && told.what == What::TwoLogs);
         let told = told.map(|told| told.when).max();
         for (lsn, number) in left_behind {
             // What came from a double since is lost as long as there is one.

@@ -10,6 +10,7 @@ use resolute::engine::sealing::SealPermit;
 use resolute::engine::staging::Stager;
 use resolute::format::batch::BatchView;
 use resolute::format::checksum::checksum;
+use resolute::format::control::Quota;
 use resolute::format::frame::{FrameKind, FrameView};
 use resolute::format::message::MessageView;
 use resolute::format::record::Records;
@@ -101,6 +102,10 @@ impl World {
         // twice, of which the sender knows nothing.
         let overran = matches!(&note, Note::Ended { reason, .. } if reason.contains("were granted"));
         let come_twice = self.tally.of(Fault::Duplicated) + self.tally.of(Fault::Replayed) > 0;
+        let limits = matches!(&note, Note::BacklogFull { .. } | Note::Evicted { .. });
+        let is_anyone_limited =
+            self.nodes[node].quota != Quota::UNLIMITED || self.tally.of(Fault::Limited) > 0;
+        assert!(!limits || is_anyone_limited, "node {node} keeps back what nobody limited: {note:?}");
         assert!(!overran || come_twice, "node {node} ended the session of an honest peer: {note:?}");
         // Only one of the two sides needed the memory; the other is told.
         let crowded =
@@ -208,6 +213,7 @@ impl World {
             let forgotten = self.model.sealed(own, &BatchView::parse_verified(&bytes).unwrap());
             (0..forgotten).for_each(|_| self.tally.count(Fault::GaveWay));
             self.tally.sealed(own, &BatchView::parse_verified(&bytes).unwrap());
+            checks::removals(up, &BatchView::parse_verified(&bytes).unwrap());
         }
         self.nodes[node].disk.begin_write(header.number(), sealed.place, &bytes);
         up.engine.handle_sealed(&sealed, bytes.into());

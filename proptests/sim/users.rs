@@ -70,12 +70,13 @@ impl World {
         let (verb, place) = [
             (Verb::Retry, Place::Parked),
             (Verb::Retry, Place::Dead),
+            (Verb::Retry, Place::Incoming),
             (Verb::Remove, Place::Incoming),
             (Verb::Remove, Place::Parked),
             (Verb::Remove, Place::Dead),
             (Verb::Remove, Place::Outgoing),
             (Verb::Remove, Place::Outgoing),
-        ][rng.below(7) as usize];
+        ][rng.below(8) as usize];
         let all = LsnRange { first: Lsn(1), count: u64::MAX >> 1 };
         let state = up.engine.state();
         let here: BTreeSet<Lsn> = match place {

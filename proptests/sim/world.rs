@@ -1,5 +1,6 @@
 //! Time, and all that happens in it: one queue of events, one clock, one source of chance.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use super::model::{MessageNumber, Model};
 use super::net::{Connection, ConnectionId, End, Net, Weather};
 use super::node::{Mood, Node};
 use super::rng::Rng;
-use super::tally::Tally;
+use super::tally::{Reached, Tally};
 use super::told::Told;
 
 pub const MS: u64 = 1_000_000;
@@ -281,7 +282,10 @@ impl World {
         let others: Vec<NodeId> = self.model.logs.keys().copied().collect();
         for other in others {
             for (_, number) in self.model.left_behind(other, own) {
-                self.lost_since.entry(number).or_insert(self.now);
+                if let Entry::Vacant(entry) = self.lost_since.entry(number) {
+                    entry.insert(self.now);
+                    self.tally.count(Reached::LeftBehind);
+                }
             }
             self.model.set_apart(own, other);
         }

@@ -98,10 +98,11 @@ impl Administrator {
         Ok(Administrator(Kind::Alone(Box::new((node, desk)))))
     }
 
-    /// Has messages that are parked or dead handled again: those that a filter admits, at most `limit`. Handlers that
+    /// Has messages that failed, are parked or dead handled again: those that a filter admits, at most `limit`. Handlers that
     /// succeeded are not called again, those that gave up begin anew. Says how many messages that concerned.
     ///
-    /// What still waits for a handler is left as it is, and so is what is owed, which is tried for ever.
+    /// Of what still waits for a handler, [`Place::Incoming`], that is what failed and waits to be called again: it is called at once, and
+    /// its attempts go on to count. What is owed is tried for ever, and left as it is.
     ///
     /// # Errors
     /// The node ended, or its log can no longer be written. What was done before stays done.

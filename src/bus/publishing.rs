@@ -17,7 +17,8 @@ enum NotAtOnce {
 impl Bus {
     /// Publishes an event to whoever subscribes to one of its topics.
     ///
-    /// Resolves when the message is on stable storage; from then on every subscriber will get it. With nobody
+    /// Resolves when the message is on stable storage; from then on every subscriber will get it, or is told that it
+    /// missed it (see [`AtLimit`](crate::AtLimit)). With nobody
     /// subscribed nothing is stored and the receipt says `routed: 0`. Waits while the staging buffer is full.
     ///
     /// Dropping the future before it was polled publishes nothing. After that the message may or may not be published,

@@ -19,7 +19,7 @@ pub enum AtLimit {
     #[default]
     Refuse,
     /// What is published is not kept for it, until an eighth of its quota is free again. It is told how many messages it missed,
-    /// and shows them as lost.
+    /// and shows them as lost. Commands to it are refused.
     Park,
     /// As [`AtLimit::Refuse`], until it was not connected for its lease: then it is evicted.
     Evict,
@@ -84,7 +84,8 @@ pub struct Quota {
     pub at_limit: AtLimit,
     /// For how long it may be not connected, with millisecond precision; `None` for ever. Default: for ever. Then it is evicted, whatever
     /// waits for it; with [`AtLimit::Evict`] only if it has as much waiting as it may. The time during which this node was open
-    /// and it was not connected counts, and after that the time of day between two openings of this node.
+    /// and it was not connected counts, and after that the time of day between two openings of this node; but it has at least a minute
+    /// of an opening, or the lease if that is less, to come back.
     pub lease: Option<Duration>,
 }
 

@@ -13,8 +13,8 @@ use crate::io::staging::Staged;
 pub struct Receipt {
     /// What names the message for ever; `None` if it goes to nobody and was not stored.
     pub id: Option<MessageId>,
-    /// To how many subscribers it goes, each of which will get it: exactly those whose subscription lies before the
-    /// message in the log. 0 is no error: nobody was subscribed.
+    /// To how many subscribers it goes, each of which will get it or is told that it missed it: exactly those whose subscription
+    /// lies before the message in the log. 0 is no error: nobody was subscribed.
     pub routed: u32,
 }
 

@@ -129,7 +129,7 @@ pub struct Status {
     pub in_handlers: u64,
     /// Bytes of the inbox, about.
     pub inbox_bytes: u64,
-    /// Messages dropped because their destination was removed.
+    /// Messages dropped because their destination was removed, they were taken out, or it was evicted or is parked.
     pub dropped: u64,
     /// Topics the node wants of itself.
     pub local_topics: Vec<String>,

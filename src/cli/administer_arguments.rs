@@ -41,6 +41,8 @@ pub struct Remove {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RetryPlace {
+    /// Messages with which a handler failed, and which wait to be handled again.
+    Incoming,
     /// Messages for which there was no handler.
     Parked,
     /// Messages that a handler gave up.
@@ -62,6 +64,7 @@ pub enum RemovePlace {
 impl From<RetryPlace> for Place {
     fn from(place: RetryPlace) -> Place {
         match place {
+            RetryPlace::Incoming => Place::Incoming,
             RetryPlace::Parked => Place::Parked,
             RetryPlace::DeadLetters => Place::DeadLetters,
         }

@@ -101,9 +101,10 @@ pub enum Command {
     /// owed longest, by this machine's clock. q, Esc and Ctrl-C end it. The code is 1 if no process has the node open.
     #[command(after_help = CODES)]
     Top(Top),
-    /// Has messages handled again that are parked or were given up.
+    /// Has messages handled again that failed and wait for that, are parked, or were given up.
     ///
-    /// Handlers that succeeded are not called again; those that gave up begin anew. A message for which there still is no handler
+    /// Handlers that succeeded are not called again; those that gave up begin anew. Of incoming messages only those are meant with
+    /// which a handler failed: it is called at once instead of after its pause, and its attempts go on to count. A message for which there still is no handler
     /// is parked again. If a process has the node open it does so at once, if none has, the next opening does. Who asked for it is
     /// written to the log.
     #[command(after_help = CODES)]

@@ -10,8 +10,9 @@ impl State {
     pub(super) fn administered(&mut self, at: Lsn, change: &Change, applied: &mut Vec<Applied>) {
         let count = match (change.place, change.verb) {
             (Place::Outgoing, Verb::Remove) => self.take_out(at, change),
-            // What is owed is tried for ever, and what still waits is with its handlers, or will be.
-            (Place::Outgoing | Place::Incoming, Verb::Retry) => 0,
+            // What is owed is tried for ever.
+            (Place::Outgoing, Verb::Retry) => 0,
+            (Place::Incoming, Verb::Retry) => self.hurry(change, applied),
             (_, verb) => self.change_inbox(change, verb, applied),
         };
         applied.push(Applied::Administered(count));
@@ -31,6 +32,19 @@ impl State {
                         applied.push(Applied::Retried(one));
                     }
                 }
+            }
+        }
+        count
+    }
+
+    /// What failed and waits to be called again waits no longer. What did not fail is with its handlers, or will be.
+    fn hurry(&mut self, change: &Change, applied: &mut Vec<Applied>) -> u64 {
+        let mut count = 0;
+        for range in &change.ranges {
+            let here: Vec<Lsn> = self.inbox.at_place(*range, change.place).collect();
+            for lsn in here.into_iter().filter(|lsn| self.inbox.hurry(*lsn)) {
+                applied.push(Applied::Hurried(lsn));
+                count += 1;
             }
         }
         count

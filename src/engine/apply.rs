@@ -109,12 +109,16 @@ pub enum Applied {
     },
     /// Messages that were parked or given up are to be handled again.
     Retried(LsnRange),
+    /// Handlers that failed with this message are due at once.
+    Hurried(Lsn),
     /// A change by hand met so many messages.
     Administered(u64),
     /// Receivers have more of what was owed.
     Acked,
     /// A peer has another quota.
     Quotas,
+    /// A peer stands otherwise.
+    Standing,
 }
 
 impl State {
@@ -267,6 +271,13 @@ impl State {
             (_, Control::CheckpointEnd) => self.in_checkpoint = InCheckpoint::Outside,
             (InCheckpoint::Before, _) => return Err(ApplyDefect::NoCheckpoint(lsn)),
             _ => {}
+        }
+        if let (InCheckpoint::Repeating, Control::Peer(peer)) = (self.in_checkpoint, &control) {
+            // Of somebody who was removed there is a message that comes further behind, as a copy.
+            if !self.peers.contains_key(&peer.slot) {
+                self.put_peer(peer.clone());
+            }
+            return Ok(());
         }
         // Earlier versions wrote down sets in checkpoints.
         if self.in_checkpoint == InCheckpoint::Repeating && !matches!(control, Control::DestinationSet { .. })

@@ -3,7 +3,7 @@
 use super::apply::topic_parts;
 use super::effect::{Event, Refusal, RequestId};
 use super::{Engine, Pending};
-use crate::format::control::{Control, Decided, Decision, OwnQuota, PeerRecord};
+use crate::format::control::{AtLimit, Control, Decided, Decision, OwnQuota, PeerRecord};
 use crate::ids::PeerSlot;
 
 /// What somebody wants. A peer is named by an address at which it is known, or by its node id.
@@ -103,6 +103,38 @@ impl Engine {
         }
         // Whoever is paused is waited for, and gives way to nobody.
         self.giving_way.strike_off(slot);
+        self.pending.push_back(Pending::Control(control));
+        self.pending.push_back(Pending::Done(id));
+    }
+
+    /// Somebody gives a peer another quota: in place of its own, or of the parts of that which are set.
+    fn limit(&mut self, id: RequestId, peer: &str, resets: bool, set: OwnQuota) {
+        let may_be = |slot: &PeerSlot| *slot != PeerSlot::SELF && !self.meeting.is_leaving(*slot);
+        let Some(slot) = self.slot_named(peer).filter(may_be) else {
+            self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
+            return;
+        };
+        let written = self.quotas.written_quota(slot).or_else(|| self.state.quotas.get(&slot));
+        let before = written.copied().filter(|_| !resets).unwrap_or_default();
+        let quota = OwnQuota {
+            backlog_bytes: set.backlog_bytes.or(before.backlog_bytes),
+            at_limit: set.at_limit.or(before.at_limit),
+            lease_ms: set.lease_ms.or(before.lease_ms),
+        };
+        let in_all = quota.over(self.config.quota);
+        // One that is open for a moment does not know with what its user opens it.
+        let may_have_lease = !self.config.dials && quota.lease_ms.is_none();
+        if in_all.at_limit == AtLimit::Evict && in_all.lease_ms == 0 && !may_have_lease {
+            self.events.push_back(Event::Refused(id, Refusal::NoLease));
+            return;
+        }
+        let control = Control::PeerQuota { slot, quota };
+        if !self.take_allowance(super::allowance::record_bytes(&control)) {
+            self.events.push_back(Event::Refused(id, Refusal::SegmentsTooSmall));
+            return;
+        }
+        self.giving_way.strike_off(slot);
+        self.quotas.writes_quota(slot, quota);
         self.pending.push_back(Pending::Control(control));
         self.pending.push_back(Pending::Done(id));
     }

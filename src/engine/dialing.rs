@@ -36,6 +36,8 @@ struct Dial {
 #[derive(Debug, Default)]
 pub struct Dials {
     by_address: BTreeMap<String, Dial>,
+    /// Addresses that were forgotten while the shell was connecting to them.
+    abandoned: BTreeSet<String>,
 }
 
 impl Dials {
@@ -56,6 +58,19 @@ impl Dials {
         if let Some(dial) = self.by_address.get_mut(address) {
             dial.state = Try::Connected(id);
         }
+    }
+
+    /// An address is forgotten.
+    fn abandon(&mut self, address: &str) {
+        if self.by_address.get(address).is_some_and(|dial| dial.state == Try::Connecting) {
+            self.by_address.remove(address);
+            self.abandoned.insert(address.to_owned());
+        }
+    }
+
+    /// Whether an address was forgotten while this was asked for.
+    pub(super) fn was_abandoned(&mut self, address: &str) -> bool {
+        self.abandoned.remove(address)
     }
 
     /// The connection to `address` ended, or was never made.
@@ -170,11 +185,6 @@ impl Engine {
         }
     }
 
-    /// Whether something is known, wanted or owed at an address that makes it worth to be dialled.
-    pub(super) fn is_worth_dialling(&self, address: &str) -> bool {
-        wanted(&self.state, &self.config).contains(address)
-    }
-
     /// These addresses are forgotten: whoever was being dialled there must not be known at them again because of that.
     pub(super) fn end_dials_to(&mut self, left: &BTreeSet<String>) {
         if left.is_empty() {
@@ -182,6 +192,7 @@ impl Engine {
         }
         let wanted = wanted(&self.state, &self.config);
         let is_left = |address: &String| left.contains(address) && !wanted.contains(address);
+        left.iter().filter(|address| is_left(address)).for_each(|address| self.dials.abandon(address));
         let sessions = self.sessions.iter().filter(|session| session.dialled.as_ref().is_some_and(is_left));
         let sessions: Vec<SessionId> = sessions.map(|session| session.id).collect();
         for id in sessions {
@@ -192,6 +203,7 @@ impl Engine {
     /// The connection that was asked for could not be made.
     pub fn handle_dial_failed(&mut self, now: Now, address: &str) {
         self.now = now;
+        self.dials.was_abandoned(address);
         self.dials.again(address, false, now.monotonic, &mut self.entropy);
         self.dials.refresh(&self.state, &self.config, now.monotonic);
     }

@@ -8,7 +8,7 @@ use super::Pending;
 use super::backoff::retry_pause_ms;
 use super::config::Retry;
 use super::effect::{Dispatch, DispatchProgress, Outcome, Outcomes};
-use super::inbox::{HandlerState, Progress, is_dead};
+use super::inbox::{HandlerState, Progress, hurry, is_dead};
 use super::ranges::LsnSet;
 use super::state::State;
 use crate::format::control::Control;
@@ -76,6 +76,21 @@ impl Dispatching {
                 self.came_late(LsnRange { first: lsn, count: 1 });
             }
         }
+    }
+
+    /// Those of these messages that wait to be called again are due. One that is at handlers now comes back from there by itself,
+    /// and one that dispatch has yet to come across is called then.
+    pub(super) fn hurry(&mut self, messages: BTreeSet<Lsn>, now: Monotonic) {
+        if messages.is_empty() {
+            return;
+        }
+        // What was decided since counts, and waits no longer either.
+        self.decided.iter_mut().filter(|(lsn, _)| messages.contains(lsn)).for_each(|(_, progress)| {
+            hurry(progress);
+        });
+        self.due.retain(|(_, lsn)| !messages.contains(lsn));
+        let waiting = messages.into_iter().filter(|lsn| self.waiting.contains(lsn));
+        self.due.extend(waiting.map(|lsn| (now, lsn)));
     }
 
     /// Everything that was decided is applied.

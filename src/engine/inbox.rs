@@ -82,6 +82,17 @@ pub fn is_dead(progress: &Progress) -> bool {
         && !progress.values().any(|state| matches!(state, HandlerState::Failing { .. }))
 }
 
+/// Handlers that failed are due at once. Says whether there are any.
+pub fn hurry(progress: &mut Progress) -> bool {
+    let mut has_failed = false;
+    for state in progress.values_mut() {
+        if let HandlerState::Failing { next_at, .. } = state {
+            (*next_at, has_failed) = (Wall(0), true);
+        }
+    }
+    has_failed
+}
+
 impl Inbox {
     /// All messages: waiting, parked and dead.
     #[must_use]
@@ -147,6 +158,11 @@ impl Inbox {
                 self.progress.remove(&lsn);
             }
         }
+    }
+
+    /// Handlers that failed with a message are due at once. Says whether there are any.
+    pub fn hurry(&mut self, lsn: Lsn) -> bool {
+        self.progress.get_mut(&lsn).is_some_and(hurry)
     }
 
     /// How many messages are given up.

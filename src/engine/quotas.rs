@@ -10,14 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::effect::{Event, Note, Refusal, RequestId};
+use super::effect::{Event, Note};
 use super::staging::Stager;
 use super::{Engine, Pending};
 use crate::format::control::{
     AtLimit, Change, Control, Decided, Decision, OwnQuota, Place, Quota, Standing, StreamOwner, Verb,
 };
 use crate::ids::{Lsn, LsnRange, PeerSlot, StreamId};
-use crate::limits::QUOTA_SLACK_BYTES;
+use crate::limits::{LEASE_GRACE_MS, LEASE_LOOK_MS, QUOTA_SLACK_BYTES};
 use crate::time::{Monotonic, Wall};
 
 /// Who evicts a subscriber, as it is written down.
@@ -35,7 +35,8 @@ struct Absence {
 
 impl Absence {
     fn ends(&self, lease_ms: u64) -> Monotonic {
-        self.since.plus_millis(lease_ms.saturating_sub(self.before_ms))
+        let left_ms = lease_ms.saturating_sub(self.before_ms);
+        self.since.plus_millis(left_ms.max(lease_ms.min(LEASE_GRACE_MS)))
     }
 }
 
@@ -50,27 +51,45 @@ pub struct Quotas {
     is_news: bool,
     /// How peers stand, where that is written down and not applied yet.
     written: BTreeMap<PeerSlot, Standing>,
+    /// The same of their own quotas.
+    written_quotas: BTreeMap<PeerSlot, OwnQuota>,
     /// Subscribers with a lease that are not connected.
     absent: BTreeMap<PeerSlot, Absence>,
     /// Whether sessions, subscribers or leases changed since it was looked at who is not.
     is_anyone_gone: bool,
+    /// Whether it was looked once in this opening.
+    has_looked: bool,
+    /// Whether the disk was too full to write down who is.
+    is_unwritten: bool,
+    /// When a lease may be over next.
+    lease_due: Option<Monotonic>,
 }
 
 impl Quotas {
-    /// Of a log that was just opened.
+    /// Of a log that was just opened. Publishers do not know yet who is parked.
     pub(super) fn new() -> Quotas {
-        Quotas { is_anyone_gone: true, ..Quotas::default() }
+        Quotas { is_anyone_gone: true, is_news: true, ..Quotas::default() }
     }
 
     /// Everything that was written down is applied.
     pub(super) fn all_applied(&mut self) {
         self.written.clear();
+        self.written_quotas.clear();
     }
 
     /// Sessions, subscribers or quotas changed.
     pub(super) fn look_again(&mut self) {
         self.is_anyone_gone = true;
         self.slack = 0;
+    }
+
+    /// What was written down last of a peer's own quota and is not applied yet.
+    pub(super) fn written_quota(&self, slot: PeerSlot) -> Option<&OwnQuota> {
+        self.written_quotas.get(&slot)
+    }
+
+    pub(super) fn writes_quota(&mut self, slot: PeerSlot, quota: OwnQuota) {
+        self.written_quotas.insert(slot, quota);
     }
 
     /// Whether publishers are to be told something.
@@ -99,6 +118,7 @@ impl Engine {
     }
 
     fn put_standing(&mut self, slot: PeerSlot, standing: Standing) {
+        self.quotas.is_news |= standing.parked != self.standing_of(slot).parked;
         self.quotas.written.insert(slot, standing);
         self.pending.push_back(Pending::Control(Control::PeerStanding { slot, standing }));
     }
@@ -115,6 +135,7 @@ impl Engine {
         self.quotas.slack = self.quotas.slack.saturating_sub(logged);
         // One that speaks to nobody is open for a moment, and not as its user would open it.
         if self.quotas.slack == 0 && self.config.dials {
+            self.release_backlogs();
             self.review_backlogs();
         }
     }
@@ -189,6 +210,8 @@ impl Engine {
                 self.events.push_back(Event::Note(Note::BacklogFull { name: name.clone(), parks: false }));
                 self.quotas.full.insert(id, name);
                 self.quotas.is_news = true;
+                // It may be one whose lease counts from here on.
+                self.quotas.lease_due = Some(self.now.monotonic);
             }
         }
         for slot in to_park {
@@ -211,39 +234,14 @@ impl Engine {
         dialled.or_else(says).unwrap_or_else(|| self.state.node_of(slot).to_string())
     }
 
-    /// Tells publishers to whom nothing more may be owed.
+    /// Tells publishers to whom nothing more may be owed. A command to who is parked would be lost, and its sender can be told.
     pub(super) fn stage_backlogs(&mut self, stager: &mut Stager<'_>) {
         if std::mem::take(&mut self.quotas.is_news) {
-            stager.routing.hold(self.quotas.full.clone());
+            let slots = self.state.parked_peers.iter().chain(self.quotas.written.keys()).copied();
+            let parked = slots.filter(|slot| self.standing_of(*slot).parked);
+            let parked = parked.map(|slot| (slot, self.name_of(slot))).collect();
+            stager.routing.hold(self.quotas.full.clone(), parked);
         }
-    }
-
-    /// Somebody gives a peer another quota: in place of its own, or of the parts of that which are set.
-    pub(super) fn limit(&mut self, id: RequestId, peer: &str, resets: bool, set: OwnQuota) {
-        let may_be = |slot: &PeerSlot| *slot != PeerSlot::SELF && !self.meeting.is_leaving(*slot);
-        let Some(slot) = self.slot_named(peer).filter(may_be) else {
-            self.events.push_back(Event::Refused(id, Refusal::UnknownAddress));
-            return;
-        };
-        let before = self.state.quotas.get(&slot).copied().filter(|_| !resets).unwrap_or_default();
-        let quota = OwnQuota {
-            backlog_bytes: set.backlog_bytes.or(before.backlog_bytes),
-            at_limit: set.at_limit.or(before.at_limit),
-            lease_ms: set.lease_ms.or(before.lease_ms),
-        };
-        let in_all = quota.over(self.config.quota);
-        if in_all.at_limit == AtLimit::Evict && in_all.lease_ms == 0 {
-            self.events.push_back(Event::Refused(id, Refusal::NoLease));
-            return;
-        }
-        let control = Control::PeerQuota { slot, quota };
-        if !self.take_allowance(super::allowance::record_bytes(&control)) {
-            self.events.push_back(Event::Refused(id, Refusal::SegmentsTooSmall));
-            return;
-        }
-        self.giving_way.strike_off(slot);
-        self.pending.push_back(Pending::Control(control));
-        self.pending.push_back(Pending::Done(id));
     }
 
     /// Who is not connected is so from now on, and who was unseen for its lease is evicted.
@@ -252,32 +250,57 @@ impl Engine {
         if self.failed || self.closing || !self.config.dials {
             return;
         }
-        let has_moved = std::mem::take(&mut self.sessions.has_moved);
-        if std::mem::take(&mut self.quotas.is_anyone_gone) || has_moved {
-            self.see_who_is_gone();
+        if self.quotas.is_unwritten && !self.is_disk_full() {
+            (self.quotas.is_unwritten, self.quotas.is_anyone_gone) = (false, true);
+        }
+        let came = std::mem::take(&mut self.sessions.came);
+        let has_gone = std::mem::take(&mut self.sessions.has_gone);
+        if std::mem::take(&mut self.quotas.is_anyone_gone) || has_gone || !came.is_empty() {
+            self.see_who_is_gone(&came);
         }
         let now = self.now.monotonic;
-        let is_over = |(slot, absence): &(&PeerSlot, &Absence)| {
-            let quota = self.quota_of(**slot);
-            let is_at_limit = || self.is_refused(&StreamOwner::Peer(**slot));
-            absence.ends(quota.lease_ms) <= now && (quota.at_limit != AtLimit::Evict || is_at_limit())
-        };
+        if self.quotas.lease_due.is_none_or(|due| due > now) {
+            return;
+        }
+        let lease_of = |slot: &PeerSlot| self.quota_of(*slot).lease_ms;
+        let is_over = |(slot, absence): &(&PeerSlot, &Absence)| absence.ends(lease_of(slot)) <= now;
         let over: Vec<PeerSlot> = self.quotas.absent.iter().filter(is_over).map(|(slot, _)| *slot).collect();
-        over.into_iter().for_each(|slot| self.evict(slot));
+        for slot in &over {
+            if self.may_be_evicted(*slot) {
+                self.evict(*slot);
+            }
+        }
+        self.see_what_is_due();
     }
 
-    /// When a lease is over next.
-    pub(super) fn next_lease(&self) -> Option<Monotonic> {
+    /// Whether there is something that a subscriber whose lease is over would go without.
+    fn may_be_evicted(&self, slot: PeerSlot) -> bool {
+        let quota = self.quota_of(slot);
+        let owner = StreamOwner::Peer(slot);
+        let backlog = self.backlogs(|of| *of == owner).get(&owner).copied().unwrap_or(0);
+        let wants = self.wanted.get(&slot).is_some_and(|topics| !topics.is_empty());
+        let is_at_limit = quota.at_limit != AtLimit::Evict || backlog >= quota.backlog_bytes;
+        quota.lease_ms > 0 && is_at_limit && (wants || backlog > 0)
+    }
+
+    /// When a lease may be over next. Of those that are over and went without nothing, it is looked at them again in a while.
+    fn see_what_is_due(&mut self) {
         let now = self.now.monotonic;
         let ends =
             self.quotas.absent.iter().map(|(slot, absence)| absence.ends(self.quota_of(*slot).lease_ms));
-        ends.filter(|end| *end > now).min()
+        self.quotas.lease_due =
+            ends.map(|end| if end > now { end } else { now.plus_millis(LEASE_LOOK_MS) }).min();
     }
 
-    fn see_who_is_gone(&mut self) {
+    /// When [`Engine::check_leases`] is wanted.
+    pub(super) fn next_lease(&self) -> Option<Monotonic> {
+        self.quotas.lease_due.filter(|_| self.config.dials && !self.failed && !self.closing)
+    }
+
+    fn see_who_is_gone(&mut self, came: &BTreeSet<PeerSlot>) {
         let has_lease = |slot: &PeerSlot| *slot != PeerSlot::SELF && self.quota_of(*slot).lease_ms > 0;
         let owed = self.state.streams.values().filter_map(|stream| match &stream.owner {
-            StreamOwner::Peer(slot) if !stream.ended => Some(*slot),
+            StreamOwner::Peer(slot) if !stream.ended || stream.owed() > 0 => Some(*slot),
             _ => None,
         });
         let subscribers = self.state.subscribers.keys().copied().chain(owed);
@@ -286,27 +309,37 @@ impl Engine {
         let all: BTreeSet<PeerSlot> = leased.iter().copied().chain(counted.map(|(slot, _)| *slot)).collect();
         for slot in all {
             let is_gone = leased.contains(&slot) && self.sessions.of_peer(slot).is_none();
-            self.sees(slot, is_gone);
+            self.sees(slot, is_gone, came.contains(&slot));
         }
+        self.quotas.has_looked = true;
+        // Whoever was forgotten has no lease any more.
+        self.quotas.absent.retain(|slot, _| leased.contains(slot));
+        self.see_what_is_due();
     }
 
-    /// A subscriber with a lease is gone, or it is there, or it has no lease.
-    fn sees(&mut self, slot: PeerSlot, is_gone: bool) {
+    /// A subscriber with a lease is gone, or it is there, or it has no lease. It may have come and gone.
+    fn sees(&mut self, slot: PeerSlot, is_gone: bool, has_come: bool) {
         let (standing, now) = (self.standing_of(slot), self.now);
-        let was_gone = standing.unseen_since != Wall(0);
-        if is_gone != was_gone {
-            // A clock that says nothing would say that it is there.
-            let unseen_since = if is_gone { now.wall.max(Wall(1)) } else { Wall(0) };
-            self.put_standing(slot, Standing { unseen_since, ..standing });
-        }
-        if !is_gone {
+        let was_gone = standing.unseen_since != Wall(0) && !has_come;
+        if has_come || !is_gone {
             self.quotas.absent.remove(&slot);
-            return;
         }
-        // In an earlier opening, as far as the clock then and the clock now can be believed.
-        let before_ms =
-            if was_gone { now.wall.0.saturating_sub(standing.unseen_since.0) / 1_000_000 } else { 0 };
-        self.quotas.absent.entry(slot).or_insert(Absence { before_ms, since: now.monotonic });
+        // A clock that says nothing would say that it is there.
+        let since = if is_gone { now.wall.max(Wall(1)) } else { Wall(0) };
+        let is_news = is_gone != was_gone || has_come && !is_gone && standing.unseen_since != Wall(0);
+        if is_news && self.is_disk_full() {
+            // What is left of the disk is for what frees it.
+            self.quotas.is_unwritten = true;
+        } else if is_news {
+            self.put_standing(slot, Standing { unseen_since: since, ..standing });
+        }
+        if is_gone {
+            // In an earlier opening, as far as the clock then and the clock now can be believed.
+            let is_of_before = was_gone && !self.quotas.has_looked;
+            let before_ms =
+                if is_of_before { now.wall.0.saturating_sub(standing.unseen_since.0) / 1_000_000 } else { 0 };
+            self.quotas.absent.entry(slot).or_insert(Absence { before_ms, since: now.monotonic });
+        }
     }
 
     /// All that is owed on a stream, and is about to be.
@@ -332,7 +365,7 @@ impl Engine {
         let what = Decided::Evicted;
         let decision = Decision { at, who: who.clone(), what, about, topics: Vec::new() };
         self.pending.push_back(Pending::Control(Control::Decided(decision)));
-        for (stream, dropped) in streams.iter().filter(|(_, owed)| *owed > 0) {
+        for (stream, dropped) in &streams {
             let (who, ranges) = (who.clone(), self.all_owed_on(*stream));
             let (verb, place, stream, dropped) = (Verb::Remove, Place::Outgoing, Some(*stream), *dropped);
             let change = Change { at, who, verb, place, stream, dropped, ranges };

@@ -62,6 +62,8 @@ pub struct Routing {
     changes: Changes,
     /// Streams to which nothing more may be owed, with what people call those it would be owed to. It says nothing of the log.
     held: BTreeMap<StreamId, String>,
+    /// Peers to which no commands may be owed, for these would be lost; events are not owed to them either, and they are told.
+    parked: BTreeMap<PeerSlot, String>,
 }
 
 /// A message that may not be published: somebody to whom it would be owed has as much waiting as it may.
@@ -206,16 +208,23 @@ impl Routing {
         }
     }
 
-    /// To these streams nothing more may be owed, and to all others again.
-    pub fn hold(&mut self, held: BTreeMap<StreamId, String>) {
-        self.held = held;
+    /// To these streams nothing more may be owed, and no commands to these peers; and to all others again.
+    pub fn hold(&mut self, held: BTreeMap<StreamId, String>, parked: BTreeMap<PeerSlot, String>) {
+        if held == self.held && parked == self.parked {
+            return;
+        }
+        (self.held, self.parked) = (held, parked);
         self.changes.all_routes = true;
     }
 
     /// What people call whoever a stream is owed to, if nothing more may be.
     #[must_use]
     pub fn name_of_held(&self, held: Held) -> Option<&str> {
-        self.held.get(&held.0).map(String::as_str)
+        let parked = || {
+            let slot = self.peers.iter().find(|(_, stream)| **stream == held.0).map(|(slot, _)| slot)?;
+            self.parked.get(slot)
+        };
+        self.held.get(&held.0).or_else(parked).map(String::as_str)
     }
 
     fn check_held(&self, mut slots: impl Iterator<Item = PeerSlot>) -> Result<(), Held> {
@@ -302,7 +311,8 @@ impl Routing {
                 queue
             }
         };
-        if self.held.contains_key(&stream) {
+        let is_parked = self.bound.get(address).is_some_and(|slot| self.parked.contains_key(slot));
+        if is_parked || self.held.contains_key(&stream) {
             return Err(Held(stream));
         }
         Ok(self.sets.of(vec![stream], out))

@@ -1,5 +1,7 @@
 //! From a filled batch to a durable one, and from one segment to the next.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::apply::Applied;
@@ -130,7 +132,7 @@ impl Engine {
 
     fn take_in_applied(&mut self) {
         let applied = std::mem::take(&mut self.applied);
-        let (mut refresh, mut is_less_owed) = (false, false);
+        let (mut refresh, mut is_less_owed, mut hurried) = (false, false, BTreeSet::new());
         for one in &applied {
             match *one {
                 Applied::Run { slot, stream, last, lsn, bytes } => {
@@ -151,11 +153,13 @@ impl Engine {
                 }
                 Applied::Inbox(range) => self.dispatch.came_late(range),
                 Applied::Retried(range) => self.dispatch.retried(range),
+                Applied::Hurried(lsn) => drop(hurried.insert(lsn)),
                 Applied::Administered(count) => {
                     self.requests.administered(count);
                     is_less_owed = true;
                 }
-                Applied::Acked => is_less_owed = true,
+                // What was acknowledged before it was parked is room, too.
+                Applied::Acked | Applied::Standing => is_less_owed = true,
                 Applied::Quotas => {
                     self.quotas.look_again();
                     is_less_owed = true;
@@ -170,6 +174,7 @@ impl Engine {
         if refresh || is_less_owed {
             self.release_backlogs();
         }
+        self.dispatch.hurry(hurried, self.now.monotonic);
         self.check_subscribers();
         self.applied = applied;
         self.applied.clear();

@@ -1,6 +1,6 @@
 //! All sessions, and which of them speaks with whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use slab::Slab;
 
@@ -25,8 +25,10 @@ pub struct Sessions {
     table: Slab<Session>,
     by_peer: BTreeMap<PeerSlot, SessionId>,
     serial: u64,
-    /// Whether a peer came or went since this was last asked.
-    pub(super) has_moved: bool,
+    /// Peers that came since this was last asked.
+    pub(super) came: BTreeSet<PeerSlot>,
+    /// Whether one went.
+    pub(super) has_gone: bool,
     /// What is kept of all that are not over.
     kept: usize,
     /// Where the next round over the sessions begins.
@@ -74,7 +76,7 @@ impl Sessions {
 
     pub(super) fn set_peer(&mut self, slot: PeerSlot, id: SessionId) {
         self.by_peer.insert(slot, id);
-        self.has_moved = true;
+        self.came.insert(slot);
     }
 
     /// The serial of the newest of them all.
@@ -98,7 +100,7 @@ impl Sessions {
             && self.by_peer.get(&slot) == Some(&id)
         {
             self.by_peer.remove(&slot);
-            self.has_moved = true;
+            self.has_gone = true;
         }
         Some(session)
     }
@@ -171,10 +173,10 @@ impl Engine {
         let challenge = self.entropy.key();
         let id = self.sessions.add(Some(address.to_owned()), challenge, now.monotonic);
         self.dials.connected(address, id);
-        if self.is_worth_dialling(address) {
-            self.say_hello(id);
+        if self.dials.was_abandoned(address) {
+            self.end_session(id, GoodbyeCode::Removed, "this node was told to forget the address");
         } else {
-            self.end_session(id, GoodbyeCode::Removed, "nothing is wanted at this address any more");
+            self.say_hello(id);
         }
         id
     }

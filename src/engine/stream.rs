@@ -48,6 +48,8 @@ pub struct Stream {
     pub ended: bool,
     /// The newest record that took something out: of no gap may be spoken before it is durable.
     cut_at: Lsn,
+    /// The newest record that was passed over: of no gap behind all that is owed may be spoken before it is durable.
+    passed_at: Lsn,
     runs: VecDeque<StreamRun>,
     owed: u64,
     bytes: u64,
@@ -57,7 +59,17 @@ impl Stream {
     /// A stream as a record describes it; what it owes comes with records that follow.
     #[must_use]
     pub fn new(owner: StreamOwner, next: Position, acked: Position, ended: bool) -> Stream {
-        Stream { owner, next, acked, ended, cut_at: Lsn(0), runs: VecDeque::new(), owed: 0, bytes: 0 }
+        Stream {
+            owner,
+            next,
+            acked,
+            ended,
+            cut_at: Lsn(0),
+            passed_at: Lsn(0),
+            runs: VecDeque::new(),
+            owed: 0,
+            bytes: 0,
+        }
     }
 
     /// Messages owed.
@@ -104,7 +116,7 @@ impl Stream {
     pub fn pass_over(&mut self, lsn: Lsn, count: u64) {
         assert!(!self.ended, "nothing is owed to a stream that ended");
         self.next = self.next.plus(count);
-        self.cut_at = self.cut_at.max(lsn.plus(count - 1));
+        self.passed_at = self.passed_at.max(lsn.plus(count - 1));
     }
 
     /// A message that was carried forward. Live it is owed already; at replay it comes when all that stood after it
@@ -180,11 +192,14 @@ impl Stream {
         count
     }
 
-    /// How many positions from `position` on were taken out, and the record that must be durable before that is said.
+    /// How many positions from `position` on were taken out or passed over, and the record that must be durable before that is said.
     #[must_use]
     pub fn gap_at(&self, position: Position) -> Option<(u64, Lsn)> {
-        let end = self.at(position).map_or(self.next, |run| run.position);
-        (position < end).then(|| (end.since(position), self.cut_at))
+        let next = self.at(position);
+        let end = next.map_or(self.next, |run| run.position);
+        // What was passed over before something that is owed lies before it in the log.
+        let passed_at = next.map_or(self.passed_at, |run| self.passed_at.min(run.lsn));
+        (position < end).then(|| (end.since(position), self.cut_at.max(passed_at)))
     }
 
     /// The owed message at `position`, and those in a row with it; if that was taken out, the next.
@@ -340,5 +355,18 @@ mod tests {
         });
         assert_eq!((begin, stream.owed_in(Lsn(300_000), Lsn(300_001)).count()), (150_000, 1));
         assert!(looks.get() < 40, "{} looks", looks.get());
+    }
+
+    // As long as something was passed over, none of the gaps before could be spoken of.
+    #[test]
+    fn a_gap_is_durable_with_what_comes_behind_it() {
+        let mut stream = stream();
+        stream.extend(Lsn(10), 1, 10);
+        stream.pass_over(Lsn(11), 3);
+        stream.extend(Lsn(20), 1, 10);
+        stream.pass_over(Lsn(21), 5);
+        assert_eq!(stream.gap_at(Position(2)), Some((3, Lsn(20))));
+        assert_eq!(stream.gap_at(Position(6)), Some((5, Lsn(25))));
+        assert_eq!((stream.gap_at(Position(1)), stream.gap_at(Position(5))), (None, None));
     }
 }

@@ -269,7 +269,8 @@ impl Locked<'_> {
     /// What people call whoever has as much waiting as it may.
     #[must_use]
     pub fn name_of_held(&self, held: Held) -> String {
-        self.inner.routing.name_of_held(held).unwrap_or_default().to_owned()
+        // It may have room by now, and be no longer held.
+        self.inner.routing.name_of_held(held).unwrap_or("a subscriber").to_owned()
     }
 
     #[inline]

@@ -259,7 +259,7 @@ impl Desk {
         who: &str,
         listener: &dyn Listener,
     ) -> Result<u64, NoAnswer> {
-        if hand.verb == VerbName::Retry && matches!(hand.place, Place::Incoming | Place::Outgoing) {
+        if hand.verb == VerbName::Retry && hand.place == Place::Outgoing {
             return Ok(0);
         }
         let list = match hand.place {

@@ -56,7 +56,10 @@ impl State {
                 }
                 applied.push(Applied::Quotas);
             }
-            Control::PeerStanding { slot, standing } => self.put_standing(slot, standing),
+            Control::PeerStanding { slot, standing } => {
+                self.put_standing(slot, standing);
+                applied.push(Applied::Standing);
+            }
             // What was decided is done by the records behind it.
             Control::Decided(_) => {}
             Control::Intent { address, topic, state } => {
