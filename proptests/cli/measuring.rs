@@ -166,7 +166,8 @@ fn every_subscriber_is_delivered_every_message() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let arguments = ["bench", "deliver", "--dir", text(dir.path()), "--seconds", "1", "--size", "4096"];
-    let lines = json_lines(&run(&[&arguments[..], &["--subscribers", "3", "--json"]].concat()));
+    let lines =
+        json_lines(&run(&[&arguments[..], &["--subscribers", "3", "--absent", "100", "--json"]].concat()));
     assert_eq!(lines.len(), 1);
     assert_report(&lines[0], "deliver", 4096.0);
     assert_deliveries(&lines[0], 3.0);
@@ -177,6 +178,7 @@ fn every_subscriber_is_delivered_every_message() {
 fn assert_deliveries(line: &Value, subscribers: f64) {
     let of = |key| number(line, key);
     is_near(of("subscribers"), subscribers, "subscribers");
+    is_near(of("owed_to_absent"), 100.0, "owed to the absent");
     is_near(of("deliveries"), subscribers * of("messages"), "deliveries");
     is_near(of("deliveries_per_second"), subscribers * of("messages_per_second"), "deliveries_per_second");
     let ours = of("publisher_cpu_ns_per_delivery") * subscribers;

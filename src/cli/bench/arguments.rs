@@ -140,6 +140,10 @@ pub struct BenchDeliver {
     /// Subscribers, each a process with a data directory of its own, which all handle every message.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=256))]
     pub subscribers: u32,
+    /// Messages, with payloads of --size, that are owed meanwhile to somebody who is not there. They lie where the log begins, and are
+    /// written again whenever that is freed; few enough, that is, or the log is not freed.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u64).range(0..=1_000_000))]
+    pub absent: u64,
 }
 
 #[derive(Debug, Args)]

@@ -15,12 +15,15 @@ use super::{open, plot, progress, runtime};
 use crate::bus::{Bus, Status, Stopwatch};
 use crate::cli::exit::{Exit, Failure};
 
+/// Where nobody ever answers: the discard port of this machine.
+pub const NOBODY: &str = "tcp://127.0.0.1:9";
+
 const DURABLE: &str = "on all disks (O_DSYNC), and handled";
 
 pub fn run(arguments: &BenchDeliver) -> Result<(), Failure> {
     plot::measure(&arguments.load, "deliver", |load, dir, ruler| {
         let bar = progress("publishing");
-        let outcome = runtime()?.block_on(measure(load, arguments.subscribers, dir, ruler));
+        let outcome = runtime()?.block_on(measure(load, arguments, dir, ruler));
         bar.finish_and_clear();
         outcome
     })
@@ -33,8 +36,10 @@ struct Moment {
     receivers: Standing,
 }
 
-async fn measure(load: &Load, subscribers: u32, dir: &Path, ruler: &Ruler) -> Result<Report, Failure> {
+async fn measure(load: &Load, of: &BenchDeliver, dir: &Path, ruler: &Ruler) -> Result<Report, Failure> {
+    let subscribers = of.subscribers;
     let bus = open(&dir.join("publisher")).await?;
+    owe_to_nobody(&bus, of.absent, load.size()).await?;
     let mut receivers = Receivers::start(subscribers, dir, bus.address())?;
     receivers.while_they_live(subscribed(&bus, subscribers)).await?;
     let theirs = receivers.begin()?;
@@ -65,12 +70,26 @@ async fn measure(load: &Load, subscribers: u32, dir: &Path, ruler: &Ruler) -> Re
         durable: DURABLE,
         circumstances: Circumstances::Deliver {
             subscribers,
+            owed_to_absent: of.absent,
             deliveries,
             deliveries_per_second: deliveries as f64 / elapsed.as_secs_f64(),
             publisher_cpu_ns_per_delivery: ours.cpu_ns as f64 / deliveries.max(1) as f64,
         },
     };
     Ok(Report::new("deliver", &counted, ruler, Facts::of(dir)))
+}
+
+/// What lies where the log begins, and stays.
+async fn owe_to_nobody(bus: &Bus, count: u64, size: u32) -> Result<(), Failure> {
+    let payload = bytes::Bytes::from(vec![0; size as usize]);
+    let mut last = None;
+    for _ in 0..count {
+        last = Some(bus.send_nowait(NOBODY, TOPIC, payload.clone()).await?);
+    }
+    if let Some(ticket) = last {
+        ticket.wait().await?;
+    }
+    Ok(())
 }
 
 /// All of them have subscribed: one after the other, and none may keep us waiting too long.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::deliver::NOBODY;
 use super::load::Load;
 use super::receivers::PATIENCE;
 use crate::bus::{Bus, Status, Stopwatch};
@@ -146,7 +147,8 @@ impl Shared {
 
 /// The publishers wait for the slowest: what is owed to the others is a part of what is owed to it.
 fn owed_to_the_slowest(status: &Status) -> u64 {
-    slowest(status.destinations.iter().map(|destination| destination.owed))
+    let present = status.destinations.iter().filter(|destination| destination.address != NOBODY);
+    slowest(present.map(|destination| destination.owed))
 }
 
 fn slowest(owed: impl Iterator<Item = u64>) -> u64 {

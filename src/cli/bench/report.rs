@@ -47,6 +47,8 @@ pub enum Circumstances {
     },
     Deliver {
         subscribers: u32,
+        /// Messages owed to somebody who is not there.
+        owed_to_absent: u64,
         /// Messages handled, at all subscribers.
         deliveries: u64,
         deliveries_per_second: f64,
@@ -69,11 +71,13 @@ impl Circumstances {
             }
             Circumstances::Deliver {
                 subscribers,
+                owed_to_absent,
                 deliveries_per_second,
                 publisher_cpu_ns_per_delivery,
                 ..
             } => vec![
                 ("subscribers", subscribers.to_string()),
+                ("messages owed to the absent", owed_to_absent.to_string()),
                 ("deliveries a second", format!("{deliveries_per_second:.0}")),
                 ("CPU a delivery, publisher, ns", format!("{publisher_cpu_ns_per_delivery:.0}")),
             ],
