@@ -103,7 +103,7 @@ impl Engine {
         let first = self.state.index.first();
         self.state.inbox.runs_in(first, end).next().is_some()
             || self.state.streams.values().any(|stream| stream.owed_in(first, end).next().is_some())
-            || self.state.index.next_carried_in(Lsn(0), end).is_some()
+            || self.state.index.is_any_borne_before(end)
     }
 
     /// Carrying is worth it when most of the log is dead and only its head keeps it.

@@ -9,7 +9,7 @@ use crate::format::control::Carried;
 use crate::format::record::RecordView;
 use crate::ids::Lsn;
 use crate::limits::READS_IN_FLIGHT_MAX;
-use crate::log::chunk::{Chunk, ChunkDefect, Slices};
+use crate::log::chunk::{Chunk, ChunkDefect, Place, Slices};
 use crate::log::index::Span;
 use crate::time::Now;
 
@@ -18,6 +18,8 @@ use crate::time::Now;
 pub struct Reads {
     wanted: VecDeque<Lsn>,
     in_flight: BTreeSet<Lsn>,
+    /// Behind the last record that was taken alone.
+    place: Place,
 }
 
 impl Reads {
@@ -47,12 +49,18 @@ impl Engine {
             // it might be forgotten before it is looked at.
             self.reads.wanted.push_back(next);
         }
+        let place = &mut self.reads.place;
         if self.state.index.is_carried(lsn) {
-            let bearing = chunk.slice(bearer, 1, usize::MAX);
+            let bearing = chunk.slice_behind(place, bearer, 1, usize::MAX);
             return Some(unwrap_carried(&bearing.pieces[0]));
         }
         let until_carried = self.state.index.next_carried(lsn).map_or(u64::MAX, |next| next.since(lsn));
-        Some(chunk.slice(lsn, count_max.min(until_carried), bytes_max))
+        let count_max = count_max.min(until_carried);
+        // Whoever takes many takes whole extents.
+        if count_max > 1 {
+            return Some(chunk.slice(lsn, count_max, bytes_max));
+        }
+        Some(chunk.slice_behind(place, lsn, count_max, bytes_max))
     }
 
     /// Whether something is being read.

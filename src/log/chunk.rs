@@ -100,6 +100,42 @@ impl Chunk {
         &self.bytes[extent.offset as usize..(extent.offset + extent.bytes) as usize]
     }
 
+    /// As [`Chunk::slice`], beginning to walk where the last one ended, if that is in the same extent and not behind `lsn`: whoever
+    /// takes one record after the other finds each at once.
+    #[must_use]
+    pub fn slice_behind(&self, place: &mut Place, lsn: Lsn, count_max: u64, bytes_max: usize) -> Slices {
+        let at = self.extents.partition_point(|extent| extent.end() <= lsn);
+        let is_here =
+            |extent: &Extent| (place.extent..=lsn).contains(&place.next) && place.extent == extent.first;
+        let Some(extent) = self.extents.get(at).filter(|extent| is_here(extent)) else {
+            let slices = self.slice(lsn, count_max, bytes_max);
+            *place = self.place_behind(lsn, &slices);
+            return slices;
+        };
+        let bytes = self.extent_bytes(extent);
+        let (skip, left) = (lsn.since(place.next), count_max.min(extent.end().since(lsn)));
+        let (count, range) = walk(&bytes[place.offset..], skip, left, bytes_max, true);
+        let range = place.offset + range.start..place.offset + range.end;
+        let mut slices = Slices { count, ..Slices::default() };
+        let start = extent.offset as usize;
+        self.push(&mut slices, start + range.start..start + range.end);
+        *place = Place { extent: extent.first, next: lsn.plus(count), offset: range.end };
+        slices
+    }
+
+    /// Where what follows a slice begins, if all of that lies in one extent.
+    fn place_behind(&self, lsn: Lsn, slices: &Slices) -> Place {
+        let next = lsn.plus(slices.count);
+        let at = self.extents.partition_point(|extent| extent.end() <= lsn);
+        match (self.extents.get(at).filter(|extent| next < extent.end()), &slices.pieces[..]) {
+            (Some(extent), [piece]) => {
+                let end = piece.as_ptr().addr() + piece.len() - self.extent_bytes(extent).as_ptr().addr();
+                Place { extent: extent.first, next, offset: end }
+            }
+            _ => Place::default(),
+        }
+    }
+
     /// At most `count_max` records from `lsn` on, cut before `bytes_max` where there is more than one. Whole extents
     /// cost one step each; only a place inside an extent is found by walking.
     #[must_use]
@@ -157,6 +193,17 @@ impl Chunk {
 
 /// How many records of an extent, `skip` left out, fit `count_max` and `bytes_max`; the first always does if
 /// `at_least_one`. The headers were verified when the batch was made or read.
+/// A place inside of an extent: where a record begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// The first record of the extent.
+    extent: Lsn,
+    /// The record.
+    next: Lsn,
+    /// Where it begins, from the beginning of the extent.
+    offset: usize,
+}
+
 fn walk(
     bytes: &[u8],
     skip: u64,
@@ -241,6 +288,26 @@ mod tests {
                 lsn = lsn.plus(slice.count);
             }
             assert_eq!(lsns, (10..210).collect::<Vec<_>>(), "{count_max} {bytes_max}");
+        }
+    }
+
+    #[test]
+    fn one_record_after_the_other_is_found_from_where_the_last_one_was() {
+        let chunk = chunk(&[1000; 200]);
+        let ascending: Vec<u64> = (10..210).collect();
+        let odd: Vec<u64> = (10..210).step_by(3).chain([11, 10, 209, 100, 101, 100]).collect();
+        for lsns in [ascending, odd] {
+            let mut place = Place::default();
+            for lsn in lsns {
+                for count in [1, 2, 200] {
+                    let found = chunk.slice_behind(&mut place, Lsn(lsn), count, usize::MAX);
+                    let records = found.pieces.iter().flat_map(|piece| Records::new(piece));
+                    let records: Vec<u64> = records.map(|record| record.unwrap().lsn().0).collect();
+                    assert_eq!(records, (lsn..lsn + found.count).collect::<Vec<_>>());
+                    assert!(found.count >= 1 && found.count <= count);
+                    assert_eq!(found.bytes, found.pieces.iter().map(bytes::Bytes::len).sum::<usize>());
+                }
+            }
         }
     }
 

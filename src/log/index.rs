@@ -1,6 +1,6 @@
 //! Where each record lies: one entry for each batch, and one for each record that was carried forward.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::place::BatchPlace;
 use crate::ids::{Lsn, SegmentNumber};
@@ -32,6 +32,8 @@ pub struct LogIndex {
     end: Lsn,
     /// A carried record's own LSN, and that of the record in which it now lies.
     carried: BTreeMap<Lsn, Lsn>,
+    /// The records in which carried ones lie: it is asked again and again where the first of them is.
+    bearers: BTreeSet<Lsn>,
 }
 
 impl LogIndex {
@@ -69,12 +71,17 @@ impl LogIndex {
 
     /// A record was carried forward, wrapped into another.
     pub fn carried(&mut self, lsn: Lsn, into: Lsn) {
-        self.carried.insert(lsn, into);
+        if let Some(before) = self.carried.insert(lsn, into) {
+            self.bearers.remove(&before);
+        }
+        self.bearers.insert(into);
     }
 
     /// A carried record is wanted nowhere any more.
     pub fn forget_carried(&mut self, lsn: Lsn) {
-        self.carried.remove(&lsn);
+        if let Some(bearer) = self.carried.remove(&lsn) {
+            self.bearers.remove(&bearer);
+        }
     }
 
     /// In which record `lsn` now lies: in itself, or in the one that carries it.
@@ -93,6 +100,12 @@ impl LogIndex {
     #[must_use]
     pub fn next_carried(&self, lsn: Lsn) -> Option<Lsn> {
         self.carried.range(lsn..).next().map(|(lsn, _)| *lsn)
+    }
+
+    /// Whether a carried record lies in the segments below `end` of LSNs.
+    #[must_use]
+    pub fn is_any_borne_before(&self, end: Lsn) -> bool {
+        self.bearers.first().is_some_and(|bearer| *bearer < end)
     }
 
     /// The first carried record at or after `from` whose bearer lies in the segments below `end` of LSNs: it must be
@@ -176,7 +189,11 @@ mod tests {
         let mut index = index();
         index.carried(Lsn(3), Lsn(35));
         assert_eq!((index.bearer(Lsn(3)), index.bearer(Lsn(4))), (Lsn(35), Lsn(4)));
+        assert!(index.is_any_borne_before(Lsn(36)) && !index.is_any_borne_before(Lsn(35)));
+        index.carried(Lsn(3), Lsn(37));
+        assert!(index.is_any_borne_before(Lsn(38)) && !index.is_any_borne_before(Lsn(37)));
         index.forget_carried(Lsn(3));
+        assert!(!index.is_any_borne_before(Lsn(100)));
         assert_eq!(index.bearer(Lsn(3)), Lsn(3));
     }
 
