@@ -138,7 +138,8 @@ impl Administrator {
     }
 
     /// Gives a peer another quota: how much it may have waiting for it, what happens then, and for how long it may be unseen. The
-    /// peer is named by an address or its node id.
+    /// peer is named by an address or its node id. One that is to be evicted at its limit needs a lease; of a node that is not open it
+    /// is not known whether it is opened with one, and without any such a peer is refused more for ever.
     ///
     /// # Errors
     /// [`Error::Option`] in [`AdministerError::Open`], and as [`Administrator::pause`].
