@@ -253,7 +253,9 @@ impl World {
                 .filter(|(_, s)| matches!(s.owner, StreamOwner::Peer(_)))
                 .map(|(_, s)| s.owed())
                 .sum();
-            up.engine.is_quiet() && up.builder.is_empty() && state.inbox.waiting() == 0 && owed == 0
+            let is_at_rest = up.engine.is_quiet() && up.builder.is_empty();
+            // Whoever is paused is told of nothing, not even of what was taken out.
+            is_at_rest && state.inbox.waiting() == 0 && owed == 0 && state.paused.is_empty()
         };
         self.originals().all(|node| node.up.as_ref().is_some_and(rest))
     }

@@ -116,7 +116,7 @@ impl World {
                 let met = log.changes_from(up.first).nth(before);
                 let met = met.expect("a change that is done was written down");
                 let is_met = met.is_none_or(|met| met == messages);
-                assert!(is_met, "a change met {messages} messages, and should have met {met:?}");
+                assert!(is_met, "a change met {messages} messages, and should have met {met:?}: {asked:?}");
                 let is_owed = |range: &LsnRange| {
                     state.streams.values().any(|s| s.owed_in(range.first, range.end()).next().is_some())
                 };

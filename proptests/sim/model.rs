@@ -69,6 +69,8 @@ pub struct Log {
     pub handled: BTreeMap<Lsn, Lsn>,
     pub done: BTreeMap<(Lsn, String), Lsn>,
     pub failures: BTreeMap<(Lsn, String), u32>,
+    /// Handlers of which it is written down that they failed: later than they did.
+    attempted: BTreeSet<(Lsn, String)>,
     pub dead: BTreeSet<(Lsn, String)>,
     parked: BTreeSet<Lsn>,
     /// How many messages each change by hand met, where that is known here: not of what was owed, which may be settled by then.
@@ -248,6 +250,7 @@ impl Log {
             Control::Attempt { lsn, attempts, handler, .. } => {
                 self.parked.remove(lsn);
                 self.failures.insert((*lsn, handler.clone()), *attempts);
+                self.attempted.insert((*lsn, handler.clone()));
             }
             Control::DeadLetter { lsn, handler, attempts, .. } => {
                 self.parked.remove(lsn);
@@ -275,9 +278,7 @@ impl Log {
             |handler: &(Lsn, String)| self.dead.contains(handler) || self.done.contains_key(handler);
         if self.parked.contains(&lsn) {
             Place::Parked
-        } else if self.dead.range(of()).next().is_some()
-            && self.failures.range(of()).all(|(handler, _)| is_over(handler))
-        {
+        } else if self.dead.range(of()).next().is_some() && self.attempted.range(of()).all(is_over) {
             Place::Dead
         } else {
             Place::Incoming
@@ -289,7 +290,7 @@ impl Log {
         let of = (lsn, String::new())..(lsn.plus(1), String::new());
         let is_over =
             |handler: &(Lsn, String)| self.dead.contains(handler) || self.done.contains_key(handler);
-        self.failures.range(of).any(|(handler, _)| !is_over(handler))
+        self.attempted.range(of).any(|handler| !is_over(handler))
     }
 
     /// Of all destinations, some of which may have had them by then.
@@ -355,6 +356,7 @@ impl Log {
             for handler in dead {
                 self.dead.remove(&handler);
                 self.failures.remove(&handler);
+                self.attempted.remove(&handler);
             }
         }
     }

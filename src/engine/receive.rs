@@ -115,6 +115,7 @@ impl Engine {
         durable: Lsn,
         cursors: &[(StreamId, Position)],
     ) -> Result<(), Refused> {
+        self.check_not_stale(slot, durable)?;
         self.confirm_secret(slot);
         // The peer may say next that a stream of its is over, which is then forgotten here: it is remembered how far the log
         // reaches that says so. Of a peer of whom nothing was accepted there is nothing to remember.

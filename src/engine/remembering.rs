@@ -6,7 +6,7 @@ use super::effect::SessionId;
 use super::handshake::{Refused, refused};
 use super::state::Seen;
 use crate::format::control::PeerRecord;
-use crate::ids::{Lsn, NodeId};
+use crate::ids::{Lsn, NodeId, PeerSlot};
 use crate::wire::goodbye::GoodbyeCode;
 use crate::wire::met::Met;
 
@@ -75,5 +75,15 @@ impl Engine {
             return Ok(());
         }
         refused(GoodbyeCode::ProtocolError, "more came on the session before than this one was told of")
+    }
+
+    /// How far a peer says that its log reaches never goes back. Who says less than it did on another session said this before
+    /// it began that one, and has ended this one since: what was accepted meanwhile would be taken for lost.
+    pub(super) fn check_not_stale(&self, slot: PeerSlot, durable: Lsn) -> Result<(), Refused> {
+        let met = self.met(self.state.node_of(slot));
+        if met.is_none_or(|met| durable >= met.seen) {
+            return Ok(());
+        }
+        refused(GoodbyeCode::Duplicate, "the peer has said more on another session since")
     }
 }
