@@ -492,6 +492,8 @@ fn constants() -> Vec<(&'static str, f64)> {
         LIST_ENTRIES_MAX,
         OPENINGS_KEPT,
         PEER_LIVES_KEPT,
+        STREAMS_FINISHED_KEPT,
+        CURSORS_MAX,
         PEERS_FORGOTTEN_KEPT,
         SEGMENT_BYTES_MIN,
         SEGMENT_BYTES_DEFAULT,

@@ -155,6 +155,10 @@ pub const OPENINGS_KEPT: usize = 512;
 /// How many lives of a peer's log are remembered beside the one that it has, to tell whoever speaks for one of them.
 pub const PEER_LIVES_KEPT: usize = 16;
 
+/// Of how many streams of a peer that have ended it is remembered how much was accepted: those that ended last. A peer that is restored
+/// from a backup may owe the same on them again.
+pub const STREAMS_FINISHED_KEPT: usize = 16;
+
 /// Of how many peers that somebody had it forget a node remembers the secret when a segment begins, so that nobody else comes back in
 /// their names.
 pub const PEERS_FORGOTTEN_KEPT: usize = 256;
@@ -262,6 +266,9 @@ pub const SESSIONS_UNESTABLISHED_MAX: usize = 256;
 
 /// Streams that one peer may owe us at the same time: the present one and those being drained.
 pub const INBOUND_STREAMS_PER_PEER_MAX: usize = 64;
+
+/// Cursors in one frame: of streams that a peer has, and of those that are remembered.
+pub const CURSORS_MAX: usize = INBOUND_STREAMS_PER_PEER_MAX + STREAMS_FINISHED_KEPT;
 
 /// Answers that a session may have waiting when its peer says once more what it wants.
 pub const INTERESTS_PENDING_MAX: usize = 64;

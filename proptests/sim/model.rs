@@ -224,12 +224,9 @@ impl Log {
                 let gone = self.entries.iter().filter(|(_, entry)| theirs(entry));
                 self.excused_addresses.extend(gone.map(|(lsn, _)| *lsn));
             }
-            Control::Inbound { slot, stream, accepted, ended, .. } => {
-                if *ended {
-                    self.cursors.remove(&(*slot, *stream));
-                } else {
-                    self.cursors.entry((*slot, *stream)).or_default().push((at, *accepted));
-                }
+            // Also of what has ended it is said how far it was accepted.
+            Control::Inbound { slot, stream, accepted, .. } => {
+                self.cursors.entry((*slot, *stream)).or_default().push((at, *accepted));
             }
             Control::Handled(ranges) => {
                 for lsn in ranges.iter().flat_map(|range| range.first.0..range.end().0) {

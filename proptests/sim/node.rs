@@ -278,6 +278,7 @@ fn flat(state: &State) -> String {
         streams,
         sets,
         inbound,
+        finished,
         seen,
         subscribers,
         paused,
@@ -307,7 +308,7 @@ fn flat(state: &State) -> String {
             (*id, s.owner.clone(), s.next, s.acked, s.ended, runs)
         })
         .collect();
-    let small = (identity, opening, openings, peers, lives, addresses, streams, sets, inbound);
+    let small = (identity, opening, openings, peers, lives, addresses, streams, sets, (inbound, finished));
     let inbox = (runs, inbox.parked(), inbox.progress(), inbox.messages());
     format!(
         "{:#?}",

@@ -269,6 +269,8 @@ impl World {
         copy.disk.crash(Death::PowerCut, &mut self.rng, &mut Tally::default());
         (copy.identity, copy.log_id, copy.is_clone) = (Some(own), self.nodes[node].log_id, true);
         copy.was_freed = self.nodes[node].was_freed;
+        // Whichever of the two is believed, at the places of what one publishes the others may have what came from the other one.
+        (copy.is_astray, self.nodes[node].is_astray) = (true, true);
         let index = copy.index;
         self.nodes.push(copy);
         self.set_apart(own);

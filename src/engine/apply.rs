@@ -199,7 +199,7 @@ impl State {
         run: &Accepted,
         applied: &mut Vec<Applied>,
     ) -> Result<(), ApplyDefect> {
-        let inbound = self.inbound.entry((run.slot, run.stream)).or_default();
+        let inbound = self.resume_finished(run.slot, run.stream);
         if run.first_position != inbound.accepted.plus(1) {
             return Err(ApplyDefect::OutOfOrder(lsn));
         }

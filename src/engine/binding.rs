@@ -37,6 +37,7 @@ impl State {
         gone.into_iter().for_each(|id| self.close_stream(id));
         self.subscribers.remove(&slot);
         self.inbound.retain(|(from, _), _| *from != slot);
+        self.finished.remove(&slot);
         self.seen.remove(&slot);
         self.forget_treatment(slot);
         self.lives.remove(&slot);

@@ -6,7 +6,7 @@ use crate::ids::PeerSlot;
 use crate::limits::{
     CREDIT_BYTES, FRAME_BYTES_MAX, INBOUND_STREAMS_PER_PEER_MAX, OPENINGS_KEPT, READ_CHUNKS_MAX,
     READS_IN_FLIGHT_MAX, RECENT_CHUNKS_MAX, SEND_BYTES_IN_FLIGHT_MAX, SESSIONS_UNESTABLISHED_MAX,
-    WRITES_IN_FLIGHT_MAX,
+    STREAMS_FINISHED_KEPT, WRITES_IN_FLIGHT_MAX,
 };
 
 /// One kind of what is held.
@@ -67,9 +67,18 @@ impl Engine {
                 INBOUND_STREAMS_PER_PEER_MAX,
             ),
             Bound::new("streams of one peer", self.streams_of_one_peer(), INBOUND_STREAMS_PER_PEER_MAX),
+            Bound::new(
+                "streams of one peer that have ended",
+                self.finished_of_one_peer(),
+                STREAMS_FINISHED_KEPT,
+            ),
             Bound::new("openings", state.openings.list().len(), OPENINGS_KEPT),
             Bound::new("peers", state.peers_known(), limits.peers),
         ]
+    }
+
+    fn finished_of_one_peer(&self) -> usize {
+        self.state.finished.values().map(Vec::len).max().unwrap_or(0)
     }
 
     fn streams_of_one_peer(&self) -> usize {

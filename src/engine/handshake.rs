@@ -279,14 +279,11 @@ impl Engine {
     /// Both sides know each other. What we accepted so far, and what we want, are said once all that this rests on is
     /// durable.
     fn establish(&mut self, id: SessionId, slot: PeerSlot, secret: [u8; 16]) {
-        // The frame goes out when all that was staged before it is durable: what is staged counts as accepted, and a stream
-        // whose end was written down is not known any more.
-        let applied = self.state.inbound.keys().filter(|(from, _)| *from == slot);
-        let streams: BTreeSet<StreamId> = applied
-            .chain(self.staged.keys().filter(|(from, _)| *from == slot))
-            .filter(|key| !self.ended.contains(key))
-            .map(|(_, stream)| *stream)
-            .collect();
+        // The frame goes out when all that was staged before it is durable: what is staged counts as accepted. Who was restored
+        // from a backup may have on a stream once more what was accepted before it ended.
+        let open = self.state.inbound.keys().chain(self.staged.keys()).filter(|(from, _)| *from == slot);
+        let finished = self.state.finished_of(slot).map(|(stream, _)| stream);
+        let streams: BTreeSet<StreamId> = open.map(|(_, stream)| *stream).chain(finished).collect();
         let cursors =
             streams.into_iter().map(|stream| (stream, Position(self.expected(slot, stream).0 - 1))).collect();
         self.pending.push_back(Pending::Resume { session: id, cursors });

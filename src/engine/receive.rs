@@ -281,7 +281,9 @@ impl Engine {
         let staged =
             self.staged.range(theirs.clone()).filter(|(key, _)| !self.state.inbound.contains_key(key));
         let streams = self.state.inbound.range(theirs).count() + staged.count();
-        if self.expected(slot, stream) == Position(1) && streams >= INBOUND_STREAMS_PER_PEER_MAX {
+        let key = (slot, stream);
+        let is_open = self.state.inbound.contains_key(&key) || self.staged.contains_key(&key);
+        if !is_open && streams >= INBOUND_STREAMS_PER_PEER_MAX {
             return protocol("more streams than a peer may have");
         }
         Ok(())
@@ -321,7 +323,7 @@ impl Engine {
         if self.pending.len() > PENDING_OF_PEERS_MAX {
             return protocol("gaps come faster than they are written down");
         }
-        let inbound = self.state.inbound.get(&(slot, stream)).copied().unwrap_or_default();
+        let inbound = self.state.inbound_of(slot, stream);
         if first != self.expected(slot, stream) {
             return protocol(format!(
                 "a gap at position {first} of stream {stream}, where another was expected"
@@ -339,8 +341,8 @@ impl Engine {
     /// The position that a stream's next run must begin with.
     pub(super) fn expected(&self, slot: PeerSlot, stream: StreamId) -> Position {
         let staged = self.staged.get(&(slot, stream)).copied();
-        let applied = self.state.inbound.get(&(slot, stream)).map(|inbound| inbound.accepted);
-        staged.max(applied).unwrap_or_default().plus(1)
+        let applied = self.state.inbound_of(slot, stream).accepted;
+        staged.unwrap_or_default().max(applied).plus(1)
     }
 
     /// Whether runs may be staged at all: not in the middle of a checkpoint, and not onto a full disk.

@@ -97,6 +97,8 @@ pub struct State {
     pub sets: BTreeMap<SetId, Vec<StreamId>>,
     /// What it was sent.
     pub inbound: BTreeMap<(PeerSlot, StreamId), Inbound>,
+    /// What was accepted on streams that have ended, those that ended first before the others.
+    pub finished: BTreeMap<PeerSlot, Vec<(StreamId, Inbound)>>,
     /// How far the log of each peer reaches.
     pub seen: BTreeMap<PeerSlot, Seen>,
     /// Who wants which topics of it.
@@ -192,7 +194,7 @@ impl State {
 
     /// Forgets removed peers of whom nothing is left in the inbox.
     pub(super) fn prune(&mut self) {
-        let State { peers, removed: count, inbox, lives, .. } = self;
+        let State { peers, removed: count, inbox, lives, finished, .. } = self;
         let left = |slot| {
             inbox.runs_in(crate::ids::Lsn(0), crate::ids::Lsn(u64::MAX)).any(|run| run.origin.slot == slot)
         };
@@ -207,6 +209,7 @@ impl State {
         peers.retain(|slot, peer| !peer.removed || left(*slot) || kept.contains(slot));
         *count = peers.values().filter(|peer| peer.removed).count();
         lives.retain(|slot, _| peers.contains_key(slot));
+        finished.retain(|slot, _| peers.contains_key(slot));
     }
 
     /// All of the small state, as records. What it says of single messages is not part of it: their records stay as
@@ -249,6 +252,11 @@ impl State {
         for ((slot, stream), inbound) in &self.inbound {
             let Inbound { accepted, lost } = *inbound;
             out.push(Control::Inbound { slot: *slot, stream: *stream, accepted, lost, ended: false });
+        }
+        for (slot, finished) in &self.finished {
+            for (stream, Inbound { accepted, lost }) in finished.iter().copied() {
+                out.push(Control::Inbound { slot: *slot, stream, accepted, lost, ended: true });
+            }
         }
         for (slot, seen) in &self.seen {
             let Seen { incarnation, lsn } = *seen;

@@ -4,7 +4,7 @@ use super::Engine;
 use super::session::Phase;
 use super::state::State;
 use crate::format::control::{IntentState, OwnQuota, StreamOwner};
-use crate::ids::{Epoch, Incarnation, Lsn, NodeId};
+use crate::ids::{Epoch, Incarnation, Lsn, NodeId, PeerSlot};
 use crate::time::Wall;
 
 /// One peer or address, and what is owed to it and wanted of it.
@@ -103,11 +103,11 @@ pub fn status_of(
             owed_bytes: streams().map(|stream| stream.owed_bytes()).sum(),
             topics: state.subscribers.get(&peer.slot).into_iter().flatten().cloned().collect(),
             wanted: wanted(intents),
-            lost: state.inbound.iter().filter(|((slot, _), _)| *slot == peer.slot).map(|(_, i)| i.lost).sum(),
+            lost: lost(state, peer.slot),
         });
     }
     destinations.extend(unanswered(state, &refused));
-    let local = state.subscribers.get(&crate::ids::PeerSlot::SELF);
+    let local = state.subscribers.get(&PeerSlot::SELF);
     EngineStatus {
         node: state.identity.id,
         incarnation: state.identity.incarnation,
@@ -124,6 +124,12 @@ pub fn status_of(
         dropped: state.dropped,
         last_lsn: Lsn(state.index.end().0.saturating_sub(1)),
     }
+}
+
+/// Positions of a peer's streams that never came.
+fn lost(state: &State, slot: PeerSlot) -> u64 {
+    let open = state.inbound.iter().filter(|((from, _), _)| *from == slot).map(|(_, inbound)| *inbound);
+    open.chain(state.finished_of(slot).map(|(_, inbound)| inbound)).map(|inbound| inbound.lost).sum()
 }
 
 /// What is on its way to be wanted no longer is no wish any more.

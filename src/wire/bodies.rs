@@ -23,7 +23,7 @@ use crate::format::body::{BodyDefect, BodyReader, BodyWriter};
 use crate::format::frame::{self, FrameKind};
 use crate::format::message::check_topic;
 use crate::ids::{Lsn, Position, StreamId};
-use crate::limits::{INBOUND_STREAMS_PER_PEER_MAX, INTEREST_BYTES_MAX, POSITION_MAX, REASON_BYTES_MAX};
+use crate::limits::{CURSORS_MAX, INTEREST_BYTES_MAX, POSITION_MAX, REASON_BYTES_MAX};
 
 use super::goodbye::GoodbyeCode;
 use super::met::Met;
@@ -49,7 +49,7 @@ pub enum Body {
     Resume {
         /// The last record of my log that is durable: all of this is in it.
         durable: Lsn,
-        /// Rising streams, each with the last position accepted; at most [`INBOUND_STREAMS_PER_PEER_MAX`].
+        /// Rising streams, each with the last position accepted; at most [`CURSORS_MAX`].
         cursors: Vec<(StreamId, Position)>,
     },
     /// All topics that I want from you: what is not here I no longer want.
@@ -70,7 +70,7 @@ pub enum Body {
         credit: u64,
         /// The last record of my log that is durable: all of this is in it.
         durable: Lsn,
-        /// Rising streams, each with the last position accepted; at most [`INBOUND_STREAMS_PER_PEER_MAX`]. Streams
+        /// Rising streams, each with the last position accepted; at most [`CURSORS_MAX`]. Streams
         /// about which there is nothing new may be left out.
         cursors: Vec<(StreamId, Position)>,
     },
@@ -235,7 +235,7 @@ fn put_cursor(out: &mut BodyWriter, stream: StreamId, position: Position) {
 
 fn cursors(reader: &mut BodyReader<'_>) -> Result<Vec<(StreamId, Position)>, BodyDefect> {
     let count = usize::from(reader.u16()?);
-    if count > INBOUND_STREAMS_PER_PEER_MAX {
+    if count > CURSORS_MAX {
         return Err(BodyDefect::Value("count of cursors"));
     }
     let mut cursors: Vec<(StreamId, Position)> = Vec::new();
@@ -250,7 +250,7 @@ fn cursors(reader: &mut BodyReader<'_>) -> Result<Vec<(StreamId, Position)>, Bod
 }
 
 fn put_cursors(out: &mut BodyWriter, cursors: &[(StreamId, Position)]) {
-    assert!(cursors.len() <= INBOUND_STREAMS_PER_PEER_MAX);
+    assert!(cursors.len() <= CURSORS_MAX);
     assert!(cursors.is_sorted_by(|a, b| a.0 < b.0));
     out.u16(cursors.len() as u16);
     for (stream, position) in cursors {

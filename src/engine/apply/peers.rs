@@ -37,10 +37,11 @@ impl State {
                 self.close_stream(id);
             }
             Control::Inbound { slot, stream, accepted, lost, ended } => {
+                let inbound = Inbound { accepted, lost };
                 if ended {
-                    self.inbound.remove(&(slot, stream));
+                    self.finish(slot, stream, inbound);
                 } else {
-                    self.inbound.insert((slot, stream), Inbound { accepted, lost });
+                    *self.resume_finished(slot, stream) = inbound;
                     applied.push(Applied::Lost { slot, stream, last: accepted, lsn });
                 }
             }
