@@ -26,6 +26,8 @@ mod program;
 mod repairing;
 #[path = "cli/restoring.rs"]
 mod restoring;
+#[path = "cli/rewriting.rs"]
+mod rewriting;
 #[path = "cli/scene.rs"]
 mod scene;
 #[path = "cli/stores.rs"]

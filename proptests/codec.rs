@@ -88,8 +88,8 @@ fn control_of_messages() -> impl Strategy<Value = Control> {
     prop_oneof![
         ranges().prop_map(Control::Handled),
         ranges().prop_map(Control::Parked),
-        (any::<(u64, bool, u8)>(), text(), ranges()).prop_map(|((at, removes, place), who, ranges)| {
-            let verb = if removes { Verb::Remove } else { Verb::Retry };
+        (any::<(u64, u8, u8)>(), text(), ranges()).prop_map(|((at, verb, place), who, ranges)| {
+            let verb = [Verb::Retry, Verb::Remove, Verb::Edit, Verb::Requeue][usize::from(verb) % 4];
             let place =
                 [Place::Incoming, Place::Parked, Place::Dead, Place::Outgoing][usize::from(place) % 4];
             let stream = (place == Place::Outgoing && at % 3 > 0).then_some(StreamId(at | 1));

@@ -21,6 +21,7 @@ mod mutants;
 mod nodes;
 mod recovery;
 mod regressions;
+mod rewriting;
 mod salvaging;
 mod scene;
 mod sim;

@@ -10,7 +10,7 @@ use crate::program::{code, json_lines, resolute, run, stderr, stdout, text, unti
 use crate::scene::serve_until;
 
 /// A node with so many messages for which there is no handler, of two topics in turn.
-async fn with_parked(directory: &Path, count: u64) -> Bus {
+pub async fn with_parked(directory: &Path, count: u64) -> Bus {
     let bus = Bus::builder(directory).bind("tcp://127.0.0.1:0").open().await.unwrap();
     let own = bus.address().to_owned();
     bus.subscribe(&own, ["odd", "even"]).await.unwrap();
@@ -27,7 +27,7 @@ async fn with_parked(directory: &Path, count: u64) -> Bus {
 }
 
 /// A node that owes so many messages to each of two addresses where nobody is.
-async fn with_owed(directory: &Path, count: u64) -> Bus {
+pub async fn with_owed(directory: &Path, count: u64) -> Bus {
     let bus = Bus::builder(directory).bind("tcp://127.0.0.1:0").open().await.unwrap();
     let mut tickets = Vec::new();
     for address in [NOBODY, NOBODY_ELSE] {
@@ -41,15 +41,15 @@ async fn with_owed(directory: &Path, count: u64) -> Bus {
     bus
 }
 
-const NOBODY: &str = "tcp://127.0.0.1:7";
-const NOBODY_ELSE: &str = "tcp://127.0.0.1:9";
+pub const NOBODY: &str = "tcp://127.0.0.1:7";
+pub const NOBODY_ELSE: &str = "tcp://127.0.0.1:9";
 
-fn listed(list: &str, dir: &Path) -> Vec<u64> {
+pub fn listed(list: &str, dir: &Path) -> Vec<u64> {
     let output = run(&[list, "--dir", text(dir), "--json"]);
     json_lines(&output).iter().map(|line| line["data"].as_str().unwrap().parse().unwrap()).collect()
 }
 
-fn with(words: &[&str], dir: &Path) -> std::process::Output {
+pub fn with(words: &[&str], dir: &Path) -> std::process::Output {
     run(&[words, &["--dir", text(dir)]].concat())
 }
 
@@ -113,7 +113,7 @@ async fn messages_are_removed_and_retried_whether_or_not_the_node_is_open() {
 }
 
 /// Another directory with the same files.
-fn copy_of(dir: &Path, name: &str) -> PathBuf {
+pub fn copy_of(dir: &Path, name: &str) -> PathBuf {
     let copy = dir.with_file_name(name);
     std::fs::create_dir(&copy).unwrap();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -128,7 +128,7 @@ fn copy_of(dir: &Path, name: &str) -> PathBuf {
 
 /// Who is killed in the middle of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Killed {
+pub enum Killed {
     /// The command, which has the node open itself.
     Alone,
     /// The command, which asks the process that has the node open.
@@ -138,7 +138,7 @@ enum Killed {
 }
 
 /// A process that has a node open and runs no handler.
-fn holder(dir: &Path) -> Child {
+pub fn holder(dir: &Path) -> Child {
     let bind = ["--bind", "tcp://127.0.0.1:0", "--subscribers", "99", "--deadline", "300"];
     let child = resolute(&[&["publish", "--dir", text(dir)], &bind[..], &["nobody's", "x"]].concat())
         .spawn()
@@ -241,7 +241,7 @@ async fn kill_in_the_middle(killed: Killed, list: &str) {
 }
 
 /// Ends a process as nothing lets it prepare for.
-fn end(child: &mut Child) {
+pub fn end(child: &mut Child) {
     // One that has ended already is as good.
     drop(child.kill());
     child.wait().unwrap();

@@ -120,6 +120,48 @@ impl Administrator {
         self.change(Hand { verb: VerbName::Remove, place }, filter, limit)
     }
 
+    /// Puts messages at the end, behind all that came or was published before: those that a filter admits, at most `limit`. Says how
+    /// many. Each is written anew as a message of this node, with another id and what it said before, and the old one is taken out in
+    /// the same batch: of one that is owed the receiver is told in its old place that it does not come there. All handlers are called
+    /// with it, as if it had just come. Of one that is owed to several, each has one of its own then. What a handler is just called
+    /// with, or was sent already, may be handled both times. What is owed to a parked subscriber is left alone.
+    ///
+    /// # Errors
+    /// [`AdministerError::Refused`] while the disk is full, and as [`Administrator::retry`].
+    pub fn requeue(&self, place: Place, filter: &Filter, limit: Option<u64>) -> Result<u64, AdministerError> {
+        self.rewrite(place, filter, limit, None)
+    }
+
+    /// The same, with another payload: at most 240 KiB. Topics and headers stay as they were.
+    ///
+    /// # Errors
+    /// The payload is too large; as [`Administrator::requeue`].
+    pub fn edit(
+        &self,
+        place: Place,
+        filter: &Filter,
+        limit: Option<u64>,
+        payload: &[u8],
+    ) -> Result<u64, AdministerError> {
+        self.rewrite(place, filter, limit, Some(payload))
+    }
+
+    fn rewrite(
+        &self,
+        place: Place,
+        filter: &Filter,
+        limit: Option<u64>,
+        payload: Option<&[u8]>,
+    ) -> Result<u64, AdministerError> {
+        match &self.0 {
+            Kind::Live(client) => Ok(client.rewrite(place, filter, limit, payload)?),
+            Kind::Alone(node) => {
+                let (who, limit) = (credentials::own(), limit.unwrap_or(u64::MAX));
+                Ok(node.1.rewrite((place, payload), filter, limit, &who, &Caller)?)
+            }
+        }
+    }
+
     /// Sends nothing to a peer that it is owed, until [`Administrator::resume`]. What it is owed waits on disk, and counts against
     /// what the log may take; what comes of the peer is taken as before. The peer is named by an address or its node id.
     ///

@@ -193,6 +193,7 @@ impl Error {
             Refusal::TooManyTopics => Error::TooManyTopics,
             Refusal::SegmentsTooSmall => Error::SegmentsTooSmall,
             Refusal::NoLease => Error::NoLease,
+            Refusal::DiskFull => Error::DiskFull,
             Refusal::Storage => Error::ended(shared),
         }
     }

@@ -1,14 +1,18 @@
-//! `retry` and `remove`: what a node has is changed by hand.
+//! `retry`, `remove`, `requeue` and `edit`: what a node has is changed by hand.
+
+use std::io::Read;
+use std::path::Path;
 
 use serde_json::json;
 
-use super::administer_arguments::{Changed, Remove, Retry};
+use super::administer_arguments::{Changed, Edit, Remove, Requeue, Retry, Which};
 use super::exit::{Exit, Failure};
 use super::list_arguments::ListArguments;
 use super::lists;
 use super::output::Output;
 use crate::bus::inspect::{Filter, View};
 use crate::bus::{AdministerError, Administrator, Place};
+use crate::limits::PAYLOAD_BYTES_MAX;
 
 pub fn retry(arguments: &Retry) -> Result<(), Failure> {
     let changed = &arguments.changed;
@@ -18,28 +22,74 @@ pub fn retry(arguments: &Retry) -> Result<(), Failure> {
 }
 
 pub fn remove(arguments: &Remove) -> Result<(), Failure> {
-    let (changed, place) = (&arguments.changed, Place::from(arguments.place));
-    let (list, mut filter) = (&changed.list, changed.list.filter());
-    filter.destinations.clone_from(&arguments.destinations);
-    if place != Place::Outgoing && !filter.destinations.is_empty() {
-        return Err(Failure::new(Exit::Usage, "--to goes with outgoing messages only"));
-    }
+    let (place, filter) = place_and_filter(&arguments.which)?;
+    let (changed, list) = (&arguments.which.changed, &arguments.which.changed.list);
     if !arguments.yes {
-        match place {
-            Place::Incoming => lists::incoming(list)?,
-            Place::Parked => lists::parked(list)?,
-            Place::DeadLetters => lists::dead_letters(list)?,
-            Place::Outgoing => lists::outgoing(list, &filter.destinations)?,
-        }
-        let count = count(list, &filter, place)?;
-        if count == 0 {
-            return Err(nothing());
-        }
-        let text = format!("{}, for good: repeat it with --yes to do so", sentence(count, "removed"));
-        return Err(Failure::new(Exit::Usage, text));
+        return Err(only_shown(list, &filter, place, "removed, for good")?);
     }
     let count = Administrator::open(&list.of.dir)?.remove(place, &filter, list.limit)?;
     report(changed, count, "removed", "removed")
+}
+
+pub fn requeue(arguments: &Requeue) -> Result<(), Failure> {
+    let (place, filter) = place_and_filter(&arguments.which)?;
+    let (changed, list) = (&arguments.which.changed, &arguments.which.changed.list);
+    let count = Administrator::open(&list.of.dir)?.requeue(place, &filter, list.limit)?;
+    report(changed, count, "requeued", "at the end")
+}
+
+pub fn edit(arguments: &Edit) -> Result<(), Failure> {
+    let (place, filter) = place_and_filter(&arguments.which)?;
+    let (changed, list) = (&arguments.which.changed, &arguments.which.changed.list);
+    let payload = new_payload(arguments)?;
+    if !arguments.yes {
+        return Err(only_shown(list, &filter, place, "given another payload")?);
+    }
+    let count = Administrator::open(&list.of.dir)?.edit(place, &filter, list.limit, &payload)?;
+    report(changed, count, "edited", "changed, and at the end")
+}
+
+fn new_payload(arguments: &Edit) -> Result<Vec<u8>, Failure> {
+    let file: &Path = match (&arguments.payload, &arguments.payload_file) {
+        (Some(text), _) => return Ok(text.clone().into_bytes()),
+        (None, Some(file)) => file,
+        // Invariant: the arguments ask for one of the two.
+        (None, None) => unreachable!("a payload or a file is required"),
+    };
+    // Of more than a payload may have, only that it is more is of interest.
+    let (mut payload, most) = (Vec::new(), PAYLOAD_BYTES_MAX as u64 + 1);
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(most).read_to_end(&mut payload)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(most).read_to_end(&mut payload))
+    };
+    read.map_err(|error| Failure::new(Exit::Failure, format!("cannot read {}: {error}", file.display())))?;
+    Ok(payload)
+}
+
+fn place_and_filter(which: &Which) -> Result<(Place, Filter), Failure> {
+    let (place, mut filter) = (Place::from(which.place), which.changed.list.filter());
+    filter.destinations.clone_from(&which.destinations);
+    if place != Place::Outgoing && !filter.destinations.is_empty() {
+        return Err(Failure::new(Exit::Usage, "--to goes with outgoing messages only"));
+    }
+    Ok((place, filter))
+}
+
+/// Shows what would be changed, and says how it is done.
+fn only_shown(list: &ListArguments, filter: &Filter, place: Place, done: &str) -> Result<Failure, Failure> {
+    match place {
+        Place::Incoming => lists::incoming(list)?,
+        Place::Parked => lists::parked(list)?,
+        Place::DeadLetters => lists::dead_letters(list)?,
+        Place::Outgoing => lists::outgoing(list, &filter.destinations)?,
+    }
+    let count = count(list, filter, place)?;
+    if count == 0 {
+        return Err(nothing());
+    }
+    let text = format!("{}: repeat it with --yes to do so", sentence(count, done));
+    Ok(Failure::new(Exit::Usage, text))
 }
 
 fn count(list: &ListArguments, filter: &Filter, place: Place) -> Result<u64, Failure> {

@@ -1,5 +1,7 @@
 //! The arguments of the commands that change what a node has, with their help.
 
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::list_arguments::ListArguments;
@@ -16,6 +18,45 @@ pub struct Changed {
     pub all: bool,
 }
 
+/// Which of the messages of a place.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Where the messages are.
+    pub place: AnyPlace,
+    #[command(flatten)]
+    pub changed: Changed,
+    /// Of outgoing messages, only what is owed to this destination, given by its address or its node id; more than once for any of
+    /// several.
+    #[arg(long = "to", value_name = "DESTINATION")]
+    pub destinations: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Requeue {
+    #[command(flatten)]
+    pub which: Which,
+}
+
+#[derive(Debug, Args)]
+pub struct Edit {
+    #[command(flatten)]
+    pub which: Which,
+    /// The new payload.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        required_unless_present = "payload_file",
+        conflicts_with = "payload_file"
+    )]
+    pub payload: Option<String>,
+    /// A file that holds it, byte for byte; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub payload_file: Option<PathBuf>,
+    /// Does it. Without this, it is only shown what would be changed.
+    #[arg(long)]
+    pub yes: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct Retry {
     /// Where the messages are.
@@ -26,14 +67,8 @@ pub struct Retry {
 
 #[derive(Debug, Args)]
 pub struct Remove {
-    /// Where the messages are.
-    pub place: RemovePlace,
     #[command(flatten)]
-    pub changed: Changed,
-    /// Of outgoing messages, only what is owed to this destination, given by its address or its node id; more than once for any of
-    /// several.
-    #[arg(long = "to", value_name = "DESTINATION")]
-    pub destinations: Vec<String>,
+    pub which: Which,
     /// Does it. Without this, it is only shown what would be removed.
     #[arg(long)]
     pub yes: bool,
@@ -50,7 +85,7 @@ pub enum RetryPlace {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RemovePlace {
+pub enum AnyPlace {
     /// Messages that wait for a handler.
     Incoming,
     /// Messages for which there was no handler.
@@ -71,13 +106,13 @@ impl From<RetryPlace> for Place {
     }
 }
 
-impl From<RemovePlace> for Place {
-    fn from(place: RemovePlace) -> Place {
+impl From<AnyPlace> for Place {
+    fn from(place: AnyPlace) -> Place {
         match place {
-            RemovePlace::Incoming => Place::Incoming,
-            RemovePlace::Parked => Place::Parked,
-            RemovePlace::DeadLetters => Place::DeadLetters,
-            RemovePlace::Outgoing => Place::Outgoing,
+            AnyPlace::Incoming => Place::Incoming,
+            AnyPlace::Parked => Place::Parked,
+            AnyPlace::DeadLetters => Place::DeadLetters,
+            AnyPlace::Outgoing => Place::Outgoing,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::administer_arguments::{Remove, Retry};
+use super::administer_arguments::{Edit, Remove, Requeue, Retry};
 use super::bench::arguments::{Bench, BenchReceiver};
 use super::care_arguments::{MakeBackup, Repair, Restore};
 use super::config::arguments::ConfigCommand;
@@ -116,6 +116,19 @@ pub enum Command {
     /// already may come all the same. Who asked for it is written to the log.
     #[command(visible_alias = "purge", after_help = CODES)]
     Remove(Remove),
+    /// Puts messages at the end, behind all that came or was published before.
+    ///
+    /// Each is written anew as a message of this node, with another id and what it said before, in place of the old one. All handlers
+    /// are called with it as if it had just come; to call only those that failed there is retry. Of outgoing messages each destination is told
+    /// that the old one does not come, and gets one of its own. One that is just being handled, or was sent already, may be handled
+    /// both times. Who asked for it is written to the log.
+    #[command(after_help = CODES)]
+    Requeue(Requeue),
+    /// Gives messages another payload, and puts them at the end as requeue does.
+    ///
+    /// Topics and headers stay as they were. Without --yes it lists what would be changed, and the code is 2.
+    #[command(after_help = CODES)]
+    Edit(Edit),
     /// Sends nothing to a peer that it is owed, until it is resumed.
     ///
     /// What it is owed waits on disk meanwhile, and counts against what the log may take; what comes of the peer is taken as before. It

@@ -45,6 +45,8 @@ fn deed(change: &ChangeByHand) -> &'static str {
     match change.deed {
         Deed::Retried => "retried",
         Deed::Removed => "removed",
+        Deed::Edited => "edited",
+        Deed::Requeued => "requeued",
         Deed::Paused => "paused",
         Deed::Resumed => "resumed",
         Deed::Forgotten => "forgotten",

@@ -94,6 +94,8 @@ fn dispatch(command: Command, config: Option<&Path>) -> Result<(), Failure> {
         Command::Top(arguments) => top::run(&arguments),
         Command::Retry(arguments) => administer::retry(&arguments),
         Command::Remove(arguments) => administer::remove(&arguments),
+        Command::Requeue(arguments) => administer::requeue(&arguments),
+        Command::Edit(arguments) => administer::edit(&arguments),
         Command::Pause(arguments) => peers::pause(&arguments),
         Command::Resume(arguments) => peers::resume(&arguments),
         Command::Limit(arguments) => peers::limit(&arguments),

@@ -2,35 +2,34 @@
 
 use super::apply::Applied;
 use super::state::State;
-use crate::format::control::{Change, Place, Verb};
+use crate::format::control::{Change, Place};
 use crate::ids::{Lsn, LsnRange, StreamId};
 
 impl State {
     /// What somebody asked for in record `at`, as far as the messages are still where they were.
     pub(super) fn administered(&mut self, at: Lsn, change: &Change, applied: &mut Vec<Applied>) {
-        let count = match (change.place, change.verb) {
-            (Place::Outgoing, Verb::Remove) => self.take_out(at, change),
+        let count = match (change.place, change.verb.removes()) {
+            (Place::Outgoing, true) => self.take_out(at, change),
             // What is owed is tried for ever.
-            (Place::Outgoing, Verb::Retry) => 0,
-            (Place::Incoming, Verb::Retry) => self.hurry(change, applied),
-            (_, verb) => self.change_inbox(change, verb, applied),
+            (Place::Outgoing, false) => 0,
+            (Place::Incoming, false) => self.hurry(change, applied),
+            (_, removes) => self.change_inbox(change, removes, applied),
         };
         applied.push(Applied::Administered(count));
     }
 
-    fn change_inbox(&mut self, change: &Change, verb: Verb, applied: &mut Vec<Applied>) -> u64 {
+    fn change_inbox(&mut self, change: &Change, removes: bool, applied: &mut Vec<Applied>) -> u64 {
         let mut count = 0;
         for range in &change.ranges {
             let here: Vec<Lsn> = self.inbox.at_place(*range, change.place).collect();
             for first in here {
                 let one = LsnRange { first, count: 1 };
                 count += 1;
-                match verb {
-                    Verb::Remove => self.handled(one),
-                    Verb::Retry => {
-                        self.inbox.retry(first);
-                        applied.push(Applied::Retried(one));
-                    }
+                if removes {
+                    self.handled(one);
+                } else {
+                    self.inbox.retry(first);
+                    applied.push(Applied::Retried(one));
                 }
             }
         }

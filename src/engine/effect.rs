@@ -123,6 +123,9 @@ pub enum Refusal {
     /// A subscriber is evicted after its lease, and it has none.
     #[error("a subscriber is evicted after its lease, and it has none: give it one")]
     NoLease,
+    /// The disk is full, or the log has all of it that it may take.
+    #[error("there is no room in the log")]
+    DiskFull,
     /// The log can no longer be written.
     #[error("the log can no longer be written")]
     Storage,

@@ -42,6 +42,8 @@ pub mod reason;
 pub mod receive;
 mod remembering;
 pub mod request;
+mod requests;
+pub mod rewriting;
 pub mod routing;
 pub mod sealing;
 pub mod session;
@@ -75,6 +77,8 @@ use state::{Identity, Opening, Seen, State};
 enum Pending {
     /// A record.
     Control(Control),
+    /// A message that is written anew by hand.
+    Rewrite(Box<rewriting::Rewrite>),
     /// Someone waits for the records before it.
     Done(RequestId),
     /// Someone waits until nothing is left of the records before it.
@@ -166,7 +170,7 @@ pub struct Engine {
     dispatch: dispatch::Dispatching,
     freeing: freeing::Freeing,
     quotas: quotas::Quotas,
-    requests: request::Requests,
+    requests: requests::Requests,
     events: VecDeque<Event>,
     applied: Vec<Applied>,
     traffic: traffic::Traffic,
@@ -241,7 +245,7 @@ impl Engine {
             dispatch: dispatch::Dispatching::default(),
             freeing: freeing::Freeing::default(),
             quotas: quotas::Quotas::new(),
-            requests: request::Requests::default(),
+            requests: requests::Requests::default(),
             events: VecDeque::new(),
             applied: Vec::new(),
             traffic: traffic::Traffic::default(),

@@ -1,9 +1,11 @@
 //! What the user asks for beside publishing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::deciding::Order;
 use super::effect::{Event, Refusal, RequestId};
+use super::requests::{Drain, Requests};
+use super::rewriting::Written;
 use super::stream::Stream;
 use super::{Engine, Pending};
 use crate::format::control::{Change, Control, IntentState, Place, StreamOwner, Verb};
@@ -61,6 +63,19 @@ pub enum Request {
         /// Which: at most [`LIST_ENTRIES_MAX`](crate::format::control::LIST_ENTRIES_MAX).
         ranges: Vec<LsnRange>,
     },
+    /// To write messages anew, at the end of the log, in place of those that are there. Done when that is durable. Refused while the disk is full.
+    Rewrite {
+        /// Who asks for it.
+        who: String,
+        /// Whether their contents are others.
+        verb: Verb,
+        /// Where they are.
+        place: Place,
+        /// Of those that are owed: on which stream.
+        stream: Option<StreamId>,
+        /// What is to stand in their place.
+        messages: Vec<Written>,
+    },
     /// To treat another node otherwise, by hand. Done when that is durable.
     Decide {
         /// Who asks for it.
@@ -75,63 +90,6 @@ pub enum Request {
         /// How many.
         count: usize,
     },
-}
-
-/// Someone waits until nothing is owed and nothing waits for a handler.
-#[derive(Clone, Copy, Debug)]
-struct Drain {
-    deadline: Monotonic,
-    /// The last record that was staged before, once that is known.
-    after: Option<Lsn>,
-}
-
-/// Requests that wait for something to happen.
-#[derive(Debug, Default)]
-pub struct Requests {
-    confirmed: Vec<(RequestId, String, Vec<String>)>,
-    drains: BTreeMap<RequestId, Drain>,
-    subscribers: Vec<(RequestId, String, usize)>,
-    /// Changes by hand that are written down and not applied yet, in their order.
-    changes: VecDeque<Option<RequestId>>,
-    /// Those that are applied and not durable yet, and how many messages each met.
-    changed: BTreeMap<RequestId, u64>,
-    /// Wishes at addresses that were written down and are not applied yet.
-    written: BTreeMap<String, BTreeMap<String, IntentState>>,
-}
-
-impl Requests {
-    pub(super) fn next_at(&self) -> Option<Monotonic> {
-        self.drains.values().map(|drain| drain.deadline).min()
-    }
-
-    /// Whether wishes at an address were written down and are not applied yet.
-    pub(super) fn are_written_for(&self, address: &str) -> bool {
-        self.written.contains_key(address)
-    }
-
-    /// The node makes a change for which nobody waits.
-    pub(super) fn changes_by_itself(&mut self) {
-        self.changes.push_back(None);
-    }
-
-    /// The oldest change by hand is applied, and met so many messages.
-    pub(super) fn administered(&mut self, messages: u64) {
-        // Invariant: all that are applied after the opening were asked for in it.
-        let request = self.changes.pop_front().expect("a change that nobody asked for");
-        if let Some(request) = request {
-            self.changed.insert(request, messages);
-        }
-    }
-
-    /// How many messages a request met that is done.
-    pub(super) fn messages_of(&mut self, request: RequestId) -> u64 {
-        self.changed.remove(&request).unwrap_or(0)
-    }
-
-    /// Everything that was written down is applied.
-    pub(super) fn all_applied(&mut self) {
-        self.written.clear();
-    }
 }
 
 impl Engine {
@@ -150,12 +108,15 @@ impl Engine {
                 self.check_confirmed();
             }
             Request::Change { who, verb, place, stream, ranges } => {
-                let is_owed = (place, verb) == (Place::Outgoing, Verb::Remove);
+                let is_owed = place == Place::Outgoing && verb.removes();
                 let dropped = if is_owed { self.state.owed_of(stream, &ranges) } else { 0 };
                 let change = Change { at: now.wall, who, verb, place, stream, dropped, ranges };
                 self.pending.push_back(Pending::Control(Control::Administered(change)));
-                self.requests.changes.push_back(Some(id));
+                self.requests.changes_for(id);
                 self.pending.push_back(Pending::Done(id));
+            }
+            Request::Rewrite { who, verb, place, stream, messages } => {
+                self.rewrite(id, (who, verb), (place, stream), messages);
             }
             Request::RemoveDestination { address } => self.remove_destination(id, &address),
             Request::Decide { who, order } => self.decide(id, who, order),

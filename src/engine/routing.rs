@@ -302,7 +302,16 @@ impl Routing {
     /// # Errors
     /// It may not be owed to whoever is there.
     pub fn route_address(&mut self, address: &str, out: &mut Vec<Control>) -> Result<Route, Held> {
-        let stream = match (self.bound.get(address).copied(), self.queues.get(address)) {
+        let stream = self.stream_to(address, out);
+        let is_parked = self.bound.get(address).is_some_and(|slot| self.parked.contains_key(slot));
+        if is_parked || self.held.contains_key(&stream) {
+            return Err(Held(stream));
+        }
+        Ok(self.sets.of(vec![stream], out))
+    }
+
+    fn stream_to(&mut self, address: &str, out: &mut Vec<Control>) -> StreamId {
+        match (self.bound.get(address).copied(), self.queues.get(address)) {
             (Some(slot), _) => self.stream_of(slot, out),
             (None, Some(queue)) => *queue,
             (None, None) => {
@@ -310,12 +319,16 @@ impl Routing {
                 self.queues.insert(address.to_owned(), queue);
                 queue
             }
-        };
-        let is_parked = self.bound.get(address).is_some_and(|slot| self.parked.contains_key(slot));
-        if is_parked || self.held.contains_key(&stream) {
-            return Err(Held(stream));
         }
-        Ok(self.sets.of(vec![stream], out))
+    }
+
+    /// Where a message goes that takes the place of one which is owed to somebody already, or is in the node's own inbox.
+    pub(super) fn route_owner(&mut self, owner: &StreamOwner, out: &mut Vec<Control>) -> Route {
+        let stream = match owner {
+            StreamOwner::Peer(slot) => self.stream_of(*slot, out),
+            StreamOwner::Address(address) => self.stream_to(address, out),
+        };
+        self.sets.of(vec![stream], out)
     }
 
     /// A checkpoint begins: it holds no sets, so no message behind it may use one whose record lies before it.

@@ -2,6 +2,7 @@
 //! is short: all is decided before.
 
 use super::effect::{Event, RequestId};
+use super::rewriting::Rewritten;
 use super::routing::Routing;
 use super::session::{Phase, Said};
 use super::state::Seen;
@@ -121,13 +122,21 @@ impl Engine {
 
     fn stage_pending(&mut self, stager: &mut Stager<'_>) {
         let mut records = Vec::new();
+        // What is written anew is looked for in the state: as long as nothing is staged that changes it.
+        let (mut is_known, mut rewritten) = (!self.has_unapplied, Rewritten::new());
         while let Some(pending) = self.pending.front() {
             match pending {
+                Pending::Rewrite(rewrite) => {
+                    if !is_known || !self.stage_rewrite(stager, rewrite, &mut rewritten) {
+                        return;
+                    }
+                }
                 Pending::Control(control) => {
                     let generous = control.encode().len() + 1024;
                     if !stager.builder.has_room(generous) {
                         return;
                     }
+                    is_known = false;
                     records.clear();
                     stager.routing.stage(control.clone(), &mut records);
                     for record in &records {

@@ -209,6 +209,19 @@ impl<'a> MessageParts<'a> {
         Ok(MessageParts { head, payload, crc: checksum_more(checksum(head), payload) })
     }
 
+    /// A body that was written before.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn of_body(body: &'a [u8]) -> Result<MessageParts<'a>, BodyDefect> {
+        let payload = MessageView::parse(body)?.payload;
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(BodyDefect::Value("payload"));
+        }
+        let head = &body[..body.len() - payload.len()];
+        Ok(MessageParts { head, payload, crc: checksum(body) })
+    }
+
     /// The pieces in the order in which they stand.
     #[must_use]
     #[inline]

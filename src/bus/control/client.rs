@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::place::SocketPlace;
 use super::protocol::{Answer, Ask, Decree, Hand, Request, VERSION};
+use crate::bus::administrator::Place;
 use crate::bus::inspect::{ChangeByHand, Filter, Found, Passing, Verification};
 use crate::bus::{Envelope, Status};
 use crate::engine::listing::List;
@@ -165,6 +166,20 @@ impl Client {
         limit: Option<u64>,
     ) -> Result<u64, ControlError> {
         match self.ask(Ask::Change { hand, filter: filter.clone(), limit })?.next()? {
+            Answer::Changed(count) => Ok(count),
+            other => Err(nonsense(&other)),
+        }
+    }
+
+    pub(crate) fn rewrite(
+        &self,
+        place: Place,
+        filter: &Filter,
+        limit: Option<u64>,
+        payload: Option<&[u8]>,
+    ) -> Result<u64, ControlError> {
+        let payload = payload.map(<[u8]>::to_vec);
+        match self.ask(Ask::Rewrite { place, filter: filter.clone(), limit, payload })?.next()? {
             Answer::Changed(count) => Ok(count),
             other => Err(nonsense(&other)),
         }

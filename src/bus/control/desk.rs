@@ -1,5 +1,7 @@
 //! What is looked up and changed in a node, for whoever asks: through its socket, or in the process that opened it for that.
 
+mod rewriting;
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -262,16 +264,10 @@ impl Desk {
         if hand.verb == VerbName::Retry && hand.place == Place::Outgoing {
             return Ok(0);
         }
-        let list = match hand.place {
-            Place::Incoming => List::Incoming,
-            Place::Parked => List::Parked,
-            Place::DeadLetters => List::DeadLetters,
-            Place::Outgoing => List::Outgoing,
-        };
         let (mut found, mut count, mut ranges) = (0, 0, Vec::new());
         let mut stream = None;
         // What they say matters only to a filter.
-        let asked = Asked { list, filter, limit, reads: *filter != Filter::default() };
+        let asked = Asked { list: list_of(hand.place), filter, limit, reads: *filter != Filter::default() };
         self.walk(&asked, listener, |listed, _| {
             if stream != stream_of(listed) {
                 count += self.do_to((hand, stream), &mut ranges, who)?;
@@ -374,6 +370,15 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         self.shared.post(mail(reply));
         answer.blocking_recv().map_err(|_| NoAnswer::Closing)
+    }
+}
+
+fn list_of(place: Place) -> List {
+    match place {
+        Place::Incoming => List::Incoming,
+        Place::Parked => List::Parked,
+        Place::DeadLetters => List::DeadLetters,
+        Place::Outgoing => List::Outgoing,
     }
 }
 

@@ -48,6 +48,14 @@ pub(in crate::bus) enum Ask {
         filter: Filter,
         limit: Option<u64>,
     },
+    /// To write the messages of a place that a filter admits anew, at most so many: with that payload, if there is one.
+    Rewrite {
+        place: Place,
+        #[serde(default)]
+        filter: Filter,
+        limit: Option<u64>,
+        payload: Option<Vec<u8>>,
+    },
     /// To treat another node otherwise.
     Decide(Decree),
 }

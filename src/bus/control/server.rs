@@ -216,6 +216,11 @@ impl Inner {
                 let count = self.desk.change(hand, &filter, limit.unwrap_or(u64::MAX), &who, guest)?;
                 Ok(Answer::Changed(count))
             }
+            Ask::Rewrite { place, filter, limit, payload } => {
+                let (who, limit) = (credentials::of_peer(guest.stream())?, limit.unwrap_or(u64::MAX));
+                let count = self.desk.rewrite((place, payload.as_deref()), &filter, limit, &who, guest)?;
+                Ok(Answer::Changed(count))
+            }
             Ask::Decide(decree) => {
                 let who = credentials::of_peer(guest.stream())?;
                 let is_known = self.desk.decide(decree, &who)?;

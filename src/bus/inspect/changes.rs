@@ -31,6 +31,10 @@ pub enum Deed {
     Retried,
     /// Messages were taken out of the inbox, or of what was owed.
     Removed,
+    /// Messages were put at the end, with other contents.
+    Edited,
+    /// Messages were put at the end.
+    Requeued,
     /// A peer was sent nothing any more.
     Paused,
     /// It was sent again what it is owed.
@@ -77,6 +81,8 @@ impl From<Change> for ChangeByHand {
         let deed = match change.verb {
             Verb::Retry => Deed::Retried,
             Verb::Remove => Deed::Removed,
+            Verb::Edit => Deed::Edited,
+            Verb::Requeue => Deed::Requeued,
         };
         let place = match change.place {
             control::Place::Incoming => Place::Incoming,

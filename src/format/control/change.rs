@@ -25,6 +25,21 @@ pub enum Verb {
     Retry = 0,
     /// They are taken out: of the inbox, or of what is owed.
     Remove = 1,
+    /// The same, and what takes the place of one stands before this in its batch, with other contents.
+    Edit = 2,
+    /// The same, with the same contents.
+    Requeue = 3,
+}
+
+impl Verb {
+    /// Whether the messages are no longer there then.
+    #[must_use]
+    pub fn removes(self) -> bool {
+        match self {
+            Verb::Retry => false,
+            Verb::Remove | Verb::Edit | Verb::Requeue => true,
+        }
+    }
 }
 
 /// A change that somebody asked for: its record is both what it does and who wanted it.
@@ -60,6 +75,8 @@ pub(super) fn change(reader: &mut BodyReader<'_>) -> Result<Change, BodyDefect> 
     let verb = match reader.u8()? {
         0 => Verb::Retry,
         1 => Verb::Remove,
+        2 => Verb::Edit,
+        3 => Verb::Requeue,
         _ => return Err(BodyDefect::Value("verb")),
     };
     let place = match reader.u8()? {
