@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -33,11 +33,25 @@ const NUMBERS: [&str; 15] = [
 /// On what it was measured.
 const FACTS: [&str; 4] = ["kernel", "file_system", "device", "write_cache"];
 
-/// Measurements share a disk, and none may have to wait for another's writes until the patience with it is over.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Measurements share a disk, and none may have to wait for the writes of many others until the patience with it is over.
+static AT_A_TIME: (Mutex<u32>, Condvar) = (Mutex::new(2), Condvar::new());
 
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+/// One of those that measure now.
+struct Turn;
+
+fn turn() -> Turn {
+    let (left, freed) = &AT_A_TIME;
+    let left = left.lock().unwrap_or_else(PoisonError::into_inner);
+    *freed.wait_while(left, |left| *left == 0).unwrap_or_else(PoisonError::into_inner) -= 1;
+    Turn
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (left, freed) = &AT_A_TIME;
+        *left.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        freed.notify_one();
+    }
 }
 
 fn number(line: &Value, key: &str) -> f64 {
@@ -99,7 +113,7 @@ fn assert_left_nothing(dir: &Path) {
 
 #[test]
 fn the_device_is_measured_by_size_and_depth() {
-    let _alone = alone();
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let common = ["bench", "device", "--dir", text(dir.path()), "--seconds", "1"];
     let lines = json_lines(&run(&[&common[..], &["--json"]].concat()));
@@ -129,7 +143,7 @@ fn the_device_is_measured_by_size_and_depth() {
 
 #[test]
 fn publishing_on_top_of_a_backlog_is_reported_beside_the_yardstick() {
-    let _alone = alone();
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     // The log is given as many segments as the disk could fill in the time: one such run is enough.
     let arguments = ["bench", "publish", "--dir", text(dir.path()), "--seconds", "1", "--size", "512"];
@@ -144,7 +158,7 @@ fn publishing_on_top_of_a_backlog_is_reported_beside_the_yardstick() {
 
 #[test]
 fn delivering_is_reported_beside_the_yardstick() {
-    let _alone = alone();
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let common = ["bench", "deliver", "--dir", text(dir.path()), "--seconds", "1"];
     let lines = json_lines(&run(&[&common[..], &["--json"]].concat()));
@@ -163,7 +177,7 @@ fn delivering_is_reported_beside_the_yardstick() {
 
 #[test]
 fn every_subscriber_is_delivered_every_message() {
-    let _alone = alone();
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let arguments = ["bench", "deliver", "--dir", text(dir.path()), "--seconds", "1", "--size", "4096"];
     let lines =
@@ -194,7 +208,7 @@ fn assert_columns(output: &std::process::Output) {
 
 #[test]
 fn recovery_is_reported_beside_a_plain_read() {
-    let _alone = alone();
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     // One GiB is the least; large messages, so that it is soon built.
     let arguments = ["bench", "recover", "--dir", text(dir.path()), "--seconds", "1", "--size", "131072"];
@@ -314,7 +328,7 @@ fn is_running(pid: u32) -> bool {
 
 #[test]
 fn a_receiver_that_dies_ends_the_measurement_and_nothing_is_left() {
-    let _alone = alone();
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let (bench, receivers) = deliver_for_long(dir.path());
     signal(receivers[0], Signal::SIGKILL);
@@ -327,7 +341,7 @@ fn a_receiver_that_dies_ends_the_measurement_and_nothing_is_left() {
 
 #[test]
 fn a_measurement_that_is_interrupted_leaves_nothing() {
-    let _alone = alone();
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let (bench, receivers) = deliver_for_long(dir.path());
     signal(bench.id(), Signal::SIGTERM);
@@ -360,7 +374,7 @@ fn a_receiver_ends_with_whoever_started_it_also_before_it_has_subscribed() {
 /// Memory that is as fast as any disk would fill as fast: the disk alone is measured, which needs no more than its file.
 #[test]
 fn nothing_is_called_durable_in_memory() {
-    let _alone = alone();
+    let _turn = turn();
     let memory = Path::new("/dev/shm");
     let room = nix::sys::statvfs::statvfs(memory)
         .map_or(0, |facts| facts.blocks_available() * facts.fragment_size());
@@ -380,7 +394,7 @@ fn nothing_is_called_durable_in_memory() {
 
 #[test]
 fn a_sweep_is_drawn_where_it_was_asked_for() {
-    let _alone = alone();
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let (picture, measured) = (dir.path().join("picture.svg"), dir.path().join("measured"));
     std::fs::create_dir(&measured).unwrap();
@@ -397,7 +411,7 @@ fn a_sweep_is_drawn_where_it_was_asked_for() {
 
 #[test]
 fn stores_are_changed_by_many_and_beside_the_yardstick() {
-    let _alone = alone();
+    let _turn = turn();
     let directory = tempfile::tempdir().unwrap();
     for (change, left) in [("set-and-clear", false), ("enqueue", true)] {
         let output =

@@ -341,7 +341,9 @@ impl World {
         let Some(log) = self.model.logs.get(&own) else { return };
         for (lsn, number) in log.inbox.iter().filter(|(lsn, _)| !log.taken_out.contains(lsn)) {
             let topics = match &self.model.sent[number].1 {
-                super::model::Sent::Event(topics) => topics.clone(),
+                super::model::Sent::Event(topics) | super::model::Sent::Again { topics, .. } => {
+                    topics.clone()
+                }
                 super::model::Sent::Command(_) => vec!["cmd".to_owned()],
             };
             let handlers = handlers_of(&self.nodes[index], &topics);

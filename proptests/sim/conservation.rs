@@ -6,7 +6,8 @@ use resolute::engine::deciding::Order;
 use resolute::engine::effect::{Dispatch, Outcomes, RequestId};
 use resolute::engine::request::Request;
 use resolute::engine::state::State;
-use resolute::format::control::{IntentState, PeerRecord, Place, StreamOwner, Verb};
+use resolute::format::control::{IntentState, PeerRecord, Place, StreamOwner};
+use resolute::format::message::MessageView;
 use resolute::ids::{Incarnation, Lsn, LsnRange, NodeId, PeerSlot};
 
 use super::checks;
@@ -110,11 +111,7 @@ impl World {
                 assert!(!state.addresses.contains_key(address), "n{node} knows {address} still");
             }
             Request::Change { verb, place, ranges, .. } => {
-                let before = up.asked.range(..id);
-                let before = before.filter(|(_, request)| matches!(request, Request::Change { .. })).count();
-                let log = &self.model.logs[&state.identity.id];
-                let met = log.changes_from(up.first).nth(before);
-                let met = met.expect("a change that is done was written down");
+                let met = self.met_by(up, id);
                 let is_met = met.is_none_or(|met| met == messages);
                 assert!(is_met, "a change met {messages} messages, and should have met {met:?}: {asked:?}");
                 let is_owed = |range: &LsnRange| {
@@ -124,11 +121,40 @@ impl World {
                     Place::Outgoing => is_owed(range),
                     place => state.inbox.at_place(*range, *place).next().is_some(),
                 };
-                let is_removed = *verb == Verb::Retry || !ranges.iter().any(is_there);
+                let is_removed = !verb.removes() || !ranges.iter().any(is_there);
                 assert!(is_removed, "n{node} has of {ranges:?} what was removed");
+            }
+            Request::Rewrite { messages: written, .. } => {
+                let met = self.met_by(up, id);
+                assert!(
+                    met.is_none_or(|met| met == messages),
+                    "{messages} are written anew, of {met:?}: {asked:?}"
+                );
+                let payload = MessageView::parse(&written[0].body).unwrap().payload;
+                let number = u64::from_le_bytes(payload[..8].try_into().unwrap());
+                let durable = |(lsn, entry): (&Lsn, &Entry)| {
+                    let is_it = matches!(entry, Entry::Message { number: there, .. } if *there == number);
+                    is_it && *lsn < state.index.end()
+                };
+                let count = self.model.logs[&state.identity.id]
+                    .entries
+                    .iter()
+                    .filter(|found| durable(*found))
+                    .count();
+                assert_eq!(count as u64, messages, "n{node} has so many of {number}: {asked:?}");
             }
             _ => {}
         }
+    }
+
+    /// How many messages a change met, if that is known: each that was asked for left one record.
+    fn met_by(&self, up: &Up, id: RequestId) -> Option<u64> {
+        let is_change =
+            |request: &Request| matches!(request, Request::Change { .. } | Request::Rewrite { .. });
+        let before =
+            up.asked.range(..id).filter(|(id, request)| is_change(request) && !up.refused.contains(id));
+        let log = &self.model.logs[&up.engine.state().identity.id];
+        log.changes_from(up.first).nth(before.count()).expect("a change that is done was written down")
     }
 }
 

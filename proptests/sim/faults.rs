@@ -72,6 +72,7 @@ pub enum Fault {
     CameBack,
     Administered,
     TakenOut,
+    Rewritten,
     Removed,
     Paused,
     Limited,
@@ -79,7 +80,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 32] = [
+    pub const ALL: [Fault; 33] = [
         Fault::Killed,
         Fault::PowerCut,
         Fault::WritesLost,
@@ -108,6 +109,7 @@ impl Fault {
         Fault::CameBack,
         Fault::Administered,
         Fault::TakenOut,
+        Fault::Rewritten,
         Fault::Removed,
         Fault::Paused,
         Fault::Limited,

@@ -22,6 +22,7 @@ mod node;
 mod promises;
 mod quotas;
 mod regressions;
+mod rewriting;
 pub mod rng;
 mod rot;
 mod set_back;

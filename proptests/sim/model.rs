@@ -23,6 +23,11 @@ pub type MessageNumber = u64;
 pub enum Sent {
     Event(Vec<String>),
     Command(String),
+    /// By hand: a message of these topics in place of another one, for the node's own handlers or whoever a stream is owed to.
+    Again {
+        topics: Vec<String>,
+        stream: Option<StreamId>,
+    },
 }
 
 /// One record of a log that the model cares for.
@@ -302,16 +307,20 @@ impl Log {
         }
     }
 
-    /// All that is owed on a stream was taken out by the node itself: nobody waits for that.
-    fn learn_evicted(&mut self, stream: StreamId, change: &Change) {
-        let StreamOwner::Peer(slot) = self.owners[&stream] else { panic!("{stream} is owed to no peer") };
-        let range = change.ranges[0];
-        for (lsn, entry) in self.entries.range(range.first..range.end()) {
+    /// What is owed on one stream was taken out: nobody waits for that.
+    fn learn_taken_from(&mut self, stream: StreamId, change: &Change) {
+        let owner = &self.owners[&stream];
+        let entries = change.ranges.iter().flat_map(|range| self.entries.range(range.first..range.end()));
+        for (lsn, entry) in entries {
             if let Entry::Message { to, address, .. } = entry {
-                if to.contains(&slot) {
-                    self.excused.insert((*lsn, slot));
-                }
-                if address.as_ref().is_some_and(|address| self.bound.get(address) == Some(&slot)) {
+                self.excused.extend(
+                    to.iter().filter(|slot| *owner == StreamOwner::Peer(**slot)).map(|slot| (*lsn, *slot)),
+                );
+                let is_owners = |address: &String| match owner {
+                    StreamOwner::Peer(slot) => self.bound.get(address) == Some(slot),
+                    StreamOwner::Address(owner) => owner == address,
+                };
+                if address.as_ref().is_some_and(is_owners) {
                     self.excused_addresses.insert(*lsn);
                 }
                 self.taken_from.insert((*lsn, stream));
@@ -321,9 +330,13 @@ impl Log {
 
     fn learn_change(&mut self, at: Lsn, change: &Change) {
         if change.place == Place::Outgoing {
-            assert_eq!(change.verb, Verb::Remove);
+            assert!(change.verb.removes());
             if let Some(stream) = change.stream {
-                return self.learn_evicted(stream, change);
+                // What the node itself takes out is none that anybody asked for.
+                if change.verb != Verb::Remove {
+                    self.changes.insert(at, None);
+                }
+                return self.learn_taken_from(stream, change);
             }
             self.changes.insert(at, None);
             let lsns: Vec<Lsn> =
@@ -341,7 +354,7 @@ impl Log {
         self.changes.insert(at, Some(all.len() as u64));
         for lsn in all {
             self.parked.remove(&lsn);
-            if change.verb == Verb::Remove {
+            if change.verb.removes() {
                 self.handled.insert(lsn, at);
                 self.taken_out.insert(lsn);
                 continue;
@@ -567,6 +580,16 @@ impl Model {
             }
             (_, Sent::Command(address)) => {
                 Entry::Message { number, to: BTreeSet::new(), address: Some(address.clone()) }
+            }
+            (from, Sent::Again { stream, .. }) => {
+                assert_eq!(*from, own);
+                let (to, address) = match stream.map(|stream| log.owners[&stream].clone()) {
+                    None => ([PeerSlot::SELF].into(), None),
+                    Some(StreamOwner::Peer(slot)) => ([slot].into(), None),
+                    Some(StreamOwner::Address(address)) => (BTreeSet::new(), Some(address)),
+                };
+                assert!(to.is_disjoint(&log.withheld), "nothing is written for who is owed nothing more");
+                Entry::Message { number, to, address }
             }
         }
     }

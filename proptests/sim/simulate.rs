@@ -59,6 +59,9 @@ const SALT_OF_QUOTAS: u64 = 0x0a0e_5ba1_1e0f_f1ce;
 /// And for handlers that take few messages at once.
 const SALT_OF_HANDLERS: u64 = 0x0f3a_7a1e_57e5_0ac1;
 
+/// And for messages that are written anew.
+const SALT_OF_REWRITES: u64 = 0x0e0d_17ed_0a11_5a1e;
+
 /// What may happen in one history, beside what disks do.
 struct Plan {
     faults: Faults,
@@ -171,6 +174,8 @@ fn history(seed: u64) -> World {
     let mut waits = Rng::new(seed ^ SALT_OF_WAITS);
     let mut removals = Rng::new(seed ^ SALT_OF_REMOVALS);
     let removes = plan.ends_streams() && removals.chance(15);
+    let mut rewriting = Rng::new(seed ^ SALT_OF_REWRITES);
+    let rewrites = rewriting.chance(20);
     for _ in 0..plan.steps {
         step(&plan, &mut rng, &mut world);
         if removes && removals.chance(8) {
@@ -183,6 +188,9 @@ fn history(seed: u64) -> World {
             let (node, topic) = (volume.below(3) as usize, volume.below(3) as usize);
             world.step(&Step::Publish { node, topics: (topic, topic), count: 40, bytes: 60_000 });
             world.run_us(volume.below(300_000));
+        }
+        if rewrites && rewriting.chance(15) {
+            world.rewrite(rewriting.below(3) as usize, &mut rewriting);
         }
         if is_paused && pauses.chance(10) {
             let (node, address) = (pauses.below(3) as usize, ["n0", "n1", "n2"][pauses.below(3) as usize]);

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use resolute::engine::deciding::Order;
 use resolute::engine::effect::RequestId;
 use resolute::engine::request::Request;
+use resolute::engine::rewriting::Written;
+use resolute::engine::stream::Stream;
 use resolute::format::control::{OwnQuota, Place, Verb};
 use resolute::format::message::{MessageHead, MessageParts};
 use resolute::format::record::{FLAG_ATOMIC_MORE, FLAG_COMMAND};
-use resolute::ids::{Lsn, LsnRange};
+use resolute::ids::{Lsn, LsnRange, StreamId};
 use resolute::limits::BATCH_RECORD_BYTES_MAX;
 use resolute::time::{Monotonic, Wall};
 
@@ -16,6 +18,7 @@ use super::conservation::owed;
 use super::faults::Fault;
 use super::model::{MessageNumber, Sent};
 use super::rng::Rng;
+use super::steps::TOPICS;
 use super::tally::Reached;
 use super::world::{Event, MS, World};
 
@@ -91,6 +94,55 @@ impl World {
             self.tally.count(if place == Place::Outgoing { Fault::TakenOut } else { Fault::Administered });
             self.request(node, Request::Change { who: "zoe".to_owned(), verb, place, stream: None, ranges });
         }
+    }
+
+    /// Somebody has a message of the inbox, or of what is owed, written anew with other contents.
+    pub fn rewrite(&mut self, node: usize, rng: &mut Rng) {
+        let Some(up) = &self.nodes[node].up else { return };
+        let state = up.engine.state();
+        let all = LsnRange { first: Lsn(1), count: u64::MAX >> 1 };
+        let place = [Place::Incoming, Place::Parked, Place::Dead, Place::Outgoing, Place::Outgoing]
+            [rng.below(5) as usize];
+        let there: Vec<(Option<StreamId>, Lsn)> = match place {
+            Place::Outgoing => {
+                let streams = state.streams.iter();
+                let of = |(id, stream): (&StreamId, &Stream)| {
+                    stream.runs().iter().map(|run| (Some(*id), run.lsn)).collect::<Vec<_>>()
+                };
+                streams.flat_map(of).collect()
+            }
+            place => state.inbox.at_place(all, place).map(|lsn| (None, lsn)).collect(),
+        };
+        if there.is_empty() {
+            return;
+        }
+        let (stream, lsn) = there[rng.below(there.len() as u64) as usize];
+        let topic = TOPICS[rng.below(3) as usize];
+        let request = self.rewrite_of(node, (place, stream, lsn), topic, rng.below(2_000) as usize);
+        self.tally.count(Fault::Rewritten);
+        self.request(node, request);
+    }
+
+    /// To write one message anew, with another number.
+    pub fn rewrite_of(
+        &mut self,
+        node: usize,
+        (place, stream, lsn): (Place, Option<StreamId>, Lsn),
+        topic: &str,
+        more_bytes: usize,
+    ) -> Request {
+        let (own, topics) = (self.nodes[node].identity.unwrap(), vec![topic.to_owned()]);
+        self.numbers += 1;
+        let number = self.numbers;
+        let head = MessageHead::with_topics(Wall(self.now), [topic]).unwrap();
+        let payload = [&number.to_le_bytes()[..], &vec![0x5a; more_bytes]].concat();
+        let body = MessageParts::new(&head, &payload).unwrap().pieces().concat();
+        self.model.sent.insert(number, (own, Sent::Again { topics, stream }));
+        if self.nodes[node].is_astray {
+            self.model.astray.insert(number);
+        }
+        let messages = vec![Written { lsn, flags: 0, body }];
+        Request::Rewrite { who: "zoe".to_owned(), verb: Verb::Edit, place, stream, messages }
     }
 
     /// Somebody has a node forget another. Until that one is told the same it is turned away, and owes what it owed.
@@ -229,6 +281,7 @@ impl World {
             Sent::Event(topics) => {
                 (up.routing.route(topics.iter().map(String::as_str), &mut records), topics.clone(), 0)
             }
+            Sent::Again { .. } => unreachable!("nobody publishes that"),
             Sent::Command(address) => {
                 (up.routing.route_address(address, &mut records), vec!["cmd".to_owned()], FLAG_COMMAND)
             }
