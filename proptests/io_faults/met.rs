@@ -43,7 +43,7 @@ pub enum Outcome {
     Bearable,
     /// It is refused, or borne, or final: that depends on what it was for.
     Any,
-    /// Nobody notices or it is final: the kernel may have tried again by itself what follows the beginning of a long write.
+    /// Nobody notices or it is final: the kernel may have tried again by itself, what follows the beginning of a long write, or a read.
     ContinuedOrFinal,
     /// The node stops accepting, or is not opened.
     Final,
@@ -66,8 +66,9 @@ fn outcome_of(case: &Case, kind: Kind) -> Outcome {
         // To read the end of the log back at an opening is no write, and may be refused.
         (Kind::LogWrite | Kind::LogFlush, Instead::Eagain) if case.scenario.closes() => Outcome::Any,
         (Kind::LogWrite | Kind::LogFlush, _) => Outcome::Continued,
+        // What the kernel reads ahead and cannot have, it reads again when it is asked for.
+        (Kind::LogRead, Instead::Eio | Instead::Enospc) if !is_for_ever => Outcome::ContinuedOrFinal,
         // What was promised can no longer be read: the node must not go on as if it were not there.
-        (Kind::LogRead, Instead::Eio | Instead::Enospc) => Outcome::Final,
         (Kind::LogRead, _) if is_for_ever => Outcome::Final,
         (Kind::LogRead, Instead::Eagain) if case.scenario.closes() => Outcome::Any,
         (Kind::LogRead, _) => Outcome::Continued,
