@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn cursors_are_few_and_rising_and_never_of_the_local_stream() {
         assert!(resume(2, &[(1, 5), (2, 5)]).is_ok());
-        assert_eq!(resume(65, &[(1, 1)]), Err(BodyDefect::Value("count of cursors")));
+        assert_eq!(resume(CURSORS_MAX as u16 + 1, &[(1, 1)]), Err(BodyDefect::Value("count of cursors")));
         assert_eq!(resume(2, &[(2, 5), (2, 5)]), Err(BodyDefect::Value("order of cursors")));
         assert_eq!(resume(1, &[(0, 5)]), Err(BodyDefect::Value("stream")));
         assert_eq!(resume(1, &[(1, POSITION_MAX + 1)]), Err(BodyDefect::Value("position")));
