@@ -124,7 +124,8 @@ impl Administrator {
     /// many. Each is written anew as a message of this node, with another id and what it said before, and the old one is taken out in
     /// the same batch: of one that is owed the receiver is told in its old place that it does not come there. All handlers are called
     /// with it, as if it had just come. Of one that is owed to several, each has one of its own then. What a handler is just called
-    /// with, or was sent already, may be handled both times. What is owed to a parked subscriber is left alone.
+    /// with, or was sent already, may be handled both times. What is owed to a
+    /// subscriber that is parked, or wants nothing any more, is left alone.
     ///
     /// # Errors
     /// [`AdministerError::Refused`] while the disk is full, and as [`Administrator::retry`].

@@ -121,7 +121,7 @@ pub enum Command {
     /// Each is written anew as a message of this node, with another id and what it said before, in place of the old one. All handlers
     /// are called with it as if it had just come; to call only those that failed there is retry. Of outgoing messages each destination is told
     /// that the old one does not come, and gets one of its own. One that is just being handled, or was sent already, may be handled
-    /// both times. Who asked for it is written to the log.
+    /// both times; what is owed to a subscriber that is parked or wants nothing any more is left alone. Who asked for it is written to the log.
     #[command(after_help = CODES)]
     Requeue(Requeue),
     /// Gives messages another payload, and puts them at the end as requeue does.

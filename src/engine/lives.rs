@@ -54,6 +54,7 @@ impl State {
         let Some(known) = self.peers.get(&new.slot) else { return };
         if known.node != new.node {
             self.lives.remove(&new.slot);
+            self.finished.remove(&new.slot);
         } else if known.incarnation != new.incarnation {
             let lives = self.lives.entry(new.slot).or_default();
             lives.retain(|life| *life != new.incarnation);

@@ -294,6 +294,13 @@ impl Engine {
         if self.ended.contains(&(slot, stream)) {
             return protocol(format!("stream {stream} has ended"));
         }
+        // Once the end of another one is applied, it may be this one that is forgotten for it.
+        let key = (slot, stream);
+        let is_open = self.state.inbound.contains_key(&key) || self.staged.contains_key(&key);
+        let is_finished = !is_open && self.state.finished_of(slot).any(|(finished, _)| finished == stream);
+        if is_finished && self.ended.iter().any(|(of, _)| *of == slot) {
+            return protocol(format!("stream {stream} goes on while another one ends"));
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::effect::{Event, Refusal, RequestId};
-use super::staging::Stager;
+use super::staging::{RECORDS_AT_ONCE, Stager};
 use super::{Engine, Pending};
 use crate::format::control::{Change, Control, Place, StreamOwner, Verb};
 use crate::format::message::MessageParts;
@@ -77,14 +77,17 @@ impl Engine {
         rewrite: &Rewrite,
         done: &mut Rewritten,
     ) -> bool {
-        if !stager.builder.has_room(rewrite.most_bytes()) || done.contains(&rewrite.key()) {
+        let has_room = stager.builder.has_room(rewrite.most_bytes())
+            && stager.builder.has_room_for_extents(RECORDS_AT_ONCE);
+        if !has_room || done.contains(&rewrite.key()) {
             return false;
         }
         let Rewrite { change, written } = rewrite;
         let mut change = change.clone();
         // Invariant: whoever asks has it from a record that was verified, and looked at what was put in its place.
         let parts = MessageParts::of_body(&written.body).expect("what is written anew is a message");
-        match self.owner_of(&change, written.lsn) {
+        let owner = self.owner_of(&change, written.lsn);
+        match owner.filter(|owner| stager.routing.leads_to(owner)) {
             None => change.ranges.clear(),
             Some(owner) => {
                 let mut beside = Vec::new();
@@ -103,6 +106,10 @@ impl Engine {
 
     /// Who is to have the new message; nobody if the old one is not where it was, or will not be.
     fn owner_of(&self, change: &Change, lsn: Lsn) -> Option<StreamOwner> {
+        // What is left of a full disk is for what frees it.
+        if self.is_disk_full() {
+            return None;
+        }
         let one = LsnRange { first: lsn, count: 1 };
         if change.place != Place::Outgoing {
             let is_here = self.state.inbox.at_place(one, change.place).next().is_some();

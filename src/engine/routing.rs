@@ -322,6 +322,14 @@ impl Routing {
         }
     }
 
+    /// Whether something may still be owed there: a peer that wants nothing any more only gets what it is owed already.
+    pub(super) fn leads_to(&self, owner: &StreamOwner) -> bool {
+        match owner {
+            StreamOwner::Peer(slot) => self.peers.contains_key(slot),
+            StreamOwner::Address(_) => true,
+        }
+    }
+
     /// Where a message goes that takes the place of one which is owed to somebody already, or is in the node's own inbox.
     pub(super) fn route_owner(&mut self, owner: &StreamOwner, out: &mut Vec<Control>) -> Route {
         let stream = match owner {

@@ -14,6 +14,9 @@ use crate::limits::INBOUND_STREAMS_PER_PEER_MAX;
 use crate::log::batch_builder::BatchBuilder;
 use crate::wire::bodies::Body;
 
+/// At most so many records are staged for one thing that waits, with those that the routing needs beside it.
+pub(super) const RECORDS_AT_ONCE: usize = 4;
+
 /// The batch that is being filled, and the routing that changes with it.
 #[derive(Debug)]
 pub struct Stager<'a> {
@@ -133,7 +136,9 @@ impl Engine {
                 }
                 Pending::Control(control) => {
                     let generous = control.encode().len() + 1024;
-                    if !stager.builder.has_room(generous) {
+                    if !stager.builder.has_room(generous)
+                        || !stager.builder.has_room_for_extents(RECORDS_AT_ONCE)
+                    {
                         return;
                     }
                     is_known = false;

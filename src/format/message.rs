@@ -215,9 +215,6 @@ impl<'a> MessageParts<'a> {
     /// It is none.
     pub fn of_body(body: &'a [u8]) -> Result<MessageParts<'a>, BodyDefect> {
         let payload = MessageView::parse(body)?.payload;
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(BodyDefect::Value("payload"));
-        }
         let head = &body[..body.len() - payload.len()];
         Ok(MessageParts { head, payload, crc: checksum(body) })
     }

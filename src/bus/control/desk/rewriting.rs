@@ -8,9 +8,9 @@ use crate::engine::request::Request;
 use crate::engine::rewriting::Written;
 use crate::format::control::Verb;
 use crate::format::message::{MessageDefect, MessageView};
-use crate::format::record::{FLAG_COMMAND, RecordView};
+use crate::format::record::{FLAG_COMMAND, RECORD_HEADER_BYTES, RecordView};
 use crate::ids::{Lsn, StreamId};
-use crate::limits::{LIST_MESSAGES_PER_PAGE, PAYLOAD_BYTES_MAX};
+use crate::limits::{LIST_MESSAGES_PER_PAGE, PAYLOAD_BYTES_MAX, RECORD_BYTES_MAX};
 
 /// Of messages that wait to be given to the engine no more than that, in bytes.
 const BYTES_AT_A_TIME: usize = 1 << 20;
@@ -55,6 +55,11 @@ impl Desk {
             // A dead letter is listed once for each handler that gave it up.
             if gathered.messages.last().is_none_or(|last| last.lsn != listed.lsn) {
                 let written = written(listed.lsn, found.message.record(), payload);
+                // What came of others may say more in its topics and headers than messages of this node do.
+                let bytes = RECORD_HEADER_BYTES + written.body.len();
+                if bytes > RECORD_BYTES_MAX {
+                    return Err(NoAnswer::Invalid(Box::new(MessageDefect::LongPayload(bytes).into())));
+                }
                 gathered.bytes += written.body.len();
                 gathered.messages.push(written);
             }
