@@ -196,11 +196,16 @@ impl Stranger {
 
     /// The same, by someone who may be refused.
     pub fn try_establish(&mut self, own: &Hello) -> Result<Hello, End> {
+        self.try_establish_with(own, Lsn(0))
+    }
+
+    /// The same, by someone whose log reaches so far.
+    pub fn try_establish_with(&mut self, own: &Hello, durable: Lsn) -> Result<Hello, End> {
         let theirs = self.try_meet(own)?;
         self.say(&Self::proof(own, &theirs, [9; 16]));
         self.try_until(FrameKind::Established)?;
         self.try_until(FrameKind::Resume)?;
-        self.say(&Body::Resume { durable: Lsn(0), cursors: vec![] });
+        self.say(&Body::Resume { durable, cursors: vec![] });
         Ok(theirs)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use resolute::ids::Lsn;
 use resolute::limits::CREDIT_BYTES;
 use resolute::wire::goodbye::GoodbyeCode;
 
@@ -36,7 +37,8 @@ async fn a_peer_that_sends_more_than_it_was_granted_is_sent_away() {
     // Now that it is full, nobody is granted anything, and that is said at once.
     for node in [1, 2] {
         let mut stranger = house.knock();
-        assert_eq!(stranger.establish(node).credit_bytes, 0);
+        let theirs = stranger.try_establish_with(&hello(node), Lsn(2 * most)).unwrap();
+        assert_eq!(theirs.credit_bytes, 0);
         stranger.send(&run_frame(9, 1, 1));
         assert_goodbye(&stranger.end(SOON), GoodbyeCode::ProtocolError, "0 were granted");
     }
