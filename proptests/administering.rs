@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use resolute::inspect::{Filter, View};
 use resolute::{Administrator, Bus, Envelope, Place, Retry};
 
-use crate::scene::{self, Seen, builder, close, drained, free_port, status, subscribe, within};
+use crate::scene::{self, Seen, builder, by_hand, close, drained, free_port, status, subscribe, within};
 
 /// A node whose handler `breaks` fails on everything for as long as that is wished, beside one that never does.
 #[derive(Clone, Default)]
@@ -81,16 +81,6 @@ async fn with_a_bit_of_all(service: &Service, directory: &Path) -> Bus {
     assert!(serving.await.unwrap_err().is_cancelled());
     bus.publish("odd", "six").await.unwrap();
     bus
-}
-
-/// Changes something, on a thread that may wait.
-async fn by_hand<T: Send + 'static>(
-    directory: &Path,
-    change: impl FnOnce(&Administrator) -> T + Send + 'static,
-) -> T {
-    let directory: PathBuf = directory.to_owned();
-    let done = tokio::task::spawn_blocking(move || change(&Administrator::open(&directory).unwrap()));
-    done.await.unwrap()
 }
 
 fn of_topic(topic: &str) -> Filter {

@@ -1,20 +1,9 @@
 //! Messages that are put at the end by hand, or get another payload: what comes of them at handlers and at other nodes.
 
-use std::path::{Path, PathBuf};
-
 use resolute::inspect::{Filter, View};
 use resolute::{Administrator, Bus, Envelope, Place, Retry};
 
-use crate::scene::{self, Seen, builder, close, drained, free_port, status, subscribe, within};
-
-async fn by_hand<T: Send + 'static>(
-    directory: &Path,
-    change: impl FnOnce(&Administrator) -> T + Send + 'static,
-) -> T {
-    let directory: PathBuf = directory.to_owned();
-    let done = tokio::task::spawn_blocking(move || change(&Administrator::open(&directory).unwrap()));
-    done.await.unwrap()
-}
+use crate::scene::{self, Seen, builder, by_hand, close, drained, free_port, status, subscribe, within};
 
 fn ids_of(ids: impl IntoIterator<Item = resolute::MessageId>) -> Filter {
     let mut filter = Filter::default();

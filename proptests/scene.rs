@@ -1,12 +1,12 @@
 //! What tests with real nodes stand on: time limits, nodes, and handlers that remember.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resolute::{Builder, Bus, Envelope, Status};
+use resolute::{Administrator, Builder, Bus, Envelope, Status};
 
 /// The outcome of `future`, which must come soon.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -86,6 +86,16 @@ pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// Changes something, on a thread that may wait.
+pub async fn by_hand<T: Send + 'static>(
+    directory: &Path,
+    change: impl FnOnce(&Administrator) -> T + Send + 'static,
+) -> T {
+    let directory: PathBuf = directory.to_owned();
+    let done = tokio::task::spawn_blocking(move || change(&Administrator::open(&directory).unwrap()));
+    done.await.unwrap()
 }
 
 /// Waits until nothing is left to do.

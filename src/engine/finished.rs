@@ -47,25 +47,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::control::PeerRecord;
-    use crate::ids::{Epoch, Incarnation, NodeId, Position};
+    use crate::engine::lives::tests::peer;
+    use crate::ids::Position;
 
     const SLOT: PeerSlot = PeerSlot(1);
 
     fn met() -> State {
-        let peer = PeerRecord {
-            slot: SLOT,
-            node: NodeId(7),
-            incarnation: Incarnation(1),
-            epoch: Epoch(1),
-            nonce: 2,
-            secret: [3; 16],
-            secret_confirmed: true,
-            address: String::new(),
-            name: String::new(),
-            removed: false,
-        };
-        State { peers: [(SLOT, peer)].into(), ..State::default() }
+        State { peers: [(SLOT, peer(7, 1))].into(), ..State::default() }
     }
 
     fn up_to(position: u64) -> Inbound {

@@ -122,11 +122,11 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::ids::PeerSlot;
 
-    fn peer(node: u128, life: u64) -> PeerRecord {
+    pub fn peer(node: u128, life: u64) -> PeerRecord {
         PeerRecord {
             slot: PeerSlot(1),
             node: NodeId(node),
