@@ -201,18 +201,47 @@ async fn kill_in_the_middle(killed: Killed, list: &str) {
         |dir: &Path| resolute(&["remove", list, "--all", "--yes", "--dir", text(dir)]).spawn().unwrap();
     let before_all = listed(list, &dir);
     let whole = copy_of(&dir, "whole");
-    let mut node = (killed != Killed::Alone).then(|| holder(&whole));
+    kill_at_moments(
+        killed,
+        &dir,
+        &whole,
+        remove,
+        |copy| {
+            let left = json_lines(&with(&["status", "--json"], copy))[0][list].as_u64().unwrap();
+            if left > 0 && left < COUNT {
+                assert!(
+                    listed(list, copy) == before_all[(COUNT - left) as usize..],
+                    "they go in their order, and no other: {killed:?}"
+                );
+                assert_eq!(code(&wait(remove(copy))), 0, "and the next who comes takes the rest");
+            }
+            COUNT - left
+        },
+        COUNT,
+    );
+}
+
+/// Does a change on copies of a directory, one of which is changed to the end, and kills what is to be killed at moments between one
+/// when it had not begun and one when it was done. `look` says how many of so many messages it had changed.
+pub fn kill_at_moments(
+    killed: Killed,
+    dir: &Path,
+    whole: &Path,
+    change: impl Fn(&Path) -> Child,
+    mut look: impl FnMut(&Path) -> u64,
+    count: u64,
+) {
+    let mut node = (killed != Killed::Alone).then(|| holder(whole));
     let began = Instant::now();
-    assert_eq!(code(&wait(remove(&whole))), 0);
+    assert_eq!(code(&wait(change(whole))), 0);
     let takes = began.elapsed();
     node.iter_mut().for_each(end);
-    // The moment is looked for between one when it had not begun and one when it was done.
     let (mut before, mut after) = (takes / 4, takes * 2);
-    let (mut all, mut some, mut none) = (0, 0, 0);
+    let (mut none, mut some, mut all) = (0, 0, 0);
     for round in 0..4 {
-        let copy = copy_of(&dir, &round.to_string());
+        let copy = copy_of(dir, &round.to_string());
         let mut node = (killed != Killed::Alone).then(|| holder(&copy));
-        let mut child = remove(&copy);
+        let mut child = change(&copy);
         let moment = (before + after) / 2;
         std::thread::sleep(moment);
         if killed == Killed::Node {
@@ -222,22 +251,14 @@ async fn kill_in_the_middle(killed: Killed, list: &str) {
         }
         wait(child);
         node.iter_mut().for_each(end);
-        let left = json_lines(&with(&["status", "--json"], &copy))[0][list].as_u64().unwrap();
-        match left {
-            COUNT => (all, before) = (all + 1, moment),
-            0 => (none, after) = (none + 1, moment),
-            _ => {
-                some += 1;
-                assert!(
-                    listed(list, &copy) == before_all[(COUNT - left) as usize..],
-                    "they go in their order, and no other: {killed:?}"
-                );
-                assert_eq!(code(&wait(remove(&copy))), 0, "and the next who comes takes the rest");
-            }
+        match look(&copy) {
+            0 => (none, before) = (none + 1, moment),
+            changed if changed == count => (all, after) = (all + 1, moment),
+            _ => some += 1,
         }
         std::fs::remove_dir_all(copy).unwrap();
     }
-    println!("{killed:?}: {all} times all were left, {some} times some, {none} times none");
+    println!("{killed:?}: {none} times none was changed, {some} times some, {all} times all");
 }
 
 /// Ends a process as nothing lets it prepare for.

@@ -1,12 +1,11 @@
 //! `requeue` and `edit`, from the command line.
 
 use std::path::Path;
-use std::time::Instant;
 
 use crate::administering::{
-    Killed, NOBODY, NOBODY_ELSE, copy_of, end, holder, listed, with, with_owed, with_parked,
+    Killed, NOBODY, NOBODY_ELSE, copy_of, kill_at_moments, listed, with, with_owed, with_parked,
 };
-use crate::program::{code, json_lines, resolute, stderr, stdout, text, wait};
+use crate::program::{code, json_lines, resolute, stderr, stdout, text};
 
 fn ids(list: &str, dir: &Path) -> Vec<String> {
     let lines = json_lines(&with(&[list, "--json"], dir));
@@ -123,35 +122,17 @@ async fn kill_in_the_middle(killed: Killed, list: &str) {
     };
     let (before_all, is_old) = (all(&dir), ids(list, &dir));
     let whole = copy_of(&dir, "whole");
-    let mut node = (killed != Killed::Alone).then(|| holder(&whole));
-    let began = Instant::now();
-    assert_eq!(code(&wait(requeue(&whole))), 0);
-    let takes = began.elapsed();
-    node.iter_mut().for_each(end);
+    kill_at_moments(
+        killed,
+        &dir,
+        &whole,
+        requeue,
+        |copy| {
+            assert!(all(copy) == before_all, "each is there once: {killed:?} {list}");
+            let now = ids(list, copy);
+            is_old.iter().filter(|id| !now.contains(id)).count() as u64
+        },
+        COUNT,
+    );
     assert!(all(&whole) == before_all);
-    let (mut before, mut after) = (takes / 4, takes * 2);
-    let (mut none, mut some, mut done) = (0, 0, 0);
-    for round in 0..4 {
-        let copy = copy_of(&dir, &round.to_string());
-        let mut node = (killed != Killed::Alone).then(|| holder(&copy));
-        let mut child = requeue(&copy);
-        let moment = (before + after) / 2;
-        std::thread::sleep(moment);
-        if killed == Killed::Node {
-            node.iter_mut().for_each(end);
-        } else {
-            child.kill().unwrap();
-        }
-        wait(child);
-        node.iter_mut().for_each(end);
-        assert!(all(&copy) == before_all, "each is there once: {killed:?} {list}");
-        let now = ids(list, &copy);
-        match is_old.iter().filter(|id| now.contains(id)).count() as u64 {
-            COUNT => (none, before) = (none + 1, moment),
-            0 => (done, after) = (done + 1, moment),
-            _ => some += 1,
-        }
-        std::fs::remove_dir_all(copy).unwrap();
-    }
-    println!("{killed:?} {list}: {none} times none was requeued, {some} times some, {done} times all");
 }
